@@ -1,0 +1,32 @@
+# Needs make and Python 3.11 or newer, nothing else. Another Python: make test PYTHON=python3.13 VENV=.venv-3.13
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+# What has to be covered to the last branch: it decides, and does no I/O.
+CORE = phone_numbers reasons errors arrivals contract envelopes events batches api consent settlement messages reports settings processor
+
+comma := ,
+space := $(subst ,, )
+
+.PHONY: run test check environment lock
+
+run: environment ## Publish the samples, let the function work, show what became of everything
+	@$(BIN)/python -m sandbox
+
+test: environment ## Run all tests
+	@$(BIN)/python -m pytest -n auto
+
+check: environment ## Lint, format, types, then all tests with coverage
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n auto --cov
+	$(BIN)/coverage report --fail-under=100 --skip-covered --include=$(subst $(space),$(comma),$(CORE:%=optout_core/%.py))
+
+environment:
+	@$(PYTHON) scripts/environment.py $(VENV) requirements-dev.txt
+
+lock: environment ## Pin everything transitive, from pyproject.toml, for every Python from 3.11
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --no-annotate --upgrade -q -o requirements.txt --custom-compile-command "make lock"
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --no-annotate -q -o requirements-dev.txt --custom-compile-command "make lock" --constraint requirements.txt --all-extras

@@ -1,0 +1,106 @@
+"""Small builders: what a test does not name has an ordinary value."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from optout_core.api import Answer, Outcome, Verdict
+from optout_core.arrivals import Arrival, Lineage
+from optout_core.envelopes import Form
+from optout_core.events import OptIn, OptOut, decode
+from optout_core.settlement import Schedule
+
+SAMPLES = Path(__file__).parent / "samples"
+
+NOW = datetime(2026, 1, 23, 12, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+#: The designed schedule of recipient-level retries: 30 s, 2 min, 10 min, 30 min, 2 h.
+SCHEDULE = Schedule(
+    retries=tuple(timedelta(seconds=seconds) for seconds in (30, 120, 600, 1800, 7200)),
+    outage_first=timedelta(seconds=30),
+    outage_max=timedelta(minutes=15),
+)
+
+SENDER = "+18001234567"
+PERSON = "+15555555551"
+OTHER = "+15555555552"
+SOURCE = "https://shop.example/preferences"
+
+
+def sample(name):
+    """Read a wire sample, such as `events/canonical.json`."""
+    return (SAMPLES / name).read_bytes()
+
+
+def wire(document):
+    """Write a JSON document as a publisher would."""
+    return json.dumps(document).encode()
+
+
+def arrival(body=b"{}", **fields):
+    """Make a message; `body` may be a JSON document."""
+    body = body if isinstance(body, bytes) else wire(body)
+    return replace(Arrival(body, enqueued_at=NOW - MINUTE, message_id="message-1"), **fields)
+
+
+def decoded(body, **fields):
+    """Decode a message that holds one event."""
+    (event,) = decode(arrival(body, **fields))
+    return event
+
+
+def bare(*recipients, sender=SENDER):
+    """Make a bare API request."""
+    return {"from": sender, "recipients": [{"to": to} for to in recipients or (PERSON,)]}
+
+
+def canonical(*recipients, **attributes):
+    """Make a canonical event; an attribute that is None is left out."""
+    event = {
+        "specversion": "1.0",
+        "type": "sms.opt-in.v1",
+        "source": SOURCE,
+        "id": "preference-1",
+        "time": "2026-01-23T11:50:00Z",
+        "data": bare(*recipients),
+    }
+    return {name: value for name, value in (event | attributes).items() if value is not None}
+
+
+def text_message(message, *, received="2026-01-23T11:55:00Z", person="15555555551", number="18001234567", **event):
+    """Make an SMSReceived event in the Event Grid schema."""
+    return {
+        "id": "Incoming_1",
+        "topic": "/subscriptions/contoso",
+        "eventType": "Microsoft.Communication.SMSReceived",
+        "eventTime": "2026-01-23T11:55:02Z",
+        "data": {"from": person, "to": number, "message": message, "receivedTimestamp": received},
+    } | event
+
+
+def opt_in(*recipients, **fields):
+    """Make a decoded opt-in."""
+    event = OptIn(Form.CLOUD_EVENT, SOURCE, "preference-1", NOW - 10 * MINUTE, SENDER, recipients or (PERSON,))
+    return replace(event, **fields)
+
+
+def opt_out(*recipients, **fields):
+    """Make a decoded STOP."""
+    event = OptOut(Form.EVENT_GRID, SOURCE, "Incoming_1", NOW - 10 * MINUTE, SENDER, recipients or (PERSON,))
+    return replace(event, **fields)
+
+
+def lineage(attempt=0, hop=0, **fields):
+    """Say how often an event has been round."""
+    return replace(Lineage(attempt, hop, first_enqueued=NOW - MINUTE), **fields)
+
+
+def answer(status=200, body=b"", headers=None):
+    """Make an answer of ACS; `body` may be a JSON document."""
+    return Answer(status, headers or {}, body if isinstance(body, bytes) else wire(body), received_at=NOW)
+
+
+def outcome(verdict=Verdict.FAILED, **facts):
+    """Make what the API said of a recipient."""
+    return replace(Outcome(verdict, "Internal Server Error", 500), **facts)

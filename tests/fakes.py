@@ -1,0 +1,127 @@
+"""Stand-ins with memory for what the processor needs from the outside."""
+
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from optout_core.api import Outcome, Verdict
+from optout_core.arrivals import Arrival
+from optout_core.batches import Pair
+from optout_core.errors import SendFailed
+from optout_core.messages import Outgoing, Queue
+
+REMOVED = Outcome(Verdict.REMOVED, status=200)
+
+
+@dataclass
+class FakeEndpoint:
+    """Answer by script: each call takes the next outcome of a recipient, and who has none left is removed.
+
+    Attributes:
+        script: Outcomes by number, in the order of the calls.
+        batches: What was asked, in order.
+    """
+
+    script: Mapping[str, list[Outcome]] = field(default_factory=dict)
+    batches: list = field(default_factory=list)
+
+    async def remove(self, batches):
+        self.batches += batches
+        return {Pair(batch.sender, to): self.answer(batch.sender, to) for batch in batches for to in batch.recipients}
+
+    def answer(self, _sender, recipient):
+        outcomes = self.script.get(recipient)
+        return outcomes.pop(0) if outcomes else REMOVED
+
+    @property
+    def asked(self):
+        """Every number asked for, in order, as often as it was asked for."""
+        return [to for batch in self.batches for to in batch.recipients]
+
+
+@dataclass
+class FakeOutbox:
+    """Keep what was sent as a broker does: a repeated id is accepted and dropped.
+
+    Attributes:
+        accepts: How many messages are accepted before each send fails, one entry for each send that fails.
+    """
+
+    accepts: list[int] = field(default_factory=list)
+    _kept: dict = field(default_factory=dict)
+
+    async def send(self, outgoing):
+        room = self.accepts.pop(0) if self.accepts else None
+        for message in outgoing[:room]:
+            self.keep(message)
+        if room is not None:
+            raise SendFailed("the broker went away")
+
+    def keep(self, message: Outgoing):
+        self._kept.setdefault((message.queue, message.message_id), message)
+
+    @property
+    def retries(self):
+        return [message for (queue, _), message in self._kept.items() if queue is Queue.OPT_INS]
+
+    @property
+    def dead_letters(self):
+        return [message for (queue, _), message in self._kept.items() if queue is Queue.DEAD_LETTERS]
+
+
+@dataclass
+class FakeLedger:
+    """Remember the newest STOP of each pair from one invocation to the next."""
+
+    stops: dict = field(default_factory=dict)
+
+    async def last_stops(self, stops, pairs):
+        for pair, time in stops.items():
+            self.stops[pair] = max(time, self.stops.get(pair, time))
+        return {pair: self.stops[pair] for pair in pairs if pair in self.stops}
+
+
+@dataclass
+class FakeTelemetry:
+    """Remember what was measured.
+
+    Attributes:
+        invocations: The lineages of each invocation that ended, well or not.
+        reports: Every report.
+    """
+
+    invocations: list = field(default_factory=list)
+    reports: list = field(default_factory=list)
+
+    @contextmanager
+    def invocation(self, lineages):
+        try:
+            yield
+        finally:
+            self.invocations.append(list(lineages))
+
+    def report(self, report):
+        self.reports.append(report)
+
+
+@dataclass
+class FakeClock:
+    """Say what time it is, until somebody moves it."""
+
+    time: datetime
+
+    def __call__(self):
+        return self.time
+
+
+def delivered(message: Outgoing, enqueued_at: datetime, *, with_properties: bool = True) -> Arrival:
+    """Deliver what was sent, as the trigger would; without its properties, as a person who copies only the body."""
+    return Arrival(
+        body=message.body,
+        enqueued_at=enqueued_at,
+        message_id=message.message_id if with_properties else None,
+        content_type=message.content_type,
+        correlation_id=message.correlation_id,
+        properties=message.properties if with_properties else {},
+    )
