@@ -1,0 +1,225 @@
+"""The wire contract of `POST {endpoint}/sms/optouts:remove`: bytes out, an answer's meaning in. No I/O.
+
+Spec: Azure/azure-rest-api-specs, communicationservicessms.json, stable/2026-01-23. What the service does beyond it is
+in facts/acs-optouts.md; the sections named below are of that file. Never match on `errorMessage`: its wording differs
+from endpoint to endpoint.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum, auto
+from http import HTTPStatus
+
+from pydantic_core import from_json
+
+from optout_core.batches import Batch
+from optout_core.errors import BatchRejected, EndpointUnavailable, RequestError, RequestRefused, SenderRejected, said
+from optout_core.phone_numbers import clean, mask_text
+
+API_VERSION = "2026-01-23"
+#: Sent and signed as it stands: the ":" must not become "%3A" on one side only (section 3).
+REQUEST_TARGET = f"/sms/optouts:remove?api-version={API_VERSION}"
+
+#: 100 items with long messages stay far below; more is not an answer to our question.
+MAX_ANSWER_BYTES = 1024 * 1024
+
+_VERSION_CODES = frozenset({"invalidapiversion", "apiversionunspecified", "unsupportedapiversion"})
+_STATUSES = range(100, 600)
+_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+#: Room for a sentence; the description of a dead letter takes 1,024 characters in all.
+_MAX_DETAIL = 200
+
+
+class Verdict(StrEnum):
+    """Say what came of one recipient."""
+
+    REMOVED = auto()
+    REJECTED = auto()
+    STILL_OPTED_OUT = auto()
+    SENDER_REJECTED = auto()
+    FAILED = auto()
+    """The recipient's own failure, which may heal: an attempt is used up."""
+    REFUSED = auto()
+    """Our configuration is refused: an attempt is used up."""
+    UNAVAILABLE = auto()
+    """The endpoint gave no answer: no attempt is used up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Hold what came of one recipient, and what the API said of it.
+
+    Attributes:
+        verdict: What it means.
+        detail: Human text, at most 200 characters, numbers masked.
+        status: The item's `httpStatusCode`, or the status of the whole request, or None when no answer came.
+        error_code: The API's error code of the whole request, or None.
+        ms_cv: The `MS-CV` header that Microsoft support asks for, or None.
+        retry_after: Seconds the server asked us to wait, at least 0, or None.
+    """
+
+    verdict: Verdict
+    detail: str = ""
+    status: int | None = None
+    error_code: str | None = None
+    ms_cv: str | None = None
+    retry_after: float | None = None
+
+    def __str__(self) -> str:
+        """Say what the API said, such as `HTTP 400: Invalid recipient phone number format`."""
+        return said(self.status, self.detail)
+
+    @classmethod
+    def of_error(cls, error: RequestError) -> "Outcome":
+        """Give the outcome that every recipient of a failed request has."""
+        verdict = next(verdict for kind, verdict in _VERDICT_OF_ERROR.items() if isinstance(error, kind))
+        return cls(verdict, _detail(error.detail), error.status, error.error_code, error.ms_cv, error.retry_after)
+
+
+_VERDICT_OF_ERROR: Mapping[type[RequestError], Verdict] = {
+    EndpointUnavailable: Verdict.UNAVAILABLE,
+    RequestRefused: Verdict.REFUSED,
+    SenderRejected: Verdict.SENDER_REJECTED,
+    BatchRejected: Verdict.REJECTED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Hold a response, read off the wire.
+
+    Attributes:
+        status: In the range [200, 600).
+        headers: Names in lower case, or a mapping that does not care.
+        body: The bytes, at most `MAX_ANSWER_BYTES`.
+        received_at: When it came; aware. A `Retry-After` date is counted from here.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    received_at: datetime
+
+
+def request_body(batch: Batch) -> bytes:
+    """Write the request, compact, once: these bytes are hashed, signed and sent at every attempt."""
+    document = {"from": batch.sender, "recipients": [{"to": to} for to in batch.recipients]}
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def read_answer(batch: Batch, answer: Answer) -> dict[str, Outcome]:
+    """Reconcile an answer with what was asked.
+
+    Returns:
+        One outcome for every recipient of the batch and for nobody else. A recipient that the answer leaves out, or
+        of whom it says two different things, has failed and is tried again; an item nobody asked for is passed over.
+
+    Raises:
+        EndpointUnavailable: 408, 429, 5xx, or an answer that cannot be read, whatever its status says of success.
+        RequestRefused: 401, 403, 404, a wrong API version, and every other answer that is about us.
+        SenderRejected: 400 about `from`.
+        BatchRejected: 400 that names neither.
+    """
+    if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+        return _reconcile(batch, _items(answer), _ms_cv(answer))
+    raise _refusal(answer)
+
+
+def _reconcile(batch: Batch, items: Iterable[object], ms_cv: str | None) -> dict[str, Outcome]:
+    said: dict[str, set[Outcome]] = {}
+    for item in items:
+        if isinstance(item, dict) and isinstance(to := item.get("to"), str):
+            said.setdefault(clean(to), set()).add(_read_item(item, ms_cv))
+    return {recipient: _agree(said.get(clean(recipient), set()), ms_cv) for recipient in batch.recipients}
+
+
+def _agree(outcomes: set[Outcome], ms_cv: str | None) -> Outcome:
+    if not outcomes:
+        return Outcome(Verdict.FAILED, "the answer left this recipient out", ms_cv=ms_cv)
+    if len({outcome.verdict for outcome in outcomes}) > 1:
+        return Outcome(Verdict.FAILED, "the answer contradicts itself about this recipient", ms_cv=ms_cv)
+    return min(outcomes, key=lambda outcome: (outcome.status or 0, outcome.detail))
+
+
+def _read_item(item: Mapping[str, object], ms_cv: str | None) -> Outcome:
+    status, message = item.get("httpStatusCode"), item.get("errorMessage")
+    detail = _detail(message) if message else ""
+    if not isinstance(status, int) or status not in _STATUSES:
+        return Outcome(Verdict.FAILED, detail or "the answer holds no status for this recipient", ms_cv=ms_cv)
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES and not message:
+        # Absent is not false, and anything but a plain false is no proof either (section 2, "SDK foot-guns").
+        still = item.get("isOptedOut") not in (None, False)
+        return Outcome(Verdict.STILL_OPTED_OUT if still else Verdict.REMOVED, "", status, ms_cv=ms_cv)
+    permanent = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _LATER
+    return Outcome(Verdict.REJECTED if permanent else Verdict.FAILED, detail, status, ms_cv=ms_cv)
+
+
+def _items(answer: Answer) -> list[object]:
+    document = _document(answer.body)
+    items = document.get("value") if document is not None else None
+    if not isinstance(items, list):
+        raise EndpointUnavailable("the answer is not a list of recipients", answer.status, ms_cv=_ms_cv(answer))
+    return items
+
+
+def _refusal(answer: Answer) -> RequestError:
+    document = _document(answer.body)
+    error = document.get("error") if document is not None else None
+    error = error if isinstance(error, dict) else {}
+    code = _detail(error.get("code") or "")
+    text = _detail(error.get("message") or (document or {}).get("title") or "")
+    detail = ": ".join(filter(None, (code, text)))
+    facts = (detail, answer.status, code or None, _ms_cv(answer))
+    if answer.status in _LATER or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return EndpointUnavailable(*facts, retry_after=retry_after(answer))
+    if answer.status != HTTPStatus.BAD_REQUEST or code.lower() in _VERSION_CODES:
+        return RequestRefused(*facts)
+    if document is None:
+        # An empty body or a page from the edge in front of ACS says nothing about our recipients (section 8, 4).
+        return EndpointUnavailable("the answer cannot be read", *facts[1:])
+    if _names_sender(document, error):
+        return SenderRejected(*facts)
+    return BatchRejected(*facts)
+
+
+def _names_sender(document: Mapping[str, object], error: Mapping[str, object]) -> bool:
+    fields = document.get("errors")
+    named = [error.get("target"), *(fields if isinstance(fields, dict) else ())]
+    return any(isinstance(name, str) and name.lower().lstrip("$.") == "from" for name in named)
+
+
+def _document(body: bytes) -> dict[str, object] | None:
+    try:
+        document = from_json(body)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _detail(text: object) -> str:
+    return mask_text(" ".join(str(text).split()))[:_MAX_DETAIL]
+
+
+def _ms_cv(answer: Answer) -> str | None:
+    return answer.headers.get("ms-cv", "")[:_MAX_DETAIL] or None
+
+
+def retry_after(answer: Answer) -> float | None:
+    """Read how many seconds the server asks us to wait, at least 0, or None when it does not say.
+
+    The headers are those that azure-core reads (`azure/core/pipeline/policies/_utils.py`): two of Azure's own in
+    milliseconds, then `Retry-After` in seconds or as a date (RFC 9110, 10.2.3).
+    """
+    for name, unit in (("retry-after-ms", 0.001), ("x-ms-retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = answer.headers.get(name, "").strip()
+        if value.isascii() and value.isdigit():
+            return float(value) * unit
+    try:
+        moment = parsedate_to_datetime(answer.headers.get("retry-after", ""))
+    except (ValueError, OverflowError):
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - answer.received_at).total_seconds())

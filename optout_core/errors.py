@@ -1,0 +1,94 @@
+"""Every error of this package, grouped by what the caller does about it.
+
+OptOutError
+├── SettingsError            the operator corrects the setting that the text names; no message was touched
+├── EventError               dead-letter the message, bytes unchanged, with `.reason`
+│   ├── MalformedEvent
+│   └── UnsupportedEvent
+├── RequestError             no answer per recipient; carries what ACS said
+│   ├── EndpointUnavailable  try again later; nobody's fault, no attempt is used up
+│   ├── RequestRefused       our configuration is wrong: alert, try again on the schedule
+│   ├── SenderRejected       dead-letter all recipients of this sender
+│   └── BatchRejected        some recipient spoils the request: split it and ask again
+└── SendFailed               raise to the host, so that the broker delivers all messages again
+
+Texts never hold a phone number or a secret.
+"""
+
+from dataclasses import dataclass
+
+from optout_core.reasons import Reason
+
+
+class OptOutError(Exception):
+    """Be the root of all errors of this package."""
+
+
+class SettingsError(OptOutError):
+    """Tell which setting is missing or wrong and what it may be."""
+
+
+class EventError(OptOutError):
+    """Refuse a message that cannot become events; `reason` says how it is dead-lettered."""
+
+    reason: Reason
+
+
+class MalformedEvent(EventError):  # noqa: N818 - the name is the reason code that other people depend on
+    """Refuse bytes that have the wrong shape: not JSON, no recipients, a field of the wrong type."""
+
+    reason = Reason.MALFORMED_EVENT
+
+
+class UnsupportedEvent(EventError):  # noqa: N818 - the name is the reason code that other people depend on
+    """Refuse a well-formed event of a type or version that nobody taught us."""
+
+    reason = Reason.UNSUPPORTED_EVENT
+
+
+@dataclass(eq=False)
+class RequestError(OptOutError):
+    """Carry what is known of a request that brought no answer per recipient.
+
+    Attributes:
+        detail: What happened, in words, numbers masked.
+        status: HTTP status in the range [200, 600), or None when no answer came.
+        error_code: The API's own code, such as `InvalidInput`, or None.
+        ms_cv: The `MS-CV` response header that Microsoft support asks for, or None.
+        retry_after: Seconds the server asked us to wait, at least 0, or None.
+    """
+
+    detail: str
+    status: int | None = None
+    error_code: str | None = None
+    ms_cv: str | None = None
+    retry_after: float | None = None
+
+    def __str__(self) -> str:
+        """Say what the API said, such as `HTTP 401 Denied: ...`."""
+        return said(self.status, self.detail)
+
+
+class EndpointUnavailable(RequestError):  # noqa: N818 - reads as what it is
+    """Report an endpoint that is down, slow, throttling or unintelligible."""
+
+
+class RequestRefused(RequestError):  # noqa: N818 - the name is the reason code that other people depend on
+    """Report that ACS refuses us: key, role, sender not ours, address or API version."""
+
+
+class SenderRejected(RequestError):  # noqa: N818 - the name is the reason code that other people depend on
+    """Report that ACS refuses the sender of the request."""
+
+
+class BatchRejected(RequestError):  # noqa: N818 - reads as what it is
+    """Report a 400 that names neither the sender nor the API version: one recipient may be the cause."""
+
+
+class SendFailed(OptOutError):  # noqa: N818 - reads as what it is
+    """Report that retries or dead letters could not be handed to the broker; nothing may be completed."""
+
+
+def said(status: int | None, detail: str) -> str:
+    """Say what ACS said, such as `HTTP 400: Invalid recipient phone number format`, or that it gave no answer."""
+    return ": ".join(filter(None, (f"HTTP {status}" if status else "no answer", detail)))

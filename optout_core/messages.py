@@ -1,0 +1,251 @@
+"""Retry messages and dead letters: body, properties, ids. Pure; the outbox sends what is made here.
+
+The body of both is a canonical event that holds only the recipients it is about, so sending a dead letter back to the
+queue unchanged is its replay. Ids are deterministic: when the process dies between sending and completing, the broker's
+duplicate detection drops what is sent again. And no re-send ever repeats an id, because the hop is part of it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum, auto
+from hashlib import sha256
+
+from optout_core import arrivals
+from optout_core.api import Outcome
+from optout_core.arrivals import Arrival, Lineage
+from optout_core.errors import EventError
+from optout_core.events import CONTENT_TYPE, OptIn, encode
+from optout_core.phone_numbers import mask_text
+from optout_core.reasons import Reason
+from optout_core.settlement import DeadLetter, RetryLater, Settlement
+
+#: Service Bus Standard takes 256 KB for body and properties; 64 KB of it may be properties
+#: (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas).
+MAX_BODY_BYTES = 192 * 1024
+#: The limit for DeadLetterErrorDescription that the design names.
+MAX_DESCRIPTION = 1024
+#: The id may have 128 characters; kind, hop, hash and part take 27 of them at most.
+_MAX_ROOT = 96
+_MAX_ANSWERS = 3
+
+
+class Queue(StrEnum):
+    """Name the queue a message is for; the settings know what it is called."""
+
+    OPT_INS = auto()
+    DEAD_LETTERS = auto()
+
+
+class Kind(StrEnum):
+    """Name why a message is sent again; the letter stands in its id."""
+
+    RETRY = "r"
+    DEAD_LETTER = "d"
+    REPLAY = "p"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Hold a message that is ready to be sent.
+
+    Attributes:
+        queue: Where it goes.
+        message_id: At most 128 characters.
+        body: UTF-8 JSON, or the publisher's own bytes.
+        content_type: Of the body, or None when the publisher named none.
+        properties: Application properties; ours are strings and integers, a publisher's are as they came.
+        scheduled_at: When the broker makes it visible; aware; None for at once.
+        correlation_id: The publisher's, or None.
+        reason: Why it is a dead letter, or None for a retry.
+    """
+
+    queue: Queue
+    message_id: str
+    body: bytes = field(repr=False)
+    content_type: str | None
+    properties: Mapping[str, object] = field(repr=False)
+    scheduled_at: datetime | None = None
+    correlation_id: str | None = None
+    reason: Reason | None = None
+
+    def slimmed(self) -> "Outgoing":
+        """Leave out the facts that can be done without, for a message that is too large with them."""
+        essential = {arrivals.ATTEMPT, arrivals.HOP, arrivals.DEAD_LETTER_REASON}
+        ours = {arrivals.DEAD_LETTER_DESCRIPTION} | {name for name in self.properties if name.startswith("optout-")}
+        return replace(self, properties={k: v for k, v in self.properties.items() if k in essential or k not in ours})
+
+    def halves(self) -> tuple["Outgoing", "Outgoing"]:
+        """Cut the body in two: the last resort for a publisher's message that fills the limit to the last bytes.
+
+        Joined in order, the bodies are the publisher's bytes. One message that cannot be dead-lettered whole must not
+        hold up the invocation it came with.
+        """
+        middle = len(self.body) // 2
+        first, second = (
+            replace(
+                self,
+                message_id=f"{self.message_id}:{part}",
+                body=body,
+                properties={**self.properties, arrivals.PART: f"{part} of 2"},
+            )
+            for part, body in ((1, self.body[:middle]), (2, self.body[middle:]))
+        )
+        return first, second
+
+
+def retry_messages(opt_in: OptIn, lineage: Lineage, settlements: Mapping[str, Settlement]) -> Iterator[Outgoing]:
+    """Make the messages in which recipients wait for their next try.
+
+    Args:
+        opt_in: The event.
+        lineage: How often it has been round.
+        settlements: What becomes of each of its recipients.
+
+    Yields:
+        One message for each number of attempts used up, and more only where a body would outgrow `MAX_BODY_BYTES`.
+    """
+    waiting: dict[int, dict[str, datetime]] = {}
+    for recipient, settlement in settlements.items():
+        if isinstance(settlement, RetryLater):
+            waiting.setdefault(settlement.attempt, {})[recipient] = settlement.at
+    for attempt, times in waiting.items():
+        for part, body in _bodies(opt_in, tuple(times)):
+            yield Outgoing(
+                queue=Queue.OPT_INS,
+                message_id=message_id(opt_in, Kind.RETRY, lineage, (str(attempt), *part)),
+                body=body,
+                content_type=CONTENT_TYPE,
+                properties=_properties(opt_in, lineage, attempt, len(part)),
+                scheduled_at=max(times[recipient] for recipient in part),
+                correlation_id=lineage.correlation_id,
+            )
+
+
+def dead_letters(opt_in: OptIn, lineage: Lineage, settlements: Mapping[str, Settlement]) -> Iterator[Outgoing]:
+    """Make the dead letters of an event.
+
+    Args:
+        opt_in: The event.
+        lineage: How often it has been round.
+        settlements: What becomes of each of its recipients.
+
+    Yields:
+        One message for each reason, and more only where a body would outgrow `MAX_BODY_BYTES`.
+    """
+    dead: dict[Reason, dict[str, Outcome | None]] = {}
+    for recipient, settlement in settlements.items():
+        if isinstance(settlement, DeadLetter):
+            dead.setdefault(settlement.reason, {})[recipient] = settlement.outcome
+    for reason, outcomes in dead.items():
+        for part, body in _bodies(opt_in, tuple(outcomes)):
+            answers = [outcome for recipient in part if (outcome := outcomes[recipient])]
+            # What was never sent used up no attempt.
+            attempt = lineage.attempt + bool(answers)
+            yield Outgoing(
+                queue=Queue.DEAD_LETTERS,
+                message_id=message_id(opt_in, Kind.DEAD_LETTER, lineage, (reason, *part)),
+                body=body,
+                content_type=CONTENT_TYPE,
+                properties=_properties(opt_in, lineage, attempt, len(part)) | _verdict(reason, answers),
+                correlation_id=lineage.correlation_id,
+                reason=reason,
+            )
+
+
+def undecodable(arrival: Arrival, lineage: Lineage, error: EventError) -> Outgoing:
+    """Make the dead letter of a message that is no event we know: bytes, type and properties as they came."""
+    return Outgoing(
+        queue=Queue.DEAD_LETTERS,
+        message_id=_id(arrival.id, Kind.DEAD_LETTER, lineage, (error.reason.encode(), arrival.body)),
+        body=arrival.body,
+        content_type=arrival.content_type,
+        properties={
+            **arrival.properties,
+            **_lineage_properties(arrival.id, lineage, lineage.attempt),
+            arrivals.DEAD_LETTER_REASON: error.reason.value,
+            arrivals.DEAD_LETTER_DESCRIPTION: mask_text(f"{error}; {error.reason.meaning}")[:MAX_DESCRIPTION],
+        },
+        correlation_id=arrival.correlation_id,
+        reason=error.reason,
+    )
+
+
+def message_id(opt_in: OptIn, kind: Kind, lineage: Lineage, about: Iterable[str]) -> str:
+    """Give the id `<root>:<kind><hop>:<hash>`, at most 128 characters, the same for the same message every time.
+
+    Args:
+        opt_in: The event; its source and id are the root, hashed when long.
+        kind: Why it is sent again.
+        lineage: How often the event has been round before; no two re-sends of an event share a hop.
+        about: What tells this message from the others of the same event and hop: reason or attempt, and recipients.
+    """
+    facts = (opt_in.source, opt_in.id, opt_in.time.isoformat(), opt_in.sender, *about)
+    return _id(f"{opt_in.source}/{opt_in.id}", kind, lineage, (fact.encode() for fact in facts))
+
+
+def _id(root: str, kind: Kind, lineage: Lineage, about: Iterable[bytes]) -> str:
+    # The hop starts anew when somebody publishes an event again without our properties; its time of arrival differs.
+    return f"{_short(root)}:{kind}{lineage.hop + 1}:{_digest(lineage.first_enqueued.isoformat().encode(), *about)}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _MAX_ROOT else sha256(name.encode()).hexdigest()[:32]
+
+
+def _digest(*parts: bytes) -> str:
+    digest = sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8) + part)
+    return digest.hexdigest()[:16]
+
+
+def _bodies(opt_in: OptIn, recipients: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], bytes]]:
+    body = encode(opt_in, recipients)
+    if len(body) <= MAX_BODY_BYTES or len(recipients) == 1:
+        yield recipients, body
+    else:
+        middle = len(recipients) // 2
+        yield from _bodies(opt_in, recipients[:middle])
+        yield from _bodies(opt_in, recipients[middle:])
+
+
+def _properties(opt_in: OptIn, lineage: Lineage, attempt: int, recipients: int) -> dict[str, object]:
+    return {
+        **_lineage_properties(opt_in.id, lineage, attempt),
+        arrivals.RECIPIENTS: recipients,
+        arrivals.OF: lineage.of or len(opt_in.recipients),
+    }
+
+
+def _lineage_properties(event_id: str, lineage: Lineage, attempt: int) -> dict[str, object]:
+    properties: dict[str, object] = {
+        **lineage.trace,
+        arrivals.EVENT_ID: event_id,
+        arrivals.ATTEMPT: attempt,
+        arrivals.HOP: lineage.hop + 1,
+        arrivals.FIRST_ENQUEUED: lineage.first_enqueued.isoformat(),
+    }
+    if lineage.replay_id is not None:
+        properties |= {arrivals.REPLAY_ID: lineage.replay_id, arrivals.REPLAY_COUNT: lineage.replay_count}
+    return properties
+
+
+def _verdict(reason: Reason, outcomes: list[Outcome]) -> dict[str, object]:
+    answers = Counter(str(outcome) for outcome in outcomes)
+    said = "; ".join(f"{answer} ({count})" for answer, count in answers.most_common(_MAX_ANSWERS))
+    verdict: dict[str, object] = {
+        arrivals.DEAD_LETTER_REASON: reason.value,
+        arrivals.DEAD_LETTER_DESCRIPTION: f"{reason.meaning}; ACS said: {said}"[:MAX_DESCRIPTION]
+        if said
+        else reason.meaning,
+    }
+    for outcome in outcomes[:1]:
+        facts = {
+            arrivals.HTTP_STATUS: outcome.status,
+            arrivals.ERROR_CODE: outcome.error_code,
+            arrivals.MS_CV: outcome.ms_cv,
+        }
+        verdict |= {name: fact for name, fact in facts.items() if fact is not None}
+    return verdict

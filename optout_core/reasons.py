@@ -1,0 +1,93 @@
+"""The one closed list of reasons for which a message may wait in the dead-letter queue.
+
+The code is the `DeadLetterReason` property, the metric attribute `reason`, the filter of the operators' tool and the
+heading in docs/runbook.md. Codes are for programs, meanings for people: never route on a meaning.
+"""
+
+from enum import StrEnum
+from typing import Self
+
+
+class Replay(StrEnum):
+    """Say whether sending a dead letter back to the queue is wise."""
+
+    SAFE = "safe"
+    AFTER_A_FIX = "after a fix"
+    NEVER = "never"
+
+
+class Reason(StrEnum):
+    """Name why recipients of an event were dead-lettered."""
+
+    meaning: str
+    replay: Replay
+
+    def __new__(cls, code: str, meaning: str, replay: Replay) -> Self:
+        """Attach the meaning and the replay advice to the code."""
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        member.replay = replay
+        return member
+
+    RECIPIENT_REJECTED = (
+        "RecipientRejected",
+        "ACS refused the number itself (a 4xx for this recipient, or for a request that held only this recipient)",
+        Replay.AFTER_A_FIX,
+    )
+    STILL_OPTED_OUT = (
+        "StillOptedOut",
+        "ACS answered success and said in the same breath that the recipient is still opted out",
+        Replay.SAFE,
+    )
+    SENDER_REJECTED = (
+        "SenderRejected",
+        "ACS refused the sender of the event (400 about `from`)",
+        Replay.AFTER_A_FIX,
+    )
+    REQUEST_REFUSED = (
+        "RequestRefused",
+        "ACS refused us, not the recipient: key, role, sender not ours, or API version; the retries are used up",
+        Replay.AFTER_A_FIX,
+    )
+    RETRIES_EXHAUSTED = (
+        "RetriesExhausted",
+        "ACS failed for this recipient on every try of the schedule",
+        Replay.SAFE,
+    )
+    STALE_OPT_IN = (
+        "StaleOptIn",
+        "the opt-in was older than OPT_IN_MAX_AGE when it would have been sent; it was not sent",
+        Replay.NEVER,
+    )
+    NEWER_OPT_OUT = (
+        "NewerOptOut",
+        "the person sent STOP at or after this opt-in; it was not sent",
+        Replay.NEVER,
+    )
+    SENDER_NOT_ALLOWED = (
+        "SenderNotAllowed",
+        "the sender is not in ALLOWED_SENDERS; nothing was sent",
+        Replay.AFTER_A_FIX,
+    )
+    MALFORMED_EVENT = (
+        "MalformedEvent",
+        "the message is not an event we can read; its bytes are unchanged",
+        Replay.NEVER,
+    )
+    UNSUPPORTED_EVENT = (
+        "UnsupportedEvent",
+        "the message is an event of a type or version we do not know; its bytes are unchanged",
+        Replay.NEVER,
+    )
+    # The two the broker itself gives (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-dead-letter-queues).
+    MAX_DELIVERY_COUNT_EXCEEDED = (
+        "MaxDeliveryCountExceeded",
+        "the function failed on this message ten times; it did not decide anything about it",
+        Replay.SAFE,
+    )
+    TTL_EXPIRED = (
+        "TTLExpiredException",
+        "the message waited in the queue until its time to live ended; nobody looked at it",
+        Replay.NEVER,
+    )

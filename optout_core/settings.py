@@ -1,0 +1,216 @@
+"""Everything that can be set, read once from the environment into one frozen value.
+
+A wrong or missing value is refused with its name and what it may be; the value of a secret is never shown.
+"""
+
+import re
+from base64 import b64decode
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from optout_core.errors import SettingsError
+from optout_core.events import OPT_IN_KEYWORDS, OPT_OUT_KEYWORDS
+from optout_core.phone_numbers import clean
+from optout_core.settlement import Schedule
+
+_ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(:(?P<port>[0-9]{1,5}))?/?")
+_MAX_PORT = 65_535
+_MAX_RETRIES = 20
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def _commas(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+#: Bounded, so that no sum of a date and a delay leaves the calendar.
+Seconds = Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=365))]
+
+
+class Settings(BaseModel):
+    """Hold the settings of the function. Durations are ISO 8601, such as PT30S; lists are separated by commas."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, str_strip_whitespace=True)
+
+    acs_endpoint: str = Field(
+        alias="ACS_ENDPOINT",
+        description="Address of the ACS resource, https://NAME.communication.azure.com; https unless loopback.",
+    )
+    acs_access_key: SecretStr | None = Field(
+        None, alias="ACS_ACCESS_KEY", description="Access key of the ACS resource, base64; empty means Entra ID."
+    )
+    identity_client_id: str | None = Field(
+        None,
+        alias="AZURE_CLIENT_ID",
+        description="Client id of the user-assigned identity; empty means the default one.",
+    )
+    connection_string: SecretStr | None = Field(
+        None,
+        alias="ServiceBusConnection",
+        description="Connection string of the namespace; on Azure the next two instead.",
+    )
+    namespace: str | None = Field(
+        None,
+        alias="ServiceBusConnection__fullyQualifiedNamespace",
+        description="Host name of the namespace, NAME.servicebus.windows.net, reached with Entra ID.",
+    )
+    namespace_client_id: str | None = Field(
+        None,
+        alias="ServiceBusConnection__clientId",
+        description="Client id of the identity that reaches the namespace; empty means AZURE_CLIENT_ID.",
+    )
+    opt_in_queue: str = Field("opt-ins", alias="OPT_IN_QUEUE", min_length=1, description="The queue events come from.")
+    dead_letter_queue: str = Field(
+        "opt-ins-dead-letter", alias="DEAD_LETTER_QUEUE", min_length=1, description="The queue failed recipients go to."
+    )
+    opt_in_max_age: Seconds = Field(
+        timedelta(hours=72),
+        alias="OPT_IN_MAX_AGE",
+        description="An older opt-in is dead-lettered and not sent: so long may ACS be down without a dead letter.",
+    )
+    opt_in_keywords: Annotated[frozenset[str], BeforeValidator(_commas)] = Field(
+        OPT_IN_KEYWORDS,
+        alias="OPT_IN_KEYWORDS",
+        min_length=1,
+        description="Texts that count as an opt-in, in any case.",
+    )
+    allowed_senders: Annotated[frozenset[str], BeforeValidator(_commas)] = Field(
+        frozenset(), alias="ALLOWED_SENDERS", repr=False, description="The only senders we act for; empty means all."
+    )
+    retry_schedule: Annotated[tuple[Seconds, ...], BeforeValidator(_commas)] = Field(
+        (
+            timedelta(seconds=30),
+            timedelta(minutes=2),
+            timedelta(minutes=10),
+            timedelta(minutes=30),
+            timedelta(hours=2),
+        ),
+        alias="RETRY_SCHEDULE",
+        max_length=_MAX_RETRIES,
+        description="Delays before each new try of a recipient that failed; one more failure is a dead letter.",
+    )
+    outage_backoff_first: Seconds = Field(
+        timedelta(seconds=30),
+        alias="OUTAGE_BACKOFF_FIRST",
+        description="Delay after the first failure of the endpoint itself; doubles each time.",
+    )
+    outage_backoff_max: Seconds = Field(
+        timedelta(minutes=15), alias="OUTAGE_BACKOFF_MAX", description="The longest such delay."
+    )
+    invocation_budget: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(minutes=2))] = Field(
+        timedelta(seconds=60),
+        alias="INVOCATION_BUDGET",
+        description="How long an invocation may call ACS, at most PT2M; sending may take as long again.",
+    )
+    http_timeout: Seconds = Field(
+        timedelta(seconds=10),
+        alias="HTTP_TIMEOUT",
+        description="How long one request may take; shorter than INVOCATION_BUDGET.",
+    )
+    http_attempts: Annotated[int, Field(ge=1, le=10)] = Field(
+        3, alias="HTTP_ATTEMPTS", description="Tries of one request in place while ACS is unavailable, 1 to 10."
+    )
+    max_concurrent_requests: Annotated[int, Field(ge=1, le=64)] = Field(
+        16,
+        alias="MAX_CONCURRENT_REQUESTS",
+        description="Requests in flight per process, 1 to 64; beyond 16 each costs more CPU.",
+    )
+    breaker_failures: Annotated[int, Field(ge=1, le=1000)] = Field(
+        5, alias="BREAKER_FAILURES", description="Failed requests in a row after which we stop calling, 1 to 1000."
+    )
+    breaker_cooldown: Seconds = Field(
+        timedelta(seconds=30), alias="BREAKER_COOLDOWN", description="How long we then wait before we try again."
+    )
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read the settings from environment variables; an empty value counts as absent.
+
+        Raises:
+            SettingsError: One or more are missing or wrong; the text names each and says what it may be.
+        """
+        names = {field.alias for field in cls.model_fields.values()}
+        present = {name: value for name, value in environ.items() if name in names and value.strip()}
+        try:
+            return cls.model_validate(present)
+        except ValidationError as error:
+            problems = error.errors(include_input=False, include_url=False)
+            raise SettingsError(
+                "; ".join(_explain(problem["loc"], problem["type"], problem["msg"]) for problem in problems)
+            ) from None
+
+    @property
+    def schedule(self) -> Schedule:
+        """Give the delays before the next try."""
+        return Schedule(self.retry_schedule, self.outage_backoff_first, self.outage_backoff_max)
+
+    @field_validator("acs_endpoint")
+    @classmethod
+    def _is_an_origin(cls, value: str) -> str:
+        found = _ORIGIN.fullmatch(value.lower())
+        if found is None or int(found["port"] or 443) > _MAX_PORT:
+            raise ValueError("must be https:// and a host, with a port if need be, and nothing else")
+        if found["scheme"] == "http" and found["host"].strip("[]") not in _LOOPBACK:
+            raise ValueError("must start with https:// (http:// only for this machine)")
+        return value.rstrip("/")
+
+    @field_validator("acs_access_key")
+    @classmethod
+    def _is_base64(cls, value: SecretStr | None) -> SecretStr | None:
+        try:
+            b64decode(value.get_secret_value() if value else "", validate=True)
+        except ValueError:
+            raise ValueError("must be base64, as the portal shows it") from None
+        return value
+
+    @field_validator("opt_in_keywords")
+    @classmethod
+    def _are_no_stops(cls, value: frozenset[str]) -> frozenset[str]:
+        keywords = frozenset(keyword.upper() for keyword in value)
+        if keywords & OPT_OUT_KEYWORDS:
+            raise ValueError("must not hold a word that means STOP")
+        return keywords
+
+    @field_validator("allowed_senders")
+    @classmethod
+    def _are_clean(cls, value: frozenset[str]) -> frozenset[str]:
+        return frozenset(clean(sender) for sender in value)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Settings":
+        if (self.connection_string is None) == (self.namespace is None):
+            raise ValueError("set either ServiceBusConnection or ServiceBusConnection__fullyQualifiedNamespace")
+        if self.opt_in_queue == self.dead_letter_queue:
+            raise ValueError("OPT_IN_QUEUE and DEAD_LETTER_QUEUE must differ")
+        if self.http_timeout >= self.invocation_budget:
+            # A hanging endpoint would end every invocation before a request could count as failed.
+            raise ValueError("HTTP_TIMEOUT must be shorter than INVOCATION_BUDGET")
+        return self
+
+
+_PLAIN = {
+    "missing": "is missing",
+    "time_delta_parsing": "must be a duration such as PT30S",
+    "int_parsing": "must be a whole number",
+    "too_short": "must hold at least one value",
+    "too_long": f"must hold at most {_MAX_RETRIES} values",
+}
+
+
+def _explain(location: tuple[int | str, ...], kind: str, problem: str) -> str:
+    name = str(location[0]) if location else ""
+    field = next((field for field in Settings.model_fields.values() if field.alias == name), None)
+    text = _PLAIN.get(kind, problem.removeprefix("Value error, ").replace("Input should be", "must be"))
+    return f"{name} {text} ({field.description})" if field else text

@@ -1,0 +1,107 @@
+"""From what happened to what becomes of it: done, later, or dead letter. A pure decision, row by row of the design.
+
+Two kinds of "later" must not be mixed. A failure of the recipient, or of our configuration, uses up one attempt of the
+schedule. A failure of the endpoint uses up none: it is rescheduled until the opt-in is too old, so an outage shorter
+than OPT_IN_MAX_AGE leaves no dead letter.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from optout_core.api import Outcome, Verdict
+from optout_core.arrivals import Lineage
+from optout_core.reasons import Reason
+
+#: Jitter spreads retries over this share of the delay and only ever lengthens it.
+JITTER = 0.2
+#: A longer Retry-After is not believed: nobody would look at the queue for so long.
+MAX_RETRY_AFTER_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Hold the delays before the next try.
+
+    Attributes:
+        retries: One delay for each recipient-level attempt, in order; none means that the first failure is the last.
+        outage_first: The delay after the first endpoint-level failure; it doubles with each hop.
+        outage_max: No endpoint-level delay is longer, jitter aside.
+    """
+
+    retries: tuple[timedelta, ...]
+    outage_first: timedelta
+    outage_max: timedelta
+
+    def outage(self, hop: int) -> timedelta:
+        """Give the endpoint-level delay after `hop` re-sends."""
+        # Beyond 2**16 any delay is above any maximum, and the power stays a small number.
+        doubled: int = 2 ** min(hop, 16)
+        return min(self.outage_max, self.outage_first * doubled)
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """The recipient is off the list."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLater:
+    """The recipient waits in the queue for its next try.
+
+    Attributes:
+        at: When the broker makes the message visible; aware.
+        attempt: Recipient-level attempts used up by then.
+    """
+
+    at: datetime
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """The recipient goes to the dead-letter queue.
+
+    Attributes:
+        reason: Why.
+        outcome: What the API said last, or None when nothing was sent.
+    """
+
+    reason: Reason
+    outcome: Outcome | None = None
+
+
+Settlement = Removed | RetryLater | DeadLetter
+
+_FINAL = {
+    Verdict.REJECTED: Reason.RECIPIENT_REJECTED,
+    Verdict.STILL_OPTED_OUT: Reason.STILL_OPTED_OUT,
+    Verdict.SENDER_REJECTED: Reason.SENDER_REJECTED,
+}
+_EXHAUSTED = {
+    Verdict.FAILED: Reason.RETRIES_EXHAUSTED,
+    Verdict.REFUSED: Reason.REQUEST_REFUSED,
+}
+
+
+def settle(outcome: Outcome, lineage: Lineage, schedule: Schedule, now: datetime, chance: float) -> Settlement:
+    """Decide what becomes of a recipient.
+
+    Args:
+        outcome: What came of it.
+        lineage: How often its event has been round.
+        schedule: The delays.
+        now: The current time; aware.
+        chance: A random number in the range [0, 1), one for all recipients of an event, so that they stay together.
+    """
+    if outcome.verdict is Verdict.REMOVED:
+        return Removed()
+    if outcome.verdict in _FINAL:
+        return DeadLetter(_FINAL[outcome.verdict], outcome)
+    if outcome.verdict is Verdict.UNAVAILABLE:
+        delay, attempt = schedule.outage(lineage.hop), lineage.attempt
+    elif lineage.attempt < len(schedule.retries):
+        delay, attempt = schedule.retries[lineage.attempt], lineage.attempt + 1
+    else:
+        return DeadLetter(_EXHAUSTED[outcome.verdict], outcome)
+    asked = timedelta(seconds=min(MAX_RETRY_AFTER_SECONDS, outcome.retry_after or 0))
+    return RetryLater(now + max(delay * (1 + JITTER * chance), asked), attempt)

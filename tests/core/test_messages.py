@@ -1,0 +1,265 @@
+"""Retry messages and dead letters: bodies, properties and ids, exactly as the design names them."""
+
+import json
+
+import pytest
+
+from optout_core.api import Outcome, Verdict
+from optout_core.arrivals import read_lineage
+from optout_core.errors import MalformedEvent, UnsupportedEvent
+from optout_core.messages import MAX_DESCRIPTION, Queue, dead_letters, retry_messages, undecodable
+from optout_core.reasons import Reason
+from optout_core.settlement import DeadLetter, Removed, RetryLater
+from tests.build import MINUTE, NOW, OTHER, PERSON, arrival, decoded, lineage, opt_in, outcome
+from tests.fakes import delivered
+
+THIRD = "+15555555553"
+EVENT = opt_in(PERSON, OTHER, THIRD)
+SOON, LATER = NOW + MINUTE, NOW + 2 * MINUTE
+REJECTED = Outcome(Verdict.REJECTED, "Invalid number", 400, "InvalidInput", "cv.1")
+REPLAYED = lineage(
+    attempt=2,
+    hop=7,
+    of=40,
+    replay_id="replay-9",
+    replay_count=3,
+    trace={"traceparent": "00-1-2-01", "tracestate": "a=b"},
+    correlation_id="c-1",
+)
+
+
+def retries(settlements, of=EVENT, after=None):
+    return list(retry_messages(of, after or lineage(), settlements))
+
+
+def letters(settlements, of=EVENT, after=None):
+    return list(dead_letters(of, after or lineage(), settlements))
+
+
+def rejected(*recipients, outcome=REJECTED):
+    return {to: DeadLetter(Reason.RECIPIENT_REJECTED, outcome) for to in recipients}
+
+
+# --- retries ------------------------------------------------------------------------------------------------------
+
+
+def test_who_waits_for_the_same_attempt_waits_in_one_message_until_the_last_may_be_tried():
+    (message,) = retries({PERSON: RetryLater(SOON, 1), OTHER: Removed(), THIRD: RetryLater(LATER, 1)})
+
+    assert message.queue is Queue.OPT_INS
+    assert message.scheduled_at == LATER
+    assert message.reason is None
+    assert message.content_type == "application/cloudevents+json"
+    assert decoded(message.body) == opt_in(PERSON, THIRD)
+
+
+def test_who_has_used_up_different_numbers_of_attempts_waits_in_different_messages():
+    first, second = retries({PERSON: RetryLater(SOON, 1), OTHER: RetryLater(LATER, 0)})
+
+    assert (decoded(first.body).recipients, first.properties["optout-attempt"]) == ((PERSON,), 1)
+    assert (decoded(second.body).recipients, second.properties["optout-attempt"]) == ((OTHER,), 0)
+    assert first.message_id != second.message_id
+
+
+def test_a_retry_has_exactly_these_properties():
+    (message,) = retries({PERSON: RetryLater(SOON, 1)})
+
+    assert message.properties == {
+        "optout-event-id": "preference-1",
+        "optout-attempt": 1,
+        "optout-hop": 1,
+        "optout-first-enqueued": "2026-01-23T11:59:00+00:00",
+        "optout-recipients": 1,
+        "optout-of": 3,
+    }
+
+
+def test_a_retry_of_a_replayed_event_carries_its_lineage_on():
+    (message,) = retries({PERSON: RetryLater(SOON, 3)}, after=REPLAYED)
+
+    assert message.correlation_id == "c-1"
+    assert message.properties == {
+        "optout-event-id": "preference-1",
+        "optout-attempt": 3,
+        "optout-hop": 8,
+        "optout-first-enqueued": "2026-01-23T11:59:00+00:00",
+        "optout-recipients": 1,
+        "optout-of": 40,
+        "optout-replay-id": "replay-9",
+        "optout-replay-count": 3,
+        "traceparent": "00-1-2-01",
+        "tracestate": "a=b",
+    }
+
+
+def test_what_is_removed_or_dead_is_in_no_retry_and_what_is_not_dead_in_no_dead_letter():
+    settlements = {PERSON: Removed(), OTHER: RetryLater(SOON, 1)} | rejected(THIRD)
+
+    assert [decoded(message.body).recipients for message in retries(settlements)] == [(OTHER,)]
+    assert [decoded(message.body).recipients for message in letters(settlements)] == [(THIRD,)]
+    assert retries({PERSON: Removed()}) == letters({PERSON: Removed()}) == []
+
+
+# --- dead letters -------------------------------------------------------------------------------------------------
+
+
+def test_there_is_one_dead_letter_for_each_reason():
+    first, second = letters(rejected(PERSON, THIRD) | {OTHER: DeadLetter(Reason.RETRIES_EXHAUSTED, outcome())})
+
+    assert (first.reason, decoded(first.body)) == (Reason.RECIPIENT_REJECTED, opt_in(PERSON, THIRD))
+    assert (second.reason, decoded(second.body)) == (Reason.RETRIES_EXHAUSTED, opt_in(OTHER))
+    assert {first.queue, second.queue} == {Queue.DEAD_LETTERS}
+    assert first.scheduled_at is None
+
+
+def test_a_dead_letter_has_exactly_these_properties():
+    (letter,) = letters(rejected(PERSON, OTHER), after=REPLAYED)
+
+    assert letter.properties == {
+        "optout-event-id": "preference-1",
+        "optout-attempt": 3,
+        "optout-hop": 8,
+        "optout-first-enqueued": "2026-01-23T11:59:00+00:00",
+        "optout-recipients": 2,
+        "optout-of": 40,
+        "optout-replay-id": "replay-9",
+        "optout-replay-count": 3,
+        "traceparent": "00-1-2-01",
+        "tracestate": "a=b",
+        "DeadLetterReason": "RecipientRejected",
+        "DeadLetterErrorDescription": f"{Reason.RECIPIENT_REJECTED.meaning}; ACS said: HTTP 400: Invalid number (2)",
+        "optout-http-status": 400,
+        "optout-error-code": "InvalidInput",
+        "optout-ms-cv": "cv.1",
+    }
+
+
+def test_what_was_never_sent_used_up_no_attempt_and_has_no_answer():
+    (letter,) = letters({PERSON: DeadLetter(Reason.STALE_OPT_IN)}, after=lineage(attempt=2))
+
+    assert letter.properties["optout-attempt"] == 2
+    assert letter.properties["DeadLetterErrorDescription"] == Reason.STALE_OPT_IN.meaning
+    assert not {"optout-http-status", "optout-error-code", "optout-ms-cv"} & letter.properties.keys()
+
+
+def test_what_the_api_did_not_say_is_no_property():
+    (letter,) = letters({PERSON: DeadLetter(Reason.RETRIES_EXHAUSTED, Outcome(Verdict.FAILED, "left out"))})
+
+    assert not {"optout-http-status", "optout-error-code", "optout-ms-cv"} & letter.properties.keys()
+
+
+def test_the_description_names_the_three_most_frequent_answers():
+    said = ["four"] * 4 + ["two"] * 2 + ["three"] * 3 + ["one"]
+    dead = {
+        f"+1555{number:07}": rejected(PERSON, outcome=outcome(detail=word))[PERSON] for number, word in enumerate(said)
+    }
+
+    (letter,) = letters(dead, of=opt_in(*dead))
+
+    assert letter.properties["DeadLetterErrorDescription"].endswith(
+        "; ACS said: HTTP 500: four (4); HTTP 500: three (3); HTTP 500: two (2)"
+    )
+
+
+def test_the_description_has_at_most_1024_characters():
+    dead = {
+        f"+1555{number:07}": DeadLetter(Reason.RETRIES_EXHAUSTED, outcome(detail=str(number) * 1000))
+        for number in range(3)
+    }
+
+    (letter,) = letters(dead, of=opt_in(*dead))
+    broken = undecodable(arrival(), lineage(), MalformedEvent("x" * 5000))
+
+    assert MAX_DESCRIPTION == 1024
+    assert [len(str(each.properties["DeadLetterErrorDescription"])) for each in (letter, broken)] == [1024, 1024]
+
+
+def test_a_dead_letter_sent_back_unchanged_is_the_same_opt_in_one_hop_on():
+    original = opt_in(PERSON, OTHER)
+    (letter,) = letters(rejected(OTHER), of=original, after=lineage(attempt=1, hop=3))
+
+    again = delivered(letter, NOW)
+
+    assert decoded(again.body, enqueued_at=again.enqueued_at) == opt_in(OTHER)
+    assert read_lineage(again) == lineage(attempt=2, hop=4, of=2)
+
+
+# --- what could not be decoded ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [MalformedEvent("not UTF-8"), UnsupportedEvent("we do not know the event type 'x'")])
+def test_what_cannot_be_decoded_keeps_bytes_type_and_properties(error):
+    message = arrival(
+        b"\xff\x00",
+        content_type="text/odd",
+        correlation_id="c-1",
+        properties={"tenant": "contoso", "n": 1, "traceparent": "00-1-2-01", "DeadLetterReason": "old"},
+    )
+
+    letter = undecodable(message, read_lineage(message), error)
+
+    assert (letter.queue, letter.body, letter.content_type) == (Queue.DEAD_LETTERS, b"\xff\x00", "text/odd")
+    assert (letter.correlation_id, letter.reason) == ("c-1", error.reason)
+    assert letter.properties == {
+        "tenant": "contoso",
+        "n": 1,
+        "traceparent": "00-1-2-01",
+        "optout-event-id": "message-1",
+        "optout-attempt": 0,
+        "optout-hop": 1,
+        "optout-first-enqueued": "2026-01-23T11:59:00+00:00",
+        "DeadLetterReason": error.reason.value,
+        "DeadLetterErrorDescription": f"{error}; {error.reason.meaning}",
+    }
+
+
+def test_what_cannot_be_decoded_may_come_without_an_id_or_a_type():
+    message = arrival(b"\xff", message_id=None)
+
+    letter = undecodable(message, read_lineage(message), MalformedEvent("not UTF-8"))
+
+    assert letter.content_type is None
+    assert letter.message_id.startswith(f"{message.id}:d1:")
+
+
+def test_a_slimmed_message_keeps_what_routes_it_and_what_is_the_publishers():
+    message = arrival(b"\xff", properties={"tenant": "contoso", "traceparent": "00-1-2-01", "optout-hop": 4})
+    letter = undecodable(message, read_lineage(message), MalformedEvent("not UTF-8"))
+
+    slim = letter.slimmed()
+
+    assert slim.properties == {
+        "tenant": "contoso",
+        "traceparent": "00-1-2-01",
+        "optout-attempt": 0,
+        "optout-hop": 5,
+        "DeadLetterReason": "MalformedEvent",
+    }
+    assert (slim.message_id, slim.body, slim.reason) == (letter.message_id, letter.body, letter.reason)
+
+
+# --- size ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_message_is_split_only_when_it_would_not_fit():
+    people = [f"+1555{number:07}" for number in range(20_000)]
+    event = opt_in(*people)
+
+    waiting = retries(dict.fromkeys(people, RetryLater(SOON, 1)), of=event)
+    dead = letters(rejected(*people), of=event)
+
+    for messages in (waiting, dead):
+        assert len(messages) == 4
+        assert all(len(message.body) <= 192 * 1024 for message in messages)
+        assert [to for message in messages for to in decoded(message.body).recipients] == people
+        assert [message.properties["optout-recipients"] for message in messages] == [5000] * 4
+        assert {message.properties["optout-of"] for message in messages} == {20_000}
+        assert len({message.message_id for message in messages}) == 4
+
+
+def test_a_body_of_json_is_not_longer_than_it_must_be():
+    (message,) = retries({PERSON: RetryLater(SOON, 1)}, of=opt_in(PERSON, source="café"))
+
+    assert b": " not in message.body
+    assert json.loads(message.body)["source"] == "café"
+    assert "café".encode() in message.body

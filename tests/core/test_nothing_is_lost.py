@@ -1,0 +1,195 @@
+"""The first promise, against a seeded model: whatever fails, every recipient of every event is in exactly one place.
+
+A small world: a queue, a dead-letter queue, an endpoint with outages, invocations that die before, between and after
+their sends, events published twice, people who say STOP, operators who send dead letters back.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from optout_core.api import Outcome, Verdict
+from optout_core.arrivals import Arrival
+from optout_core.batches import Pair
+from optout_core.consent import Rule
+from optout_core.errors import EventError, SendFailed
+from optout_core.events import OPT_IN_KEYWORDS, OptIn, decode
+from optout_core.processor import Processor
+from optout_core.reports import RecipientOutcome
+from tests.build import MINUTE, NOW, SCHEDULE, bare, canonical, text_message, wire
+from tests.fakes import REMOVED, FakeClock, FakeEndpoint, FakeLedger, FakeOutbox, FakeTelemetry, delivered
+
+PEOPLE = [f"+1555000{number:04}" for number in range(40)]
+SENDERS = ["+18001234567", "55555", "Contoso"]
+VERDICTS = [Verdict.REMOVED] * 4 + [Verdict.FAILED, Verdict.REJECTED, Verdict.STILL_OPTED_OUT, Verdict.REFUSED]
+MAX_AGE = timedelta(hours=72)
+
+
+def dice(*seed):
+    """Give dice that fall alike on every run."""
+    return random.Random("/".join(map(str, seed)))  # noqa: S311 - nothing here is secret
+
+
+class Weather(FakeEndpoint):
+    """An endpoint whose answer depends on whom, and on when: a redelivery at once is answered alike."""
+
+    def __init__(self, seed, clock):
+        super().__init__()
+        self.seed, self.clock = seed, clock
+
+    def answer(self, sender, recipient):
+        hour = self.clock() - NOW
+        if dice(self.seed, hour // timedelta(hours=6)).random() < 0.3:
+            return Outcome(Verdict.UNAVAILABLE, "no answer")
+        verdict = dice(self.seed, sender, recipient, hour).choice(VERDICTS)
+        return REMOVED if verdict is Verdict.REMOVED else Outcome(verdict, "words", 400)
+
+
+class World:
+    """Everything outside the processor, and the books of what must be somewhere."""
+
+    def __init__(self, seed):
+        self.random = dice(seed)
+        self.clock = FakeClock(NOW)
+        self.queue = []  # (when it becomes visible, message)
+        self.letters = []
+        self.expected: Counter[tuple[str, str]] = Counter()
+        self.removed: Counter[tuple[str, str]] = Counter()
+        self.unreadable: Counter[bytes] = Counter()
+        self.ledger = FakeLedger()
+        self.outbox = FakeOutbox()
+        self.seen = set()
+        self.processor = Processor(
+            endpoint=Weather(seed, self.clock),
+            outbox=self.outbox,
+            ledger=self.ledger,
+            telemetry=FakeTelemetry(),
+            rule=Rule(MAX_AGE, frozenset(SENDERS[:2])),
+            schedule=SCHEDULE,
+            opt_in_keywords=OPT_IN_KEYWORDS,
+            now=self.clock,
+            chance=self.random.random,
+        )
+
+    def enqueue(self, message, at=None):
+        # A broker gives no two messages of a queue the same moment and place; here the moment alone tells.
+        self.clock.time += timedelta(microseconds=1)
+        self.queue.append((at or self.clock.time, message))
+
+    def publish(self, number):
+        """Publish an event in some form, now and then twice."""
+        chosen = self.random.choices(PEOPLE, k=self.random.randint(1, 8))
+        sender = self.random.choice(SENDERS)
+        said = (self.clock.time - self.random.choice([MINUTE, MAX_AGE - MINUTE, 2 * MAX_AGE])).isoformat()
+        body = self.random.choice(
+            [
+                bare(*chosen, sender=sender),
+                canonical(id=f"e{number}", time=said, data=bare(*chosen, sender=sender)),
+                canonical(id=f"e{number}", time=None, data=bare(*chosen, sender=sender)),
+                [canonical(id=f"e{number}.{part}", time=said, data=bare(to)) for part, to in enumerate(chosen)],
+                text_message("START", id=f"t{number}", person=chosen[0][1:], received=said),
+                text_message("STOP", id=f"t{number}", person=chosen[0][1:], received=said),
+                text_message("hello", id=f"t{number}"),
+                {"neither": number},
+            ]
+        )
+        for copy in range(self.random.choice([1, 1, 1, 2])):
+            self.enqueue(self.arrival(wire(body), f"m{number}.{copy}"))
+
+    def arrival(self, body, message_id):
+        message = Arrival(body, self.clock.time + timedelta(microseconds=1), message_id)
+        self.expected += people_of(message)
+        self.unreadable[body] += not readable(message)
+        return message
+
+    def invoke(self):
+        """Take some of what is due through an invocation that may die and be delivered again."""
+        due = [entry for entry in self.queue if entry[0] <= self.clock.time]
+        taken = self.random.sample(due, min(len(due), self.random.randint(1, 12)))
+        self.outbox.accepts = [self.random.randint(0, 5) for _ in range(self.random.choice([0, 0, 1, 2]))]
+        while True:
+            try:
+                report = asyncio.run(self.processor.process([message for _, message in taken]))
+            except SendFailed:
+                continue
+            if self.random.random() < 0.2:
+                continue  # died between the last send and completing
+            break
+        for entry in taken:
+            self.queue.remove(entry)
+        self.collect()
+        self.book(report)
+
+    def collect(self):
+        """Put what the broker newly accepted where it belongs."""
+        for message in [*self.outbox.retries, *self.outbox.dead_letters]:
+            if message.message_id not in self.seen:
+                self.seen.add(message.message_id)
+                arrived = delivered(message, self.clock.time + timedelta(microseconds=1))
+                if message.reason is None:
+                    self.enqueue(arrived, message.scheduled_at)
+                else:
+                    self.letters.append((message, arrived))
+
+    def book(self, report):
+        for each in report.recipients:
+            if each.outcome is RecipientOutcome.REMOVED:
+                self.removed[each.event, each.recipient] += 1
+                stopped = self.ledger.stops.get(Pair(each.sender, each.recipient))
+                opted_in = self.clock.time - timedelta(seconds=each.age)
+                assert stopped is None or stopped < opted_in
+                assert each.sender != "Contoso"
+                assert timedelta(seconds=each.age) <= MAX_AGE
+
+    def send_back(self):
+        """Send a dead letter back: as it is, or only its body, as a person would who copies it."""
+        message, _ = self.letters.pop(self.random.randrange(len(self.letters)))
+        at = self.clock.time + timedelta(microseconds=1)
+        self.enqueue(delivered(message, at, with_properties=self.random.random() < 0.5))
+
+    def check(self):
+        """Every recipient, and every message nobody can read, is in exactly one place."""
+        lying = [message for _, message in self.queue] + [arrived for _, arrived in self.letters]
+        places = self.removed + sum(map(people_of, lying), Counter())
+
+        assert places == self.expected
+        assert Counter(message.body for message in lying if not readable(message)) == +self.unreadable
+
+
+def readable(message):
+    try:
+        return bool(decode(message))
+    except EventError:
+        return False
+
+
+def people_of(message):
+    """Count the recipients of the opt-ins in a message."""
+    if not readable(message):
+        return Counter()
+    events = [event for event in decode(message) if isinstance(event, OptIn)]
+    return Counter((event.id, to) for event in events for to in event.recipients)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_recipient_of_every_event_is_in_exactly_one_place(seed):
+    world = World(seed)
+
+    for number in range(25):
+        world.publish(number)
+        world.invoke()
+        world.check()
+        if world.letters and world.random.random() < 0.3:
+            world.send_back()
+            world.check()
+        world.clock.time += world.random.choice([MINUTE, timedelta(hours=1), timedelta(hours=6)])
+    while world.queue:
+        world.clock.time = max(world.clock.time, min(visible for visible, _ in world.queue))
+        world.invoke()
+        world.check()
+
+    assert world.removed
+    assert world.letters

@@ -1,0 +1,180 @@
+"""A phone number stands in message bodies and nowhere else: not in properties, ids, descriptions, errors or `repr`."""
+
+import asyncio
+import json
+from dataclasses import is_dataclass, replace
+from datetime import timedelta
+from importlib import import_module
+from inspect import getmembers, isclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from optout_core import errors
+from optout_core.api import Answer, Outcome, Verdict, read_answer
+from optout_core.batches import Pair, plan
+from optout_core.consent import Rule
+from optout_core.contract import Consent, OptInEvent, OptInRequest, Recipient
+from optout_core.envelopes import open_envelopes
+from optout_core.errors import EventError, RequestError
+from optout_core.events import OPT_IN_KEYWORDS, decode
+from optout_core.messages import dead_letters, retry_messages
+from optout_core.processor import Processor, _Opened, _Task
+from optout_core.reasons import Reason
+from optout_core.reports import report_recipients
+from optout_core.settings import Settings
+from optout_core.settlement import DeadLetter, Removed, RetryLater
+from tests.build import MINUTE, NOW, SCHEDULE, arrival, bare, canonical, lineage, opt_in, opt_out, text_message, wire
+from tests.core.strategies import people
+from tests.fakes import FakeEndpoint, FakeLedger, FakeOutbox, FakeTelemetry
+
+CORE = [*("phone_numbers", "reasons", "errors", "arrivals", "contract", "envelopes", "events", "batches", "api")]
+CORE += [*("consent", "settlement", "messages", "reports", "settings", "processor")]
+
+
+def classes_with_values():
+    """Every class of the core that holds values, the private ones included."""
+    for name in CORE:
+        for _, found in getmembers(import_module(f"optout_core.{name}"), isclass):
+            holds_values = is_dataclass(found) or issubclass(found, BaseModel)
+            if holds_values and found.__module__ == f"optout_core.{name}" and not found.__subclasses__():
+                yield found
+
+
+def processor(rule, script=None):
+    return Processor(
+        FakeEndpoint(script or {}),
+        FakeOutbox(),
+        FakeLedger(),
+        FakeTelemetry(),
+        rule,
+        SCHEDULE,
+        OPT_IN_KEYWORDS,
+        lambda: NOW,
+        lambda: 0.0,
+    )
+
+
+def values(sender, recipients):
+    """Make one value of every class, with these numbers wherever a number may stand."""
+    message = arrival(canonical(data=bare(*recipients, sender=sender) | {"consent": {"reference": sender}}))
+    stop = text_message("STOP", person=recipients[0][1:], number=sender[1:])
+    words = f"no: {sender}, {' '.join(recipients)}"
+    answers = Answer(400, {}, wire({"error": {"code": "x", "message": words}}), NOW)
+    batches = plan(Pair(sender, to) for to in recipients)
+    with pytest.raises(RequestError) as refused:
+        read_answer(batches[0], answers)
+    said = Outcome.of_error(refused.value)
+    settlements = {to: DeadLetter(Reason.RECIPIENT_REJECTED, said) for to in recipients}
+    settlements |= {recipients[0]: RetryLater(NOW, 1), sender: Removed()}
+    event = opt_in(*recipients, sender=sender)
+    report = asyncio.run(processor(Rule(timedelta(hours=72))).process([message, arrival(stop)]))
+    rule = Rule(MINUTE, frozenset({sender}))
+    return [
+        message,
+        lineage(),
+        *open_envelopes(message),
+        *decode(message),
+        *decode(arrival(stop)),
+        *decode(arrival(text_message(words))),
+        opt_out(*recipients, sender=sender),
+        OptInEvent.model_validate(json.loads(message.body) | {"unknown": words}),
+        OptInRequest.model_validate(bare(*recipients, sender=sender)),
+        Recipient(to=sender),
+        Consent(capturedAt=None, method=sender, reference=sender),
+        Pair(sender, recipients[0]),
+        *batches,
+        answers,
+        said,
+        *(kind(said.detail) for kind in errors.RequestError.__subclasses__()),
+        *settlements.values(),
+        SCHEDULE,
+        rule,
+        *retry_messages(event, lineage(), settlements),
+        *dead_letters(event, lineage(), settlements),
+        *report_recipients(event, lineage(), settlements, NOW),
+        *report.events,
+        report,
+        Settings.from_environ(
+            {"ACS_ENDPOINT": "https://x.example", "ServiceBusConnection": "x", "ALLOWED_SENDERS": sender}
+        ),
+        processor(rule),
+        _Opened(message, lineage(), decode(message)),
+        _Task(event, lineage(), {recipients[0]: Reason.STALE_OPT_IN}),
+    ]
+
+
+def shows(text, numbers):
+    """Say which of the numbers a text shows, with or without the plus."""
+    return [number for number in numbers if number[1:] in text]
+
+
+@given(sender=people, recipients=st.lists(people, min_size=2, max_size=5, unique=True))
+def test_no_value_shows_a_number_in_its_repr(sender, recipients):
+    for value in values(sender, recipients):
+        assert not shows(f"{value!r}{value}", [sender, *recipients]), type(value)
+
+
+def test_every_class_that_holds_values_is_among_them():
+    shown = {type(value) for value in values("+18001234567", ["+15555555551", "+15555555552"])}
+
+    assert set(classes_with_values()) <= shown
+
+
+@given(sender=people, recipients=st.lists(people, min_size=2, max_size=30, unique=True), choose=st.data())
+def test_no_number_stands_in_what_is_sent_but_in_the_body(sender, recipients, choose):
+    words = f"{sender} cannot write to {', '.join(recipients)}"
+    outcomes = st.sampled_from(
+        [
+            Outcome(Verdict.REMOVED),
+            Outcome(Verdict.UNAVAILABLE),
+            Outcome(Verdict.FAILED, status=500),
+            *read_answer(
+                plan([Pair(sender, recipients[0])])[0],
+                Answer(200, {}, wire({"value": [_item(recipients[0], words)]}), NOW),
+            ).values(),
+        ]
+    )
+    script = {to: [choose.draw(outcomes)] for to in recipients}
+    job = processor(Rule(timedelta(hours=72)), script)
+    bad = [arrival(body, message_id="bad") for body in (wire(words), wire(bare(sender, *recipients))[:-9])]
+    unknown = arrival(canonical(type=words))
+
+    asyncio.run(job.process([arrival(bare(*recipients, sender=sender)), *bad, unknown]))
+
+    sent = [*job.outbox.retries, *job.outbox.dead_letters]
+    assert len(job.outbox.dead_letters) >= 3
+    for message in sent:
+        beside_the_body = repr(replace(message, body=b"")) + repr(dict(message.properties)) + message.message_id
+        assert not shows(beside_the_body, [sender, *recipients])
+
+
+def _item(to, words):
+    return {"to": to, "httpStatusCode": 400, "errorMessage": words}
+
+
+@given(numbers=st.lists(people, min_size=1, max_size=5), choose=st.data())
+def test_no_error_about_an_event_shows_a_number(numbers, choose):
+    number = st.sampled_from([*numbers, *(each[1:] for each in numbers), *(int(each) for each in numbers)])
+    body = {
+        "from": choose.draw(number),
+        "recipients": choose.draw(st.lists(st.fixed_dictionaries({"to": number}) | number, max_size=4) | number),
+        "consent": choose.draw(st.none() | number | st.fixed_dictionaries({"capturedAt": number, "method": number})),
+    }
+    event = canonical(
+        data=body, time=choose.draw(st.none() | number), type=choose.draw(number | st.just("sms.opt-in.v1"))
+    )
+
+    for document in (body, event):
+        assert not shows(refusal(document), numbers)
+
+
+def refusal(document):
+    """Say why a document is refused, or nothing when it is not."""
+    try:
+        decode(arrival(document))
+    except EventError as error:
+        return f"{error!r}{error}"
+    return ""

@@ -1,0 +1,288 @@
+"""The whole job, with parts that remember: messages in, requests, retries and dead letters out."""
+
+from datetime import timedelta
+
+import pytest
+
+from optout_core.api import Outcome, Verdict
+from optout_core.batches import Pair
+from optout_core.consent import Rule, WithoutLedger
+from optout_core.errors import SendFailed
+from optout_core.events import OPT_IN_KEYWORDS
+from optout_core.processor import Processor
+from optout_core.reasons import Reason
+from optout_core.reports import EventReport, EventResult, RecipientOutcome
+from tests.build import (
+    MINUTE,
+    NOW,
+    OTHER,
+    PERSON,
+    SCHEDULE,
+    SENDER,
+    SOURCE,
+    arrival,
+    bare,
+    canonical,
+    decoded,
+    sample,
+    text_message,
+)
+from tests.fakes import FakeClock, FakeEndpoint, FakeLedger, FakeOutbox, FakeTelemetry
+
+THIRD = "+15555555553"
+REJECTED = Outcome(Verdict.REJECTED, "Invalid number", 400)
+FAILED = Outcome(Verdict.FAILED, "Internal Server Error", 500)
+UNAVAILABLE = Outcome(Verdict.UNAVAILABLE, "no answer", retry_after=600)
+
+
+class Job:
+    """A processor and everything around it."""
+
+    def __init__(self, script=None, accepts=(), allowed_senders=(), ledger=None, chance=0.0):
+        self.endpoint = FakeEndpoint({to: list(outcomes) for to, outcomes in (script or {}).items()})
+        self.outbox = FakeOutbox(list(accepts))
+        self.ledger = ledger or FakeLedger()
+        self.telemetry = FakeTelemetry()
+        self.clock = FakeClock(NOW)
+        self.process = Processor(
+            endpoint=self.endpoint,
+            outbox=self.outbox,
+            ledger=self.ledger,
+            telemetry=self.telemetry,
+            rule=Rule(timedelta(hours=72), frozenset(allowed_senders)),
+            schedule=SCHEDULE,
+            opt_in_keywords=OPT_IN_KEYWORDS,
+            now=self.clock,
+            chance=lambda: chance,
+        ).process
+
+
+def where(report):
+    """Say where each recipient of each event is now, and why."""
+    return [(each.event, each.recipient, each.outcome.name, each.reason) for each in report.recipients]
+
+
+def waiting(job):
+    return [
+        (to, message.scheduled_at - NOW) for message in job.outbox.retries for to in decoded(message.body).recipients
+    ]
+
+
+def dead(job):
+    return [(to, message.reason) for message in job.outbox.dead_letters for to in people_in(message)]
+
+
+def people_in(message):
+    return decoded(message.body).recipients
+
+
+async def test_the_example_of_the_reference_ends_as_the_reference_says():
+    job = Job({"+123": [REJECTED], THIRD: [FAILED]})
+
+    report = await job.process([arrival(sample("acs/remove-request.json"))])
+
+    assert where(report) == [
+        ("message-1", PERSON, "REMOVED", None),
+        ("message-1", "+123", "DEAD_LETTERED", Reason.RECIPIENT_REJECTED),
+        ("message-1", THIRD, "WAITING", None),
+    ]
+    assert waiting(job) == [(THIRD, timedelta(seconds=30))]
+    assert dead(job) == [("+123", Reason.RECIPIENT_REJECTED)]
+
+
+async def test_a_report_says_when_how_often_and_how_old():
+    job = Job({OTHER: [FAILED], THIRD: [REJECTED]})
+    properties = {"optout-attempt": 2, "optout-hop": 2}
+
+    report = await job.process([arrival(canonical(PERSON, OTHER, THIRD), properties=properties)])
+
+    removed, retried, refused = report.recipients
+    assert {each.source for each in report.recipients} == {SOURCE}
+    assert {each.sender for each in report.recipients} == {SENDER}
+    assert {each.age for each in report.recipients} == {600.0}
+    assert (removed.attempts, removed.next_try) == (3, None)
+    assert (retried.attempts, retried.next_try) == (3, NOW + 10 * MINUTE)
+    assert (refused.attempts, refused.next_try) == (3, None)
+    assert (report.messages, report.retries, report.dead_letters) == (1, 1, (Reason.RECIPIENT_REJECTED,))
+    assert job.telemetry.reports == [report]
+
+
+async def test_recipients_of_many_events_are_asked_in_one_request():
+    job = Job()
+
+    await job.process([arrival(bare(PERSON, OTHER), message_id="a"), arrival(bare(THIRD), message_id="b")])
+
+    assert [batch.recipients for batch in job.endpoint.batches] == [(PERSON, OTHER, THIRD)]
+
+
+async def test_a_pair_that_two_events_name_is_asked_once_and_settled_for_both():
+    job = Job({PERSON: [FAILED]})
+
+    report = await job.process([arrival(bare(PERSON), message_id="a"), arrival(bare(PERSON), message_id="b")])
+
+    assert job.endpoint.asked == [PERSON]
+    assert where(report) == [("a", PERSON, "WAITING", None), ("b", PERSON, "WAITING", None)]
+    assert len(job.outbox.retries) == 2
+
+
+async def test_10_000_events_of_one_recipient_cost_100_requests():
+    job = Job()
+    people = [f"+1555{number:07}" for number in range(10_000)]
+
+    report = await job.process([arrival(bare(to), message_id=to) for to in people])
+
+    assert [len(batch) for batch in job.endpoint.batches] == [100] * 100
+    assert job.endpoint.asked == people
+    assert [each.recipient for each in report.recipients] == people
+    assert {each.outcome for each in report.recipients} == {RecipientOutcome.REMOVED}
+    assert job.outbox.retries == job.outbox.dead_letters == []
+
+
+async def test_each_sender_has_its_own_request():
+    job = Job()
+
+    await job.process([arrival(bare(PERSON, sender="55555")), arrival(bare(PERSON))])
+
+    assert [(batch.sender, batch.recipients) for batch in job.endpoint.batches] == [
+        ("55555", (PERSON,)),
+        (SENDER, (PERSON,)),
+    ]
+
+
+async def test_an_undecodable_message_among_good_ones_is_the_only_dead_letter():
+    job = Job()
+
+    report = await job.process([arrival(bare(PERSON)), arrival(b"\xff", message_id="bad"), arrival(bare(OTHER))])
+
+    assert job.endpoint.asked == [PERSON, OTHER]
+    (letter,) = job.outbox.dead_letters
+    assert letter.body == b"\xff"
+    assert report.events[1] == EventReport("", "bad", "unknown", EventResult.DEAD_LETTERED, Reason.MALFORMED_EVENT)
+    assert report.dead_letters == (Reason.MALFORMED_EVENT,)
+
+
+async def test_every_event_of_an_array_is_reported_and_only_opt_ins_lead_to_a_request():
+    job = Job()
+    texts = [
+        text_message("START", id="1"),
+        text_message("hello", id="2"),
+        text_message("STOP", id="3", person="15555555552"),
+    ]
+
+    report = await job.process([arrival(texts)])
+
+    assert [(event.id, event.form, event.result) for event in report.events] == [
+        ("1", "event-grid", EventResult.DECODED),
+        ("2", "event-grid", EventResult.IGNORED),
+        ("3", "event-grid", EventResult.IGNORED),
+    ]
+    assert job.endpoint.asked == [PERSON]
+
+
+@pytest.mark.parametrize("ledger", [FakeLedger(), WithoutLedger()], ids=["ledger", "no ledger"])
+@pytest.mark.parametrize(
+    ("stopped", "asked"), [("11:54", [PERSON]), ("11:55", []), ("11:56", [])], ids=["older", "tie", "newer"]
+)
+async def test_of_stop_and_start_in_one_invocation_the_newer_wins_and_a_tie_goes_to_stop(ledger, stopped, asked):
+    job = Job(ledger=ledger)
+    start = text_message("START", received="2026-01-23T11:55:00Z")
+    stop = text_message("STOP", received=f"2026-01-23T{stopped}:00Z")
+
+    await job.process([arrival(start), arrival(stop)])
+
+    assert job.endpoint.asked == asked
+    assert dead(job) == ([] if asked else [(PERSON, Reason.NEWER_OPT_OUT)])
+
+
+async def test_a_stop_of_an_earlier_invocation_is_remembered():
+    job = Job()
+    await job.process([arrival(text_message("STOP", received="2026-01-23T11:56:00Z"))])
+
+    await job.process([arrival(text_message("START", received="2026-01-23T11:55:00Z"))])
+
+    assert job.endpoint.asked == []
+    assert dead(job) == [(PERSON, Reason.NEWER_OPT_OUT)]
+    assert job.ledger.stops == {Pair(SENDER, PERSON): NOW - 4 * MINUTE}
+
+
+async def test_what_may_not_be_sent_is_never_sent():
+    job = Job(allowed_senders=[SENDER])
+    stale = canonical(PERSON, time="2026-01-20T11:00:00Z", id="stale")
+
+    report = await job.process([arrival(stale), arrival(bare(OTHER, sender="55555")), arrival(bare(THIRD))])
+
+    assert job.endpoint.asked == [THIRD]
+    assert dead(job) == [(PERSON, Reason.STALE_OPT_IN), (OTHER, Reason.SENDER_NOT_ALLOWED)]
+    assert [each.attempts for each in report.recipients] == [0, 0, 1]
+
+
+async def test_an_opt_in_grows_stale_while_it_waits_and_is_then_not_sent():
+    job = Job({PERSON: [UNAVAILABLE]})
+    await job.process([arrival(canonical())])
+    (retry,) = job.outbox.retries
+    job.clock.time = NOW + timedelta(hours=72)
+
+    await job.process([arrival(retry.body, properties=retry.properties, enqueued_at=NOW)])
+
+    assert job.endpoint.asked == [PERSON]
+    assert dead(job) == [(PERSON, Reason.STALE_OPT_IN)]
+
+
+async def test_an_outage_uses_up_no_attempt_and_retry_after_is_honoured():
+    job = Job({PERSON: [UNAVAILABLE]})
+
+    report = await job.process([arrival(canonical(), properties={"optout-attempt": 4, "optout-hop": 4})])
+
+    assert waiting(job) == [(PERSON, 10 * MINUTE)]
+    assert report.recipients[0].attempts == 4
+
+
+async def test_recipients_of_one_event_that_wait_for_the_same_reason_stay_together():
+    job = Job({PERSON: [FAILED], OTHER: [FAILED]}, chance=0.5)
+
+    await job.process([arrival(bare(PERSON, OTHER))])
+
+    assert waiting(job) == [(PERSON, timedelta(seconds=33)), (OTHER, timedelta(seconds=33))]
+    assert len(job.outbox.retries) == 1
+
+
+async def test_when_the_broker_takes_nothing_nothing_is_reported():
+    job = Job({PERSON: [FAILED]}, accepts=[0])
+
+    with pytest.raises(SendFailed):
+        await job.process([arrival(bare(PERSON))])
+
+    assert job.telemetry.reports == []
+    assert len(job.telemetry.invocations) == 1
+
+
+async def test_a_redelivery_after_a_crash_sends_nothing_twice():
+    job = Job({PERSON: [FAILED, FAILED], OTHER: [REJECTED, REJECTED]}, accepts=[1])
+    messages = [arrival(bare(PERSON, OTHER)), arrival(b"\xff", message_id="bad")]
+    with pytest.raises(SendFailed):
+        await job.process(messages)
+    job.clock.time += MINUTE
+
+    report = await job.process(messages)
+
+    assert waiting(job) == [(PERSON, timedelta(seconds=30))]
+    assert [letter.reason for letter in job.outbox.dead_letters] == [Reason.RECIPIENT_REJECTED, Reason.MALFORMED_EVENT]
+    assert job.telemetry.reports == [report]
+
+
+async def test_an_invocation_is_linked_to_the_lineages_of_all_its_messages():
+    job = Job()
+
+    await job.process([arrival(bare(), properties={"traceparent": "00-1-2-01"}), arrival(b"\xff")])
+
+    (lineages,) = job.telemetry.invocations
+    assert [lineage.trace for lineage in lineages] == [{"traceparent": "00-1-2-01"}, {}]
+
+
+async def test_no_message_is_no_work():
+    job = Job()
+
+    report = await job.process([])
+
+    assert (report.messages, report.events, report.recipients) == (0, (), ())
+    assert job.endpoint.batches == []
