@@ -1,0 +1,179 @@
+"""One run: start what is not given, publish, let the real function work, look at what became of everything."""
+
+import asyncio
+import importlib
+import os
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+
+from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
+
+from optout_core.reports import Report
+from optout_core.settings import Settings
+from sandbox.broker import Broker, load_queues
+from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, load_faults
+from sandbox.host import Host, find_trigger
+from sandbox.publishing import publish, read_publications
+from sandbox.telemetry import Collected, Collector
+from sandbox.watch import DeadLetter, Watch, read_dead_letter
+
+ROOT = Path(__file__).parent.parent
+
+#: Shortened, so that one sees a schedule come to its end; every other setting is the function's own default.
+SHORT_DELAYS = {
+    "RETRY_SCHEDULE": "PT0.05S,PT0.1S",
+    "OUTAGE_BACKOFF_FIRST": "PT0.5S",
+    "OUTAGE_BACKOFF_MAX": "PT2S",
+    "BREAKER_COOLDOWN": "PT1S",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Hold what a run is asked to do.
+
+    Attributes:
+        events: Files, folders and "-".
+        endpoint: An ACS endpoint to use instead of the sandbox's, or None.
+        access_key: Of that endpoint; for the sandbox's own, a key that need not be the right one.
+        broker: Connection string of a namespace to use instead of the sandbox's, or None.
+        faults: File of what goes wrong at the sandbox's endpoint; None for the API reference's one failing number.
+        seed: Makes the jitter the same at every run, or None.
+        patience: Seconds without progress after which the run ends.
+    """
+
+    events: tuple[str, ...]
+    endpoint: str | None = None
+    access_key: str | None = field(default=None, repr=False)
+    broker: str | None = field(default=None, repr=False)
+    faults: Path | None = None
+    seed: int | None = None
+    patience: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Hold what happened in a run.
+
+    Attributes:
+        watch: Every event and recipient.
+        dead_letters: The messages that this run left in the dead-letter queue.
+        collected: Requests and metrics.
+        duration: Seconds from publishing to the end.
+        settled: Whether nothing waits any more.
+    """
+
+    watch: Watch
+    dead_letters: tuple[DeadLetter, ...]
+    collected: Collected
+    duration: float
+    settled: bool
+
+
+@asynccontextmanager
+async def services(options: Options, broker_port: int = 0, endpoint_port: int = 0) -> AsyncIterator[dict[str, str]]:
+    """Start the broker and the endpoint, unless others are given, and yield the app settings that lead to them.
+
+    Raises:
+        SettingsError: A setting in the environment is wrong; the function would not start with it.
+    """
+    async with AsyncExitStack() as stack:
+        access_key, url, connection = options.access_key, options.endpoint, options.broker
+        if url is None:
+            faults = load_faults(options.faults) if options.faults else REFERENCE_FAULTS
+            endpoint = await stack.enter_async_context(Endpoint(faults=faults, port=endpoint_port))
+            url, access_key = endpoint.url, access_key or endpoint.access_key
+        if connection is None:
+            broker = await stack.enter_async_context(Broker(load_queues(ROOT / "infra" / "queues.json"), broker_port))
+            connection = broker.connection_string
+        own = {"ACS_ENDPOINT": url, "ACS_ACCESS_KEY": access_key or "", "ServiceBusConnection": connection}
+        names = [each.alias or "" for each in Settings.model_fields.values()]
+        names = [name for name in names if not name.startswith(tuple(own))]
+        chosen = {name: os.environ[name] for name in names if os.environ.get(name)}
+        queues = {"OPT_IN_QUEUE": "opt-ins", "DEAD_LETTER_QUEUE": "opt-ins-dead-letter"}
+        settings = queues | SHORT_DELAYS | chosen | own
+        Settings.from_environ(settings)
+        yield settings
+
+
+@asynccontextmanager
+async def function(settings: Mapping[str, str], observe: Callable[[Report], None] | None = None) -> AsyncIterator[None]:
+    """Let the real function_app.py work while the block runs, with these app settings in the environment."""
+    os.environ.update(settings)
+    # In a thread: meanwhile the connections open.
+    app = await asyncio.to_thread(importlib.import_module, "function_app")
+    if observe is not None:
+        app.service.observers.append(observe)
+    host = Host(find_trigger(app.app, ROOT / "host.json", settings))
+    running = asyncio.create_task(host.run())
+    try:
+        yield
+    finally:
+        host.stop()
+        await asyncio.gather(running, app.service.close())
+        app.service.observers.clear()
+
+
+@asynccontextmanager
+async def run(options: Options, progress: Callable[[Watch], None] = lambda _: None) -> AsyncIterator[Result]:
+    """Publish the events, wait until each is settled, and yield what happened before everything is closed again.
+
+    Args:
+        options: What to do.
+        progress: Called with the state of things whenever it changed.
+
+    Raises:
+        OSError, ValueError: The events cannot be read.
+        SettingsError: The settings do not do.
+        ServiceBusError: The broker cannot be reached.
+    """
+    random.seed(options.seed)
+    publications = read_publications(options.events)
+    if not publications:
+        raise ValueError("there are no events to publish")
+    collector = Collector()
+    async with services(options) as settings, AsyncExitStack() as stack:
+        watch = Watch(publications, Settings.from_environ(settings).opt_in_keywords)
+
+        def observe(report: Report) -> None:
+            watch.observe(report)
+            progress(watch)
+
+        began, started = datetime.now(UTC), monotonic()
+        # No retries: who cannot be reached when a person is watching is reported at once.
+        client = ServiceBusClient.from_connection_string(settings["ServiceBusConnection"], retry_total=0)
+        sender = client.get_queue_sender(settings["OPT_IN_QUEUE"])
+        receiver = client.get_queue_receiver(settings["DEAD_LETTER_QUEUE"])
+        # Opening and closing a link takes the client half a second: where nothing failed, all at the same time.
+        stack.push_async_callback(lambda: asyncio.gather(sender.close(), receiver.close()))
+        opening = asyncio.gather(sender.create_message_batch(), receiver.peek_messages(1))
+        async with function(settings, observe):
+            await opening
+            await publish(sender, publications)
+            settled = await watch.until_settled(options.patience)
+            dead_letters = await _peek(receiver, began)
+            for dead in dead_letters:
+                watch.take_over(dead)
+            duration = monotonic() - started
+            yield Result(watch, dead_letters, collector.collect(), duration, settled or watch.settled())
+            closing = asyncio.gather(sender.close(), receiver.close())
+        await closing
+
+
+async def _peek(receiver: ServiceBusReceiver, since: datetime) -> tuple[DeadLetter, ...]:
+    found: list[DeadLetter] = []
+    next_number = 1
+    while messages := await receiver.peek_messages(250, sequence_number=next_number):
+        found += [read_dead_letter(each) for each in messages if _enqueued(each.enqueued_time_utc) >= since]
+        next_number = (messages[-1].sequence_number or 0) + 1
+    return tuple(found)
+
+
+def _enqueued(time: datetime | None) -> datetime:
+    # The broker's clock and ours may differ by the fraction that AMQP cuts off.
+    return datetime.max.replace(tzinfo=UTC) if time is None else time.replace(microsecond=999_999)

@@ -1,0 +1,183 @@
+"""Shows what happened in a run: tables for people, one JSON document for programs."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+
+from optout_core.phone_numbers import mask, mask_text
+from optout_core.reports import EventResult, RecipientOutcome
+from sandbox.run import Result
+from sandbox.watch import Recipient
+
+#: More than this nobody reads on a terminal; --json has it all.
+_MOST_ROWS = 40
+_MOST_NUMBERS = 3
+_MOST_ERRORS = 5
+#: A masked number, and the longest form of an event.
+_NUMBER_WIDTH = 18
+
+_COLOURS = {
+    RecipientOutcome.REMOVED.value: "green",
+    RecipientOutcome.WAITING.value: "yellow",
+    RecipientOutcome.DEAD_LETTERED.value: "red",
+}
+
+
+def as_document(result: Result, *, reveal: bool) -> dict[str, object]:
+    """Give the report as one JSON document.
+
+    Args:
+        result: What happened.
+        reveal: Whether numbers are shown in full.
+    """
+    show = str if reveal else mask
+    show_text = str if reveal else mask_text
+    return {
+        "events": {
+            show_text(name): {"form": str(event.form), "result": event.result}
+            for name, event in result.watch.events.items()
+        },
+        "recipients": [
+            {
+                "event": show_text(each.event),
+                "sender": show(each.sender),
+                "to": show(each.to),
+                "outcome": each.outcome,
+                "reason": each.reason,
+                "attempts": each.attempts,
+            }
+            for each in result.watch.recipients.values()
+        ],
+        "dead_letters": [
+            {
+                "reason": dead.reason,
+                "description": dead.description,
+                "recipients": [show(to) for to in dead.recipients],
+                "properties": {
+                    name: show_text(value) if isinstance(value, str) else value
+                    for name, value in dead.properties.items()
+                },
+            }
+            for dead in result.dead_letters
+        ],
+        "requests": {"count": sum(result.collected.statuses.values()), "statuses": result.collected.statuses},
+        "metrics": result.collected.metrics,
+        "duration_s": round(result.duration, 3),
+    }
+
+
+def show(console: Console, result: Result, said: Counter[str], *, reveal: bool) -> None:
+    """Print the report for a person, ending with one sentence that says how it went.
+
+    Args:
+        console: Where to.
+        result: What happened.
+        said: The errors that the function logged, and how often each came.
+        reveal: Whether numbers are shown in full.
+    """
+    number = str if reveal else mask
+    console.print("[bold]What became of each recipient[/]")
+    console.print(_recipients(result, number))
+    console.print("\n[bold]The dead-letter queue[/]" + ("" if result.dead_letters else " is empty"))
+    for dead in result.dead_letters[:_MOST_ROWS]:
+        shown = ", ".join(number(to) for to in dead.recipients[:_MOST_NUMBERS])
+        shown += f" and {len(dead.recipients) - _MOST_NUMBERS} more" if len(dead.recipients) > _MOST_NUMBERS else ""
+        console.print(f"  [red]{dead.reason}[/]  {_text(dead.event)}  {escape(shown)}", soft_wrap=True)
+        console.print(Padding(f"[dim]{escape(dead.description)}[/]", (0, 0, 0, 4)))
+    _tell_rest(console, len(result.dead_letters))
+    console.print("\n[bold]What was measured[/]")
+    console.print(_measurements(result))
+    console.print()
+    for line, count in said.most_common(_MOST_ERRORS):
+        console.print(f"[yellow]The function said{f' {count} times' if count > 1 else ''}:[/] {escape(line)}")
+    console.print(_sentence(result))
+
+
+def _recipients(result: Result, number: Callable[[str], str]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
+    table.add_column(no_wrap=True)
+    for width in (_NUMBER_WIDTH, len("dead-lettered")):
+        table.add_column(no_wrap=True, min_width=width)
+    table.add_column(min_width=len("RecipientRejected"))
+    by_event: dict[str, list[Recipient]] = {}
+    for each in result.watch.recipients.values():
+        by_event.setdefault(each.event, []).append(each)
+    for name, event in result.watch.events.items():
+        shown = _text(name)
+        if name not in by_event:
+            outcome = {None: "waiting", EventResult.IGNORED.value: "ignored"}.get(event.result, "dead_lettered")
+            reason = next((dead.reason for dead in result.dead_letters if dead.event == name), "")
+            table.add_row(shown, f"[dim]{event.form}[/]", _coloured(outcome), reason)
+        for each in by_event.get(name, []):
+            table.add_row(shown, escape(number(each.to)), _coloured(each.outcome), _why(each))
+            shown = ""
+        if table.row_count > _MOST_ROWS:
+            table.add_row(f"… {len(result.watch.recipients):,} in all; --json shows every one")
+            break
+    return table
+
+
+def _text(text: str) -> str:
+    # What a publisher wrote must not steer the terminal.
+    return escape("".join(character if character.isprintable() else "?" for character in mask_text(text)))
+
+
+def _why(recipient: Recipient) -> str:
+    tries = f"{recipient.attempts} tries" if recipient.attempts > 1 else ""
+    next_try = f"next try at {recipient.next_try:%H:%M:%S} UTC" if recipient.next_try else ""
+    return ", ".join(filter(None, (recipient.reason, tries, next_try)))
+
+
+def _measurements(result: Result) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for name, metric in result.collected.metrics.items():
+        points = metric["points"]
+        shown = [_point(point) for point in (points if isinstance(points, list) else [])]
+        table.add_row(name, "; ".join(shown) + f" [dim]{str(metric['unit']).strip('{}1')}[/]")
+    return table
+
+
+def _point(point: dict[str, Any]) -> str:
+    attributes = " ".join(str(value) for value in point["attributes"].values() if value != "")
+    if "count" in point:
+        return f"{attributes} mean {point['sum'] / point['count']:.3g} of {point['count']}".strip()
+    return f"{attributes} {point['value']}".strip()
+
+
+def _sentence(result: Result) -> str:
+    watch = result.watch
+    outcomes = Counter(each.outcome for each in watch.recipients.values())
+    ignored = sum(event.result == EventResult.IGNORED for event in watch.events.values())
+    requests = sum(result.collected.statuses.values())
+    counts = ", ".join(f"{outcomes[outcome.value]} {outcome.value.replace('_', '-')}" for outcome in RecipientOutcome)
+    end = f"{_count(len(watch.events), 'event')}, {_count(len(watch.recipients), 'recipient')}: {counts}"
+    end += f"; ignored: {ignored}" if ignored else ""
+    end += f"; {_count(len(result.dead_letters), 'dead letter')}"
+    end += f"; {_count(requests, 'request')} to ACS in {result.duration:.1f} s. "
+    if result.settled:
+        return f"[bold green]Done.[/] {end}Everybody is off the list or in the dead-letter queue; nothing is lost."
+    reason = "ACS gave no answer" if set(result.collected.statuses) <= {"none"} else "some did not settle in time"
+    return (
+        f"[bold yellow]Not done: {reason}.[/] {end}Nothing is lost: who waits is in the queue with a time for the next"
+        " try. Check the endpoint, or give it longer with --timeout."
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
+
+
+def _tell_rest(console: Console, count: int) -> None:
+    if count > _MOST_ROWS:
+        console.print(f"… {count - _MOST_ROWS:,} more; --json shows every one")
+
+
+def _coloured(outcome: str) -> str:
+    return f"[{_COLOURS.get(outcome, 'dim')}]{outcome.replace('_', '-')}[/]"

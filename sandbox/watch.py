@@ -1,0 +1,186 @@
+"""Puts together what became of every recipient: what was published, what the function reported, what is dead.
+
+Everything that was published is in the report from the start, as waiting: what nobody ever reports is still shown.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from azure.servicebus import ServiceBusReceivedMessage
+
+from optout_core import arrivals
+from optout_core.arrivals import Arrival
+from optout_core.errors import EventError
+from optout_core.events import OPT_IN_KEYWORDS, OptIn, decode
+from optout_core.reasons import Reason
+from optout_core.reports import EventResult, RecipientOutcome, Report
+from sandbox.publishing import Publication
+
+
+@dataclass(slots=True)
+class Recipient:
+    """Hold where one recipient of one event is now."""
+
+    event: str
+    sender: str = field(repr=False)
+    to: str = field(repr=False)
+    outcome: str = RecipientOutcome.WAITING.value
+    reason: str | None = None
+    attempts: int = 0
+    next_try: datetime | None = None
+
+
+@dataclass(slots=True)
+class Event:
+    """Hold what became of one event; `result` is None until the function has said."""
+
+    form: str
+    result: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Hold one message of the dead-letter queue."""
+
+    reason: str
+    description: str
+    opt_ins: tuple[OptIn, ...]
+    message_id: str
+    properties: dict[str, object] = field(repr=False)
+
+    @property
+    def event(self) -> str:
+        """Give the id of the event it is about; where the broker dead-lettered it unread, of the message."""
+        return str(self.properties.get(arrivals.EVENT_ID, self.message_id))
+
+    @property
+    def recipients(self) -> list[str]:
+        """Give the numbers it is about; none where nobody could read them."""
+        return [to for opt_in in self.opt_ins for to in opt_in.recipients]
+
+
+class Watch:
+    """Follow every published event until it is settled."""
+
+    def __init__(self, publications: Iterable[Publication], opt_in_keywords: Iterable[str] = OPT_IN_KEYWORDS) -> None:
+        """Expect the events of these messages."""
+        self._keywords = frozenset(opt_in_keywords)
+        self.events: dict[str, Event] = {}
+        self.recipients: dict[tuple[str, str, str, str], Recipient] = {}
+        self._sources: dict[tuple[str, str], str] = {}
+        self._changed = asyncio.Event()
+        now = datetime.now(UTC)
+        for publication in publications:
+            properties = {_text(name): value for name, value in publication.properties.items()}
+            self._expect(Arrival(publication.body, now, publication.message_id, properties=properties))
+
+    def observe(self, report: Report) -> None:
+        """Take in what one invocation did."""
+        for event in report.events:
+            known = self.events.setdefault(self._name(event.source, event.id), Event(event.form))
+            # A retry of an event comes back as a canonical event: what it was at first stays.
+            if known.result is None:
+                known.form, known.result = event.form, event.result.value
+        for each in report.recipients:
+            name = self._name(each.source, each.event)
+            key = (each.source, each.event, each.sender, each.recipient)
+            recipient = self.recipients.setdefault(key, Recipient(name, each.sender, each.recipient))
+            recipient.outcome, recipient.attempts, recipient.next_try = each.outcome.value, each.attempts, each.next_try
+            recipient.reason = each.reason.value if each.reason else None
+        self._changed.set()
+
+    def settled(self) -> bool:
+        """Say whether nothing waits any more."""
+        return all(event.result for event in self.events.values()) and self.count_waiting() == 0
+
+    async def until_settled(self, patience: float) -> bool:
+        """Wait until nothing waits any more.
+
+        Args:
+            patience: Seconds in which something new has to be settled.
+
+        Returns:
+            Whether everything is settled; False when patience ran out.
+        """
+        done = 0
+        try:
+            async with asyncio.timeout(patience) as timeout:
+                while not self.settled():
+                    self._changed.clear()
+                    await self._changed.wait()
+                    if (now_done := self.count_settled()) > done:
+                        done = now_done
+                        timeout.reschedule(asyncio.get_running_loop().time() + patience)
+        except TimeoutError:
+            return False
+        return True
+
+    def count_settled(self) -> int:
+        """Count the recipients that wait no more, and the events that led to none."""
+        settled = len(self.recipients) - self.count_waiting()
+        return settled + sum(event.result is not None for event in self.events.values())
+
+    def count_waiting(self) -> int:
+        """Count the recipients that wait."""
+        return sum(recipient.outcome == RecipientOutcome.WAITING for recipient in self.recipients.values())
+
+    def take_over(self, dead: DeadLetter) -> None:
+        """Take in what the broker itself dead-lettered, which no report tells of."""
+        if dead.reason not in (Reason.MAX_DELIVERY_COUNT_EXCEEDED, Reason.TTL_EXPIRED):
+            return
+        if not dead.opt_ins and dead.event in self.events:
+            self.events[dead.event].result = EventResult.DEAD_LETTERED.value
+        for opt_in in dead.opt_ins:
+            name = self._name(opt_in.source, opt_in.id)
+            self.events.setdefault(name, Event(opt_in.form)).result = EventResult.DEAD_LETTERED.value
+            for to in opt_in.recipients:
+                key = (opt_in.source, opt_in.id, opt_in.sender, to)
+                recipient = self.recipients.setdefault(key, Recipient(name, opt_in.sender, to))
+                recipient.outcome, recipient.reason = RecipientOutcome.DEAD_LETTERED.value, dead.reason
+
+    def _expect(self, arrival: Arrival) -> None:
+        try:
+            decoded = decode(arrival, self._keywords)
+        except EventError:
+            self.events[arrival.id] = Event("unknown")
+            return
+        for event in decoded:
+            name = self._name(event.source, event.id)
+            self.events[name] = Event(event.form)
+            if isinstance(event, OptIn):
+                for to in event.recipients:
+                    key = (event.source, event.id, event.sender, to)
+                    self.recipients[key] = Recipient(name, event.sender, to)
+
+    def _name(self, source: str, event_id: str) -> str:
+        # Two sources may use the same id; the second one is shown with its source.
+        owner = self._sources.setdefault((event_id, ""), source)
+        return event_id if owner == source or not source else f"{source}/{event_id}"
+
+
+def read_dead_letter(message: ServiceBusReceivedMessage) -> DeadLetter:
+    """Read a message of the dead-letter queue, whoever put it there."""
+    properties = {_text(name): plain(value) for name, value in (message.application_properties or {}).items()}
+    arrival = Arrival(b"".join(message.body), datetime.now(UTC), message.message_id, properties=properties)
+    try:
+        opt_ins = tuple(event for event in decode(arrival) if isinstance(event, OptIn))
+    except EventError:
+        opt_ins = ()
+    return DeadLetter(
+        reason=str(properties.get(arrivals.DEAD_LETTER_REASON, "")),
+        description=str(properties.get(arrivals.DEAD_LETTER_DESCRIPTION, "")),
+        opt_ins=opt_ins,
+        message_id=message.message_id or "",
+        properties=properties,
+    )
+
+
+def plain(value: object) -> object:
+    """Turn what AMQP gives into what JSON takes: text and numbers."""
+    return value if isinstance(value, bool | int | float | None) else _text(value)
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,270 @@
+"""What a user sees of `python -m sandbox`."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from sandbox.publishing import Publication
+from sandbox.watch import DeadLetter, Watch
+
+ROOT = Path(__file__).parents[2]
+NUMBER = re.compile(r"\+1\d{10}")
+
+ONE = {"from": "+18001234567", "recipients": [{"to": "+14255550123"}]}
+
+
+def canonical(event_id: str, *recipients: str, **attributes: object) -> dict[str, object]:
+    return {
+        "specversion": "1.0",
+        "type": "sms.opt-in.v1",
+        "source": "urn:test",
+        "id": event_id,
+        "data": {"from": "+18001234567", "recipients": [{"to": to} for to in recipients]},
+        **attributes,
+    }
+
+
+def test_the_samples_end_as_their_readme_says_and_every_recipient_is_reported_once(sandbox):
+    ran = sandbox("--json", "--reveal", "--events", "samples")
+
+    assert ran.code == 0
+    assert ran.outcomes() == {
+        "+15555555551": ("removed", None),
+        "+123": ("dead_lettered", "RecipientRejected"),
+        "+15555555553": ("dead_lettered", "RetriesExhausted"),
+        "+14255550111": ("removed", None),
+        "+14255550112": ("removed", None),
+        "+14255550113": ("removed", None),
+        "+14255550114": ("removed", None),
+        "+14255550115": ("removed", None),
+        "+14255550117": ("removed", None),
+        "+15550000000": ("dead_lettered", "RecipientRejected"),
+        "+14255550118": ("removed", None),
+        "+14255550119": ("dead_lettered", "StaleOptIn"),
+    }
+    assert len(ran.report["recipients"]) == 12
+    assert Counter(event["result"] for event in ran.report["events"].values()) == {
+        "decoded": 7,
+        "ignored": 1,
+        "dead_lettered": 2,
+    }
+    assert Counter(dead["reason"] for dead in ran.report["dead_letters"]) == {
+        "RecipientRejected": 2,
+        "RetriesExhausted": 1,
+        "StaleOptIn": 1,
+        "MalformedEvent": 1,
+        "UnsupportedEvent": 1,
+    }
+
+
+def test_the_example_of_the_api_reference_is_tried_as_often_as_the_schedule_says(sandbox):
+    ran = sandbox("--json", "--reveal", "--events", "samples/01-api-reference.json")
+
+    assert {each["to"]: each["attempts"] for each in ran.report["recipients"]} == {
+        "+15555555551": 1,
+        "+123": 1,
+        "+15555555553": 3,
+    }
+    assert ran.report["requests"] == {"count": 3, "statuses": {"200": 3}}
+    points = ran.report["metrics"]["optout.recipients"]["points"]
+    assert {"attributes": {"outcome": "removed", "reason": ""}, "value": 1} in points
+
+
+def test_without_json_a_person_reads_what_happened_and_no_number(sandbox):
+    ran = sandbox()
+
+    assert ran.code == 0
+    assert "+1555•••5551" in ran.out
+    assert "Done. 10 events, 12 recipients: 8 removed, 0 waiting, 4 dead-lettered" in ran.out.replace("\n", " ")
+    assert not NUMBER.search(ran.out + ran.err)
+
+
+def test_reports_mask_numbers_unless_told_to_reveal_them(sandbox, write):
+    ran = sandbox("--json", "--events", write("one.json", ONE))
+
+    assert ran.report["recipients"][0]["to"] == "+1425•••0123"
+    assert not NUMBER.search(ran.out + ran.err)
+
+
+def test_lines_on_standard_input_are_events(sandbox):
+    lines = "\n".join(json.dumps(canonical(f"e{number}", f"+1425555{number:04}")) for number in range(3))
+
+    ran = sandbox("--json", "--events", "-", stdin=lines)
+
+    assert list(ran.report["events"]) == ["e0", "e1", "e2"]
+    assert {each["outcome"] for each in ran.report["recipients"]} == {"removed"}
+
+
+def test_ten_thousand_events_of_one_recipient_cost_about_a_hundred_calls(sandbox, write):
+    events = [canonical(f"e{number}", f"+1425{number:07}") for number in range(10_000)]
+
+    ran = sandbox("--json", "--reveal", "--events", write("many.jsonl", *events))
+
+    assert len(ran.outcomes()) == len(ran.report["recipients"]) == 10_000
+    assert set(ran.outcomes().values()) == {("removed", None)}
+    assert 100 <= ran.report["requests"]["count"] <= 110
+
+
+def test_a_wrong_key_ends_in_a_clear_line_and_every_recipient_in_the_dead_letter_queue(sandbox, write):
+    ran = sandbox("--events", write("one.json", ONE), "--access-key", "d3Jvbmc=")
+
+    assert ran.code == 0
+    assert "ACS refuses us (HTTP 401: Denied" in ran.out
+    assert "RequestRefused" in ran.out
+    assert "d3Jvbmc=" not in ran.out + ran.err
+
+
+def test_a_dead_endpoint_leaves_every_recipient_waiting_and_says_so(sandbox, write, unused_tcp_port):
+    ran = sandbox(
+        *("--events", write("one.json", ONE), "--timeout", "2"),
+        *("--endpoint", f"http://127.0.0.1:{unused_tcp_port}", "--access-key", "d3Jvbmc="),
+    )
+
+    assert ran.code == 1
+    assert "Not done: ACS gave no answer." in ran.out
+    assert "next try at" in ran.out
+    assert "Nothing is lost" in ran.out
+
+
+def test_a_garbled_event_is_dead_lettered_and_its_neighbour_is_not_held_up(sandbox, write, tmp_path):
+    (tmp_path / "garbled.bin").write_bytes(b"\xff\xfe{")
+
+    ran = sandbox("--json", "--reveal", "--events", str(tmp_path / "garbled.bin"), "--events", write("one.json", ONE))
+
+    assert ran.code == 0
+    assert ran.outcomes() == {"+14255550123": ("removed", None)}
+    assert ran.report["events"]["garbled"] == {"form": "unknown", "result": "dead_lettered"}
+    assert ran.report["dead_letters"][0]["description"].startswith("not UTF-8")
+
+
+def test_a_fault_file_decides_what_goes_wrong(sandbox, write):
+    faults = write("faults.json", [{"to": "+14255550123", "items": [{"httpStatusCode": 404, "errorMessage": "gone"}]}])
+
+    ran = sandbox("--json", "--reveal", "--events", write("one.json", ONE), "--faults", faults)
+
+    assert ran.outcomes() == {"+14255550123": ("dead_lettered", "RecipientRejected")}
+
+
+def test_app_settings_of_the_environment_count(sandbox, write):
+    ran = sandbox("--json", "--events", write("one.json", ONE), ALLOWED_SENDERS="+18009999999")
+
+    assert [each["reason"] for each in ran.report["recipients"]] == ["SenderNotAllowed"]
+
+
+def test_two_files_of_the_same_name_are_two_events(sandbox, write, tmp_path):
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "one.json").write_text(json.dumps(ONE))
+
+    ran = sandbox("--json", "--events", write("one.json", ONE), "--events", str(tmp_path / "again"))
+
+    assert list(ran.report["events"]) == ["one", "one~2"]
+    assert len(ran.report["recipients"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "text"),
+    [
+        (("--events", "no-such-file"), {}, "no-such-file"),
+        (("--endpoint", "http://example.com"), {}, "ACS_ENDPOINT must start with https://"),
+        (("--broker", "rubbish"), {}, "Connection string"),
+        ((), {"OPT_IN_MAX_AGE": "soon"}, "OPT_IN_MAX_AGE must be a duration such as PT30S"),
+        (("--faults", "README.md"), {}, "README.md"),
+        (("--seed", "x"), {}, "--seed"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_exit_code_2(sandbox, arguments, environment, text):
+    ran = sandbox(*arguments, **environment)
+
+    assert (ran.code, ran.out) == (2, "")
+    assert text in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_a_broker_out_of_reach_is_exit_code_4(sandbox, unused_tcp_port):
+    nobody = f"Endpoint=sb://127.0.0.1:{unused_tcp_port};SharedAccessKeyName=a;SharedAccessKey=b"
+
+    ran = sandbox("--broker", f"{nobody};UseDevelopmentEmulator=true")
+
+    assert ran.code == 4
+    assert "the broker cannot be reached" in ran.err
+    assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("command", "first"),
+    [
+        ("up", "OPT_IN_QUEUE="),
+        ("broker", "ServiceBusConnection=Endpoint=sb://127.0.0.1:"),
+        ("endpoint", "ACS_ENDPOINT="),
+    ],
+)
+def test_a_part_that_stays_up_prints_where_it_is_and_ends_quietly_with_ctrl_c(command, first):
+    with subprocess.Popen(
+        [sys.executable, "-m", "sandbox", command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(first)
+        os.kill(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_ends_a_run_with_130_and_one_line(unused_tcp_port):
+    nobody = ("--endpoint", f"http://127.0.0.1:{unused_tcp_port}", "--access-key", "AAAA")
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "sandbox", *nobody, "--timeout", "60", "--json"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        # The first line about a dead letter: from here on the run is under way.
+        assert "dead letters" in process.stderr.readline()
+        os.kill(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert "Interrupted" in err
+    assert "Traceback" not in err
+
+
+def test_what_a_publisher_wrote_is_masked_and_does_not_steer_the_terminal(sandbox, write, tmp_path):
+    event = canonical("call +14255550123 \u001b[31m", "+14255550124", time="2020-01-01T00:00:00Z")
+    path = write("one.json", event)
+    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "bad.properties.json").write_text(json.dumps({"subject": "/phonenumber/+14255550125"}))
+
+    shown = sandbox("--events", path)
+    report = sandbox("--json", "--events", path, "--events", str(tmp_path / "bad.json"))
+
+    assert not NUMBER.search(shown.out + shown.err + report.out + report.err)
+    assert "\u001b" not in shown.out
+
+
+def test_what_the_broker_dead_lettered_unread_is_no_longer_shown_as_waiting():
+    watch = Watch([Publication("unread", b"{")])
+    reason = "MaxDeliveryCountExceeded"
+
+    watch.take_over(DeadLetter(reason, "", (), "unread", {}))
+
+    assert watch.events["unread"].result == "dead_lettered"
+
+
+def test_a_message_that_fills_the_limit_does_not_take_its_neighbour_with_it(sandbox, write, tmp_path):
+    (tmp_path / "brim.bin").write_bytes(b"x" * 262_050)
+
+    ran = sandbox("--json", "--reveal", "--events", str(tmp_path / "brim.bin"), "--events", write("one.json", ONE))
+
+    assert ran.outcomes() == {"+14255550123": ("removed", None)}
+    assert [dead["properties"]["optout-part"] for dead in ran.report["dead_letters"]] == ["1 of 2", "2 of 2"]
+    assert ran.report["requests"]["count"] == 1
