@@ -1,0 +1,255 @@
+targetScope = 'resourceGroup'
+
+metadata name = 'SMS opt-in'
+metadata description = 'Removes people who opted in again from the Azure Communication Services SMS opt-out list, event by event.'
+
+import { processorSettings } from 'modules/types.bicep'
+
+@description('Region of everything that has one. It must offer Flex Consumption.')
+param location string = resourceGroup().location
+
+@description('Short name of this environment, such as dev or prod. It is part of every name.')
+@minLength(2)
+@maxLength(20)
+param environmentName string
+
+@description('Resource id of the ACS resource whose opt-out list is kept. It may live in another group or subscription.')
+param communicationServiceId string
+
+@description('Who gets mail when an alert fires. At least one.')
+@minLength(1)
+param alertEmailAddresses string[]
+
+@description('Object id of the Entra group that may read and send on both queues. Empty: nobody but the function may.')
+param operatorsGroupId string = ''
+
+@description('Object ids of the identities that publish events: they may send to the opt-in queue and nothing else.')
+param publisherIds string[] = []
+
+@description('The only senders (our numbers) the processor acts for, separated by commas. Empty: all.')
+param allowedSenders string = ''
+
+@description('Standard is enough for most. Premium adds isolation, larger messages and private endpoints; docs/deploy.md says how to move.')
+@allowed(['Standard', 'Premium'])
+param serviceBusSku string = 'Standard'
+
+@description('Memory of one instance. CPU comes in proportion: 512 MB serves a test environment, 2048 MB the 16 requests one instance keeps in flight.')
+@allowed([512, 2048, 4096])
+param instanceMemoryMB int = 2048
+
+@description('Most instances at once. This is the throttle: calls to ACS in flight = instances x MAX_CONCURRENT_REQUESTS (16), so 10 instances are at most 160. Raise it only as far as ACS answers without 429.')
+@minValue(1)
+@maxValue(1000)
+param maximumInstanceCount int = 10
+
+@description('Instances that never go to sleep, and are paid for around the clock. 0 is right while a cold start of some seconds does not matter: an opt-in is minutes old at best when it is published.')
+@minValue(0)
+@maxValue(20)
+param alwaysReadyInstanceCount int = 0
+
+@description('Puts the function into a virtual network, reaches storage and Service Bus through private endpoints only, and gives it one outbound address. Needs Premium.')
+param privateNetworking bool = false
+
+@description('Address space of that network, /23 or larger.')
+param virtualNetworkAddressPrefix string = '10.60.0.0/23'
+
+@description('Takes START and STOP texts from ACS itself, through Event Grid. ACS must not have a system topic yet: there can be only one.')
+param receiveTexts bool = false
+
+@description('Settings of the processor that differ from their defaults.')
+param processorSettingOverrides processorSettings = {}
+
+@description('Tags of every resource, beside those that azd needs.')
+param tags object = {}
+
+// Every name is computed here and not taken from a module's output: so what-if can look inside the modules.
+var suffix = uniqueString(resourceGroup().id, environmentName)
+var names = {
+  applicationInsights: 'appi-optin-${environmentName}-${suffix}'
+  eventGridIdentity: 'id-optin-texts-${environmentName}-${suffix}'
+  functionApp: 'func-optin-${environmentName}-${suffix}'
+  identity: 'id-optin-${environmentName}-${suffix}'
+  namespace: 'sb-optin-${environmentName}-${suffix}'
+  plan: 'asp-optin-${environmentName}-${suffix}'
+  storage: 'stoptin${suffix}'
+  virtualNetwork: 'vnet-optin-${environmentName}-${suffix}'
+  workspace: 'log-optin-${environmentName}-${suffix}'
+}
+var packageContainer = 'packages'
+var allTags = union({ application: 'sms-opt-in', 'azd-env-name': environmentName }, tags)
+var communicationService = {
+  subscriptionId: split(communicationServiceId, '/')[2]
+  resourceGroup: split(communicationServiceId, '/')[4]
+  name: last(split(communicationServiceId, '/'))
+}
+var ownGroup = {
+  subscriptionId: subscription().subscriptionId
+  name: resourceGroup().name
+}
+// Service Bus has private endpoints on Premium only; half a private network would be a false promise.
+var effectiveSku = privateNetworking && serviceBusSku != 'Premium'
+  ? fail('privateNetworking needs serviceBusSku Premium: Standard has no private endpoints.')
+  : serviceBusSku
+
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
+  name: names.identity
+  location: location
+  tags: allTags
+}
+
+resource eventGridIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = if (receiveTexts) {
+  name: names.eventGridIdentity
+  location: location
+  tags: allTags
+}
+
+module messaging 'modules/messaging.bicep' = {
+  params: {
+    location: location
+    tags: allTags
+    namespaceName: names.namespace
+    sku: effectiveSku
+    isPrivate: privateNetworking
+  }
+}
+
+module storage 'modules/storage.bicep' = {
+  params: {
+    location: location
+    tags: allTags
+    name: names.storage
+    packageContainer: packageContainer
+    isPrivate: privateNetworking
+  }
+}
+
+module monitoring 'modules/monitoring.bicep' = {
+  params: {
+    location: location
+    tags: allTags
+    workspaceName: names.workspace
+    applicationInsightsName: names.applicationInsights
+  }
+}
+
+module alerts 'modules/alerts.bicep' = {
+  params: {
+    location: location
+    tags: allTags
+    nameSuffix: '${environmentName}-${suffix}'
+    namespaceName: names.namespace
+    applicationInsightsName: names.applicationInsights
+    emailAddresses: alertEmailAddresses
+  }
+  dependsOn: [
+    messaging
+    monitoring
+  ]
+}
+
+module workbook 'modules/workbook.bicep' = {
+  params: {
+    location: location
+    tags: allTags
+    displayName: 'SMS opt-in (${environmentName})'
+    namespaceName: names.namespace
+    applicationInsightsName: names.applicationInsights
+  }
+  dependsOn: [
+    messaging
+    monitoring
+  ]
+}
+
+module roles 'modules/roles.bicep' = {
+  params: {
+    identityName: names.identity
+    eventGridIdentityName: receiveTexts ? names.eventGridIdentity : ''
+    namespaceName: names.namespace
+    storageName: names.storage
+    applicationInsightsName: names.applicationInsights
+    operatorsGroupId: operatorsGroupId
+    publisherIds: filter(publisherIds, id => !empty(id))
+  }
+  dependsOn: [
+    identity
+    eventGridIdentity
+    messaging
+    storage
+    monitoring
+  ]
+}
+
+module communicationRole 'modules/communication-role.bicep' = {
+  scope: resourceGroup(communicationService.subscriptionId, communicationService.resourceGroup)
+  params: {
+    communicationServiceName: communicationService.name
+    principalId: identity.properties.principalId
+  }
+}
+
+module network 'modules/network.bicep' = if (privateNetworking) {
+  params: {
+    location: location
+    tags: allTags
+    nameSuffix: '${environmentName}-${suffix}'
+    virtualNetworkName: names.virtualNetwork
+    addressPrefix: virtualNetworkAddressPrefix
+    namespaceName: names.namespace
+    namespaceHostName: messaging.outputs.hostName
+    storageName: names.storage
+  }
+  dependsOn: [
+    storage
+  ]
+}
+
+module processor 'modules/function.bicep' = {
+  params: {
+    location: location
+    tags: allTags
+    name: names.functionApp
+    planName: names.plan
+    identityName: names.identity
+    namespaceName: names.namespace
+    storageName: names.storage
+    packageContainer: packageContainer
+    applicationInsightsName: names.applicationInsights
+    communicationService: communicationService
+    virtualNetworkName: privateNetworking ? names.virtualNetwork : ''
+    instanceMemoryMB: instanceMemoryMB
+    maximumInstanceCount: maximumInstanceCount
+    alwaysReadyInstanceCount: alwaysReadyInstanceCount
+    allowedSenders: allowedSenders
+    settingOverrides: processorSettingOverrides
+  }
+  dependsOn: [
+    roles
+    communicationRole
+    network
+  ]
+}
+
+module texts 'modules/event-grid.bicep' = if (receiveTexts) {
+  scope: resourceGroup(communicationService.subscriptionId, communicationService.resourceGroup)
+  params: {
+    tags: allTags
+    topicName: 'evgt-optin-${environmentName}-${suffix}'
+    communicationServiceName: communicationService.name
+    identityName: names.eventGridIdentity
+    namespaceName: names.namespace
+    messagingGroup: ownGroup
+  }
+  dependsOn: [
+    roles
+  ]
+}
+
+@description('Name of the function app: where the code goes.')
+output functionAppName string = processor.outputs.name
+
+@description('Host name of the Service Bus namespace: what publishers and the operators\' tool connect to.')
+output serviceBusNamespace string = messaging.outputs.hostName
+
+@description('Application id of Application Insights: where the smoke test asks for metrics.')
+output applicationInsightsAppId string = monitoring.outputs.applicationId

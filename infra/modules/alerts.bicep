@@ -1,0 +1,283 @@
+metadata name = 'Alerts'
+metadata description = 'Who is told, and when it hurts. Each description names the section of docs/runbook.md that says what to do.'
+
+param location string
+param tags object
+param nameSuffix string
+param namespaceName string
+param applicationInsightsName string
+param emailAddresses string[]
+
+var queues = loadJsonContent('../queues.json')
+
+// Service Bus counts, point in time, and 0 while the namespace is throttled: a resolved alert is no proof of an empty queue.
+// https://learn.microsoft.com/azure/service-bus-messaging/monitor-service-bus-reference
+var metricAlerts = [
+  {
+    name: 'dead-letters-waiting'
+    severity: 2
+    description: 'Dead letters wait in ${queues.deadLetters.name}: somebody\'s opt-in was not applied. docs/runbook.md#dead-letters-waiting'
+    window: 'PT15M'
+    conditions: [
+      {
+        name: 'waiting'
+        metric: 'ActiveMessages'
+        queue: queues.deadLetters.name
+        aggregation: 'Maximum'
+        operator: 'GreaterThan'
+        threshold: 0
+      }
+    ]
+  }
+  {
+    name: 'dead-letters-out-of-reach'
+    severity: 1
+    description: 'Dead letters lie where the operators\' tool does not look: they expired after 90 days, or were abandoned too often. docs/runbook.md#dead-letters-out-of-reach'
+    window: 'PT15M'
+    conditions: [
+      {
+        name: 'expired'
+        metric: 'DeadletteredMessages'
+        queue: queues.deadLetters.name
+        aggregation: 'Maximum'
+        operator: 'GreaterThan'
+        threshold: 0
+      }
+    ]
+  }
+  {
+    name: 'nothing-processed'
+    severity: 1
+    description: 'Opt-ins wait in ${queues.optIns.name} and none was completed for 15 minutes: the function does not run. docs/runbook.md#nothing-processed'
+    window: 'PT15M'
+    conditions: [
+      {
+        name: 'waiting'
+        metric: 'ActiveMessages'
+        queue: queues.optIns.name
+        aggregation: 'Minimum'
+        operator: 'GreaterThan'
+        threshold: 0
+      }
+      {
+        name: 'completed'
+        metric: 'CompleteMessage'
+        queue: queues.optIns.name
+        aggregation: 'Total'
+        operator: 'LessThan'
+        threshold: 1
+      }
+    ]
+  }
+  {
+    // Also the net under nothing-processed: whether a metric that emits nothing counts as 0 is not documented.
+    name: 'queue-not-draining'
+    severity: 2
+    description: 'The queue ${queues.optIns.name} was never empty for an hour: we are slower than the publishers, or stopped. docs/runbook.md#queue-not-draining'
+    window: 'PT1H'
+    conditions: [
+      {
+        name: 'waiting'
+        metric: 'ActiveMessages'
+        queue: queues.optIns.name
+        aggregation: 'Minimum'
+        operator: 'GreaterThan'
+        threshold: 0
+      }
+    ]
+  }
+]
+
+// Metrics of optout_core/metrics.py. Each query gives a column `measured`.
+var logAlerts = [
+  {
+    name: 'dead-letters-rising'
+    severity: 1
+    description: 'More than 25 new dead letters of one reason in 15 minutes; the alert carries the reason. docs/runbook.md#dead-letters-rising'
+    window: 'PT15M'
+    query: '''
+customMetrics
+| where name == 'optout.dead_letters'
+| project timestamp, reason = tostring(customDimensions.reason), measured = valueSum
+'''
+    aggregation: 'Total'
+    threshold: 25
+    dimensions: [
+      {
+        name: 'reason'
+        operator: 'Include'
+        values: ['*']
+      }
+    ]
+    periods: 1
+    failing: 1
+  }
+  {
+    // The whole retry schedule lasts 2 h 43 min: what is older than 6 h waited for a reason of its own.
+    name: 'oldest-opt-in-too-old'
+    severity: 2
+    description: 'An opt-in is more than 6 hours old and still waits for its next try; after OPT_IN_MAX_AGE it is dead-lettered. docs/runbook.md#oldest-opt-in-too-old'
+    window: 'PT15M'
+    query: '''
+customMetrics
+| where name == 'optout.waiting.age'
+| project timestamp, measured = valueMax
+'''
+    aggregation: 'Maximum'
+    threshold: 21600
+    dimensions: []
+    periods: 1
+    failing: 1
+  }
+  {
+    name: 'endpoint-refuses'
+    severity: 1
+    description: 'ACS refuses us (401, 403, 404 or the API version): every opt-in fails until our configuration is mended. docs/runbook.md#endpoint-refuses'
+    window: 'PT5M'
+    query: '''
+customMetrics
+| where name == 'optout.requests'
+| where tostring(customDimensions.status_class) == 'refused'
+| project timestamp, measured = valueSum
+'''
+    aggregation: 'Total'
+    threshold: 0
+    dimensions: []
+    periods: 1
+    failing: 1
+  }
+  {
+    // Two of three: one blip of ACS is not worth a mail, since nothing is lost by waiting.
+    name: 'breaker-open'
+    severity: 2
+    description: 'The breaker keeps opening: ACS is down or unreachable and opt-ins are put off. docs/runbook.md#breaker-open'
+    window: 'PT5M'
+    query: '''
+customMetrics
+| where name == 'optout.breaker.open'
+| project timestamp, measured = value
+'''
+    aggregation: 'Maximum'
+    threshold: 0
+    dimensions: []
+    periods: 3
+    failing: 2
+  }
+]
+
+resource namespace 'Microsoft.ServiceBus/namespaces@2024-01-01' existing = {
+  name: namespaceName
+}
+
+resource applicationInsights 'Microsoft.Insights/components@2020-02-02' existing = {
+  name: applicationInsightsName
+}
+
+resource operators 'Microsoft.Insights/actionGroups@2023-01-01' = {
+  name: 'ag-optin-${nameSuffix}'
+  location: 'global'
+  tags: tags
+  properties: {
+    enabled: true
+    groupShortName: 'sms-opt-in'
+    emailReceivers: [
+      for (address, index) in emailAddresses: {
+        name: 'mail-${index}'
+        emailAddress: address
+        useCommonAlertSchema: true
+      }
+    ]
+  }
+}
+
+resource metricAlertRules 'Microsoft.Insights/metricAlerts@2018-03-01' = [
+  for alert in metricAlerts: {
+    name: '${alert.name}-${nameSuffix}'
+    location: 'global'
+    tags: tags
+    properties: {
+      description: alert.description
+      severity: alert.severity
+      enabled: true
+      autoMitigate: true
+      scopes: [
+        namespace.id
+      ]
+      evaluationFrequency: 'PT5M'
+      windowSize: alert.window
+      criteria: {
+        'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+        allOf: [
+          for condition in alert.conditions: {
+            criterionType: 'StaticThresholdCriterion'
+            name: condition.name
+            metricNamespace: 'Microsoft.ServiceBus/namespaces'
+            metricName: condition.metric
+            dimensions: [
+              {
+                name: 'EntityName'
+                operator: 'Include'
+                values: [
+                  condition.queue
+                ]
+              }
+            ]
+            timeAggregation: condition.aggregation
+            operator: condition.operator
+            threshold: condition.threshold
+          }
+        ]
+      }
+      actions: [
+        {
+          actionGroupId: operators.id
+        }
+      ]
+    }
+  }
+]
+
+resource logAlertRules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
+  for alert in logAlerts: {
+    name: '${alert.name}-${nameSuffix}'
+    location: location
+    tags: tags
+    kind: 'LogAlert'
+    properties: {
+      displayName: '${alert.name}-${nameSuffix}'
+      description: alert.description
+      severity: alert.severity
+      enabled: true
+      autoMitigate: true
+      scopes: [
+        applicationInsights.id
+      ]
+      targetResourceTypes: [
+        'microsoft.insights/components'
+      ]
+      evaluationFrequency: 'PT5M'
+      windowSize: alert.window
+      criteria: {
+        allOf: [
+          {
+            query: alert.query
+            metricMeasureColumn: 'measured'
+            timeAggregation: alert.aggregation
+            operator: 'GreaterThan'
+            threshold: alert.threshold
+            dimensions: alert.dimensions
+            failingPeriods: {
+              numberOfEvaluationPeriods: alert.periods
+              minFailingPeriodsToAlert: alert.failing
+            }
+          }
+        ]
+      }
+      actions: {
+        actionGroups: [
+          operators.id
+        ]
+      }
+    }
+  }
+]

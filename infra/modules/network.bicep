@@ -1,0 +1,182 @@
+metadata name = 'Network'
+metadata description = 'The virtual network of the function, private endpoints for what it stores and sends, and one way out.'
+
+param location string
+param tags object
+param nameSuffix string
+param virtualNetworkName string
+param addressPrefix string
+param namespaceName string
+
+@description('Host name of the namespace: the private DNS zone has its domain.')
+param namespaceHostName string
+
+param storageName string
+
+var storageSuffix = environment().suffixes.storage
+var endpoints = [
+  {
+    name: 'service-bus'
+    resourceId: namespace.id
+    group: 'namespace'
+    zone: 'privatelink.${substring(namespaceHostName, indexOf(namespaceHostName, '.') + 1)}'
+  }
+  {
+    name: 'blob'
+    resourceId: storage.id
+    group: 'blob'
+    zone: 'privatelink.blob.${storageSuffix}'
+  }
+  {
+    name: 'table'
+    resourceId: storage.id
+    group: 'table'
+    zone: 'privatelink.table.${storageSuffix}'
+  }
+]
+
+resource namespace 'Microsoft.ServiceBus/namespaces@2024-01-01' existing = {
+  name: namespaceName
+}
+
+resource storage 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
+  name: storageName
+}
+
+// ACS, Entra ID and Application Insights are public endpoints, and a new subnet has no way out of its own.
+resource outboundAddress 'Microsoft.Network/publicIPAddresses@2024-05-01' = {
+  name: 'pip-optin-${nameSuffix}'
+  location: location
+  tags: tags
+  sku: {
+    name: 'Standard'
+  }
+  properties: {
+    publicIPAllocationMethod: 'Static'
+  }
+}
+
+resource natGateway 'Microsoft.Network/natGateways@2024-05-01' = {
+  name: 'ng-optin-${nameSuffix}'
+  location: location
+  tags: tags
+  sku: {
+    name: 'Standard'
+  }
+  properties: {
+    publicIpAddresses: [
+      {
+        id: outboundAddress.id
+      }
+    ]
+  }
+}
+
+resource virtualNetwork 'Microsoft.Network/virtualNetworks@2024-05-01' = {
+  name: virtualNetworkName
+  location: location
+  tags: tags
+  properties: {
+    addressSpace: {
+      addressPrefixes: [
+        addressPrefix
+      ]
+    }
+    subnets: [
+      {
+        name: 'function'
+        properties: {
+          addressPrefix: cidrSubnet(addressPrefix, 24, 0)
+          defaultOutboundAccess: false
+          natGateway: {
+            id: natGateway.id
+          }
+          delegations: [
+            {
+              name: 'flex-consumption'
+              properties: {
+                serviceName: 'Microsoft.App/environments'
+              }
+            }
+          ]
+        }
+      }
+      {
+        name: 'private-endpoints'
+        properties: {
+          addressPrefix: cidrSubnet(addressPrefix, 24, 1)
+          defaultOutboundAccess: false
+        }
+      }
+    ]
+  }
+
+  resource endpointSubnet 'subnets' existing = {
+    name: 'private-endpoints'
+  }
+}
+
+resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [
+  for endpoint in endpoints: {
+    name: endpoint.zone
+    location: 'global'
+    tags: tags
+  }
+]
+
+resource zoneLinks 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [
+  for (endpoint, index) in endpoints: {
+    parent: zones[index]
+    name: virtualNetworkName
+    location: 'global'
+    tags: tags
+    properties: {
+      registrationEnabled: false
+      virtualNetwork: {
+        id: virtualNetwork.id
+      }
+    }
+  }
+]
+
+@batchSize(1) // each one updates the subnet
+resource privateEndpoints 'Microsoft.Network/privateEndpoints@2024-05-01' = [
+  for endpoint in endpoints: {
+    name: 'pep-${endpoint.name}-optin-${nameSuffix}'
+    location: location
+    tags: tags
+    properties: {
+      subnet: {
+        id: virtualNetwork::endpointSubnet.id
+      }
+      privateLinkServiceConnections: [
+        {
+          name: endpoint.name
+          properties: {
+            privateLinkServiceId: endpoint.resourceId
+            groupIds: [
+              endpoint.group
+            ]
+          }
+        }
+      ]
+    }
+  }
+]
+
+resource zoneGroups 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2024-05-01' = [
+  for (endpoint, index) in endpoints: {
+    parent: privateEndpoints[index]
+    name: 'default'
+    properties: {
+      privateDnsZoneConfigs: [
+        {
+          name: endpoint.name
+          properties: {
+            privateDnsZoneId: zones[index].id
+          }
+        }
+      ]
+    }
+  }
+]

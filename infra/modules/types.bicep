@@ -1,0 +1,40 @@
+metadata name = 'Types'
+metadata description = 'Types that more than one template uses.'
+
+@export()
+@description('Settings of the processor that have a default in optout_core/settings.py. What is left out keeps that default.')
+@sealed()
+type processorSettings = {
+  @description('ISO 8601 duration: an older opt-in is dead-lettered and not sent. Also the longest outage of ACS without one dead letter.')
+  OPT_IN_MAX_AGE: string?
+
+  @description('Texts that count as an opt-in, separated by commas, in any case.')
+  OPT_IN_KEYWORDS: string?
+
+  @description('ISO 8601 durations, separated by commas: the delay before each new try of a recipient that failed.')
+  RETRY_SCHEDULE: string?
+
+  @description('ISO 8601 duration: the delay after the first failure of the endpoint itself. It doubles each time.')
+  OUTAGE_BACKOFF_FIRST: string?
+
+  @description('ISO 8601 duration: the longest such delay.')
+  OUTAGE_BACKOFF_MAX: string?
+
+  @description('ISO 8601 duration, at most PT2M: how long one invocation may call ACS. Sending may take as long again, and the lock of its messages lasts PT5M.')
+  INVOCATION_BUDGET: string?
+
+  @description('ISO 8601 duration, shorter than INVOCATION_BUDGET: how long one request to ACS may take.')
+  HTTP_TIMEOUT: string?
+
+  @description('Whole number, 1 to 10: tries of one request in place while ACS is unavailable.')
+  HTTP_ATTEMPTS: string?
+
+  @description('Whole number, 1 to 64: requests in flight on one instance. Beyond 16 each costs more CPU.')
+  MAX_CONCURRENT_REQUESTS: string?
+
+  @description('Whole number, 1 to 1000: failed requests in a row after which an instance stops calling ACS.')
+  BREAKER_FAILURES: string?
+
+  @description('ISO 8601 duration: how long it then waits before it tries again.')
+  BREAKER_COOLDOWN: string?
+}

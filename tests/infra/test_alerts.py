@@ -1,0 +1,192 @@
+"""Somebody is told when it hurts, about something that exists, and where to read what to do."""
+
+import json
+import re
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from optout_core.errors import RequestRefused
+from optout_core.metrics import Telemetry
+from optout_core.reports import RecipientOutcome
+from optout_core.settings import Settings
+from tests.infra.bicep_tree import INFRA, ROOT, read
+
+#: https://learn.microsoft.com/azure/azure-monitor/reference/supported-metrics/microsoft-servicebus-namespaces-metrics
+SERVICE_BUS_METRICS = {
+    "ActiveMessages": {"Average", "Minimum", "Maximum"},
+    "ScheduledMessages": {"Average", "Minimum", "Maximum"},
+    "DeadletteredMessages": {"Average", "Minimum", "Maximum"},
+    "CompleteMessage": {"Total"},
+}
+QUEUES = {queue["name"] for queue in json.loads((INFRA / "queues.json").read_text()).values()}
+TEMPLATE = read(INFRA / "modules/alerts.bicep")
+METRIC_ALERTS = TEMPLATE.of_type("Microsoft.Insights/metricAlerts")
+LOG_ALERTS = TEMPLATE.of_type("Microsoft.Insights/scheduledQueryRules")
+WORKBOOK = json.loads((INFRA / "workbook.json").read_text())
+every_alert = pytest.mark.parametrize("alert", [*METRIC_ALERTS, *LOG_ALERTS], ids=lambda alert: alert.body["name"])
+
+
+def _instruments() -> set[str]:
+    """Give the names of the instruments that the code makes."""
+    source = (ROOT / "optout_core/metrics.py").read_text()
+    return set(re.findall(r'create_\w+\(\s*"(optout\.[a-z._]+)"', source))
+
+
+def _queries() -> dict[str, str]:
+    alerts = {alert.body["name"]: alert.properties["criteria"]["allOf"][0]["query"] for alert in LOG_ALERTS}
+    charts = {item["name"]: item["content"]["query"] for item in WORKBOOK["items"] if item["type"] == 3}
+    return alerts | charts
+
+
+def _anchors(path) -> set[str]:
+    """Give the anchors of a Markdown page, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def test_there_is_an_alert_for_everything_that_hurts():
+    names = {alert.body["name"].removesuffix("-${nameSuffix}") for alert in (*METRIC_ALERTS, *LOG_ALERTS)}
+
+    assert names >= {
+        "dead-letters-waiting",
+        "oldest-opt-in-too-old",
+        "endpoint-refuses",
+        "nothing-processed",
+        "breaker-open",
+    }
+
+
+@every_alert
+def test_an_alert_names_the_section_of_the_runbook_that_has_its_own_name(alert):
+    page, _, anchor = alert.properties["description"].rpartition(" ")[2].partition("#")
+
+    assert anchor == alert.body["name"].removesuffix("-${nameSuffix}")
+    assert anchor in _anchors(ROOT / page)
+
+
+@every_alert
+def test_an_alert_reaches_somebody(alert):
+    actions = json.dumps(alert.properties["actions"])
+
+    assert alert.properties["enabled"] is True
+    assert 0 <= alert.properties["severity"] <= 2
+    assert "operators.id" in actions
+
+
+def test_the_action_group_writes_to_every_address():
+    (group,) = TEMPLATE.of_type("Microsoft.Insights/actionGroups")
+
+    assert group.properties["emailReceivers"][0]["emailAddress"] == "address"
+    assert len(group.properties["groupShortName"]) <= 12  # the most Azure takes
+    assert read(INFRA / "main.bicep").parameters["alertEmailAddresses"].decorators["minLength"] == 1
+
+
+@pytest.mark.parametrize("alert", METRIC_ALERTS, ids=lambda alert: alert.body["name"])
+def test_a_metric_alert_watches_one_queue_by_a_metric_service_bus_has(alert):
+    assert alert.properties["scopes"] == ["namespace.id"]
+    for condition in alert.properties["criteria"]["allOf"]:
+        assert condition["metricNamespace"] == "Microsoft.ServiceBus/namespaces"
+        assert condition["timeAggregation"] in SERVICE_BUS_METRICS[condition["metricName"]]
+        (dimension,) = condition["dimensions"]
+        assert dimension["name"] == "EntityName"
+        assert set(dimension["values"]) <= QUEUES
+        assert len(dimension["values"]) == 1  # a rule of several conditions takes one value each
+
+
+@pytest.mark.parametrize(("name", "query"), _queries().items(), ids=list(_queries()))
+def test_a_query_asks_for_a_metric_the_code_has(name, query):
+    asked = re.findall(r"name == '([^']+)'", query)
+
+    assert len(asked) == 1, name
+    assert set(asked) <= _instruments()
+
+
+def test_the_workbook_shows_every_metric_the_code_has():
+    asked = {metric for query in _queries().values() for metric in re.findall(r"name == '([^']+)'", query)}
+
+    assert asked == _instruments()
+
+
+@pytest.mark.parametrize(("name", "query"), _queries().items(), ids=list(_queries()))
+def test_a_query_asks_for_attributes_the_code_sets(name, query):
+    source = (ROOT / "optout_core/metrics.py").read_text()
+
+    for attribute in re.findall(r"customDimensions\.(\w+)", query):
+        assert f'"{attribute}":' in source, name
+
+
+def test_a_log_alert_measures_the_column_its_query_gives():
+    for alert in LOG_ALERTS:
+        (condition,) = alert.properties["criteria"]["allOf"]
+        columns = condition["query"].rpartition("| project ")[2]
+
+        assert condition["metricMeasureColumn"] == "measured"
+        assert "measured = " in columns
+        for dimension in condition["dimensions"]:
+            assert f"{dimension['name']} = " in columns
+
+
+def test_a_refusal_is_counted_under_the_name_the_alert_asks_for():
+    reader = InMemoryMetricReader()
+    telemetry = Telemetry(MeterProvider([reader]))
+
+    with pytest.raises(RequestRefused), telemetry.request(1):
+        raise RequestRefused("Denied", 401)
+
+    (alert,) = [alert for alert in LOG_ALERTS if alert.body["name"].startswith("endpoint-refuses")]
+    (asked,) = re.findall(r"status_class\) == '(\w+)'", alert.properties["criteria"]["allOf"][0]["query"])
+    collected = reader.get_metrics_data()
+    assert collected is not None
+    counted = json.loads(collected.to_json())["resource_metrics"][0]["scope_metrics"][0]["metrics"]
+    (requests,) = [metric for metric in counted if metric["name"] == "optout.requests"]
+    assert [point["attributes"] for point in requests["data"]["data_points"]] == [{"status_class": asked}]
+
+
+def test_the_smoke_test_asks_for_an_outcome_the_code_counts():
+    (asked,) = re.findall(r"customDimensions\.outcome\) == '(\w+)'", (INFRA / "smoke.py").read_text())
+
+    assert asked == RecipientOutcome.REMOVED.value
+
+
+def test_an_opt_in_is_called_old_after_the_retries_and_well_before_it_is_thrown_out():
+    (alert,) = [alert for alert in LOG_ALERTS if alert.body["name"].startswith("oldest-opt-in")]
+    threshold = alert.properties["criteria"]["allOf"][0]["threshold"]
+    retries = sum(delay.total_seconds() for delay in Settings.model_fields["retry_schedule"].default)
+
+    assert retries < threshold < Settings.model_fields["opt_in_max_age"].default.total_seconds() / 2
+
+
+def test_telemetry_is_kept_as_long_as_a_dead_letter():
+    (workspace,) = read(INFRA / "modules/monitoring.bicep").of_type("Microsoft.OperationalInsights/workspaces")
+    dead_letters = json.loads((INFRA / "queues.json").read_text())["deadLetters"]["properties"]
+
+    assert f"P{workspace.properties['retentionInDays']}D" == dead_letters["defaultMessageTimeToLive"]
+
+
+def test_application_insights_takes_no_key():
+    (insights,) = read(INFRA / "modules/monitoring.bicep").of_type("Microsoft.Insights/components")
+
+    assert insights.properties["DisableLocalAuth"] is True
+
+
+def test_the_workbook_is_one_page_that_azure_can_open():
+    names = [item["name"] for item in WORKBOOK["items"]]
+    depths = [item["content"] for item in WORKBOOK["items"] if item["type"] == 10]
+
+    assert WORKBOOK["version"] == "Notebook/1.0"
+    assert len(names) == len(set(names))
+    assert {"events", "outcomes", "reasons", "latency", "age", "depth"} <= set(names)
+    for content in depths:
+        metric = content["metrics"][0]
+        assert metric["metric"].removeprefix("microsoft.servicebus/namespaces--") in SERVICE_BUS_METRICS
+        assert metric["splitBy"] == "EntityName"
+
+
+def test_the_workbook_gets_its_resources_at_deployment():
+    template = (INFRA / "modules/workbook.bicep").read_text()
+    placeholders = set(re.findall(r"__[A-Z_]+__", json.dumps(WORKBOOK)))
+
+    assert placeholders == set(re.findall(r"__[A-Z_]+__", template))
+    assert placeholders == {"__APPLICATION_INSIGHTS_ID__", "__NAMESPACE_ID__"}

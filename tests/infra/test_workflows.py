@@ -1,0 +1,151 @@
+"""The pipelines: valid, pinned, with no more rights than they need, and calling only what exists."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.infra.bicep_tree import PARAMETER_FILES, ROOT, read_parameters
+from tests.infra.commands import run
+
+PATHS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+WORKFLOWS: dict[str, dict[Any, Any]] = {path.stem: yaml.safe_load(path.read_text()) for path in PATHS}
+JOBS = [(f"{name}: {job}", body) for name, workflow in WORKFLOWS.items() for job, body in workflow["jobs"].items()]
+STEPS = [(name, step) for name, job in JOBS for step in job.get("steps", [])]
+SCRIPTS = "\n".join(step["run"] for _, step in STEPS if "run" in step)
+every_job = pytest.mark.parametrize("job", [job for _, job in JOBS], ids=[name for name, _ in JOBS])
+
+
+def test_there_are_the_two_workflows():
+    assert set(WORKFLOWS) == {"ci", "deploy"}
+
+
+@pytest.mark.parametrize("step", [step for _, step in STEPS if "uses" in step], ids=lambda step: step["uses"][:24])
+def test_an_action_is_pinned_by_commit_and_says_its_version(step):
+    assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step["uses"])
+    lines = "\n".join(path.read_text() for path in PATHS)
+    assert re.search(re.escape(step["uses"]) + r" # v\d+\.\d+\.\d+\n", lines)
+
+
+def test_an_action_is_pinned_to_one_commit_everywhere():
+    used = {step["uses"] for _, step in STEPS if "uses" in step}
+
+    assert len(used) == len({action.partition("@")[0] for action in used})
+
+
+def test_a_workflow_may_read_the_sources_and_nothing_else():
+    for workflow in WORKFLOWS.values():
+        assert workflow["permissions"] == {"contents": "read"}
+
+
+@every_job
+def test_only_a_job_that_signs_in_to_azure_may_ask_for_a_token(job):
+    signs_in = any(step.get("uses", "").startswith("azure/login@") for step in job.get("steps", []))
+
+    expected = {"contents": "read", "id-token": "write"} if signs_in else None
+    assert job.get("permissions") == expected
+
+
+def test_no_secret_is_used():
+    for path in PATHS:
+        assert "secrets." not in path.read_text()
+        assert "creds:" not in path.read_text()
+
+
+def test_a_checkout_leaves_no_token_behind():
+    for _, step in STEPS:
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] is False
+
+
+def test_no_script_has_an_expression_pasted_into_it():
+    assert "${{" not in SCRIPTS
+
+
+@every_job
+def test_a_job_ends(job):
+    assert "uses" in job or job["timeout-minutes"] <= 60
+
+
+def test_every_script_that_is_called_exists_and_can_be_run():
+    called = set(re.findall(r"(?<![\w./-])(infra/[\w.-]+|\.ci/[\w.-]+)", SCRIPTS)) - {"infra/"}
+    scripts = {name for name in called if not name.endswith(".bicepparam")}
+
+    assert scripts == {"infra/lint", "infra/package.py", "infra/smoke.py"}
+    for name in scripts:
+        assert (ROOT / name).stat().st_mode & 0o111, name
+
+
+def test_every_make_target_that_is_called_exists():
+    targets = set(re.findall(r"\bmake (\w+)", SCRIPTS))
+
+    assert targets == {"check"}
+    for target in targets:
+        assert run("make", "--dry-run", target, cwd=ROOT).returncode == 0, target
+
+
+def test_every_file_that_is_named_exists():
+    for name in re.findall(r"--requirement (\S+)", SCRIPTS):
+        assert (ROOT / name).exists(), name
+    assert "./.github/workflows/ci.yml" in {job.get("uses") for _, job in JOBS}
+
+
+def test_ci_runs_on_every_python_we_support():
+    matrix = WORKFLOWS["ci"]["jobs"]["check"]["strategy"]["matrix"]["python"]
+
+    assert matrix == ["3.11", "3.12", "3.13"]
+    assert WORKFLOWS["ci"][True].keys() == {"pull_request", "workflow_call"}  # YAML 1.1 reads the key `on` as true
+
+
+def test_a_pull_request_sees_what_would_change_and_changes_nothing():
+    job = WORKFLOWS["deploy"]["jobs"]["preview"]
+    script = "\n".join(step.get("run", "") for step in job["steps"])
+
+    assert "github.event.pull_request.head.repo.full_name == github.repository" in job["if"]
+    assert job["environment"] == "${{ matrix.environment }}-preview"
+    assert "az deployment group what-if" in script
+    assert "deployment group create" not in script
+
+
+def test_a_deployment_is_infrastructure_then_code_then_smoke_test_one_environment_after_the_other():
+    job = WORKFLOWS["deploy"]["jobs"]["deploy"]
+    named = [step["name"] for step in job["steps"] if "name" in step]
+
+    assert named == ["infrastructure", "code", "smoke test"]
+    assert job["needs"] == "ci"
+    assert job["strategy"]["max-parallel"] == 1
+    assert job["strategy"]["fail-fast"] is True
+    assert job["strategy"]["matrix"]["environment"] == ["dev", "prod"]
+
+
+def test_each_environment_has_a_parameter_file_and_gives_it_what_it_reads():
+    for job in (WORKFLOWS["deploy"]["jobs"]["preview"], WORKFLOWS["deploy"]["jobs"]["deploy"]):
+        files = {path.stem: path for path in PARAMETER_FILES}
+        assert set(job["strategy"]["matrix"]["environment"]) == set(files)
+        for path in files.values():
+            wanted = set(re.findall(r"readEnvironmentVariable\('(\w+)'", str(read_parameters(path))))
+            assert wanted - {"AZURE_ENV_NAME"} <= set(job["env"]), path.name
+
+
+def test_a_step_uses_only_outputs_that_the_deployment_has():
+    template = (ROOT / "infra/main.bicep").read_text()
+    used = set(
+        re.findall(r"steps\.infrastructure\.outputs\.(\w+)", (ROOT / ".github/workflows/deploy.yml").read_text())
+    )
+
+    assert used
+    assert used == set(re.findall(r"^output (\w+)", template, re.MULTILINE))
+
+
+def test_the_compiler_is_of_one_version_everywhere():
+    assert len(set(re.findall(r"az bicep install --version (\S+)", SCRIPTS))) == 1
+
+
+def test_azd_finds_the_templates_and_the_function():
+    project = yaml.safe_load((ROOT / "azure.yaml").read_text())
+    infra, service = project["infra"], project["services"]["processor"]
+
+    assert (ROOT / infra["path"] / f"{infra['module']}.bicepparam").exists()
+    assert service == {"project": ".", "language": "python", "host": "function"}
+    assert "'azd-service-name': 'processor'" in (ROOT / "infra/modules/function.bicep").read_text()
