@@ -1,0 +1,1 @@
+"""The commands. They read arguments, call the rest, and show what it gives; they decide nothing."""

@@ -1,0 +1,114 @@
+"""What the doctor finds: settings, queues and clock, held against what they should be. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from pydantic import TypeAdapter
+
+from optout_core.settings import Settings
+from optout_ops.wording import duration
+
+#: Beyond this, a signature's date may be refused; how far ACS itself goes is not documented.
+_MAX_SKEW = timedelta(minutes=2)
+_SPAN = TypeAdapter(timedelta)
+_SPANS = frozenset({"lockDuration", "duplicateDetectionHistoryTimeWindow", "defaultMessageTimeToLive"})
+
+
+class Health(StrEnum):
+    """Say how one thing is."""
+
+    GOOD = "good"
+    BAD = "bad"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Hold one thing that was looked at, how it is, and what that means."""
+
+    about: str
+    health: Health
+    text: str
+
+
+def compare_queue(name: str, wanted: Mapping[str, object], found: Mapping[str, object]) -> list[Finding]:
+    """Hold a queue's properties against the shared file.
+
+    Args:
+        name: Of the queue.
+        wanted: The properties as infra/queues.json holds them.
+        found: The same, as the namespace says; a property it does not tell is absent.
+    """
+    findings = []
+    for key, value in wanted.items():
+        if key not in found:
+            findings.append(Finding(name, Health.UNKNOWN, f"{key} cannot be seen"))
+        elif _plain(key, found[key]) != _plain(key, value):
+            findings.append(Finding(name, Health.BAD, f"{key} is {found[key]}, and should be {value}: deploy again"))
+    return findings or [Finding(name, Health.GOOD, "is as infra/queues.json says")]
+
+
+def duplicate_detection(name: str, properties: Mapping[str, object], *, seen: bool) -> Finding:
+    """Say what duplicate detection means for replays; `seen` tells a look at the namespace from the shared file."""
+    if not seen:
+        return Finding(
+            "duplicates",
+            Health.UNKNOWN,
+            f"whether {name} detects duplicates cannot be seen with your rights; infra/queues.json says"
+            f" {'yes' if properties.get('requiresDuplicateDetection') else 'no'}",
+        )
+    if not properties.get("requiresDuplicateDetection"):
+        return Finding(
+            "duplicates",
+            Health.BAD,
+            f"{name} does not detect duplicates: a replay that is killed may send up to 100 messages twice, which is"
+            " harmless, and so does `optout send` when repeated",
+        )
+    window = duration(_SPAN.validate_python(properties["duplicateDetectionHistoryTimeWindow"]))
+    return Finding("duplicates", Health.GOOD, f"{name} drops what is sent twice within {window}")
+
+
+def skew(ahead: timedelta | None) -> Finding:
+    """Judge the difference between this machine's clock and that of ACS."""
+    if ahead is None:
+        return Finding("clock", Health.UNKNOWN, "ACS did not say what time it is")
+    if abs(ahead) > _MAX_SKEW:
+        way = "ahead of" if ahead > timedelta(0) else "behind"
+        return Finding("clock", Health.BAD, f"this machine is {duration(ahead)} {way} ACS: signatures may be refused")
+    return Finding("clock", Health.GOOD, f"within {max(1, round(abs(ahead).total_seconds()))} s of ACS")
+
+
+def outage_budget(settings: Settings, time_to_live: timedelta | None) -> list[Finding]:
+    """Say in plain words how long things may be broken before the first dead letter.
+
+    Args:
+        settings: Of the function, as far as this machine knows them.
+        time_to_live: Of messages in the queue, or None when not known.
+    """
+    age, schedule = settings.opt_in_max_age, settings.retry_schedule
+    hours = age / timedelta(hours=1)
+    tries = f"{len(schedule) + 1} {'tries' if schedule else 'try'} over {duration(sum(schedule, timedelta(0)))}"
+    findings = [
+        Finding("outage", Health.GOOD, f"ACS may be down for {hours:g} h before the first dead letter"),
+        Finding("retries", Health.GOOD, f"a recipient whom ACS fails gets {tries}, and more with jitter"),
+    ]
+    if time_to_live is not None and time_to_live < age:
+        findings.append(
+            Finding(
+                "outage",
+                Health.BAD,
+                f"messages live for {duration(time_to_live)} only, less than OPT_IN_MAX_AGE: they expire before that",
+            )
+        )
+    return findings
+
+
+def _plain(key: str, value: object) -> object:
+    if key in _SPANS:
+        return _SPAN.validate_python(value)
+    if key == "forwardDeadLetteredMessagesTo":
+        # The namespace gives an address; the file gives a name.
+        return str(value or "").rstrip("/").rsplit("/", 1)[-1].lower()
+    return value

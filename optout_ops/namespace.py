@@ -1,0 +1,35 @@
+"""Reads the properties of queues from the namespace's management endpoint; few have the right to manage it needs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from azure.core.exceptions import AzureError
+from azure.identity import DefaultAzureCredential
+from azure.servicebus.management import ServiceBusAdministrationClient
+from pydantic.alias_generators import to_snake
+
+from optout_core.settings import Settings
+
+#: Seconds; who may not manage should not have to wait.
+_PATIENCE = 5
+
+
+def read_properties(settings: Settings, queue: str, names: Mapping[str, object]) -> dict[str, object] | None:
+    """Read those properties of a queue that are named as in infra/queues.json; None when they cannot be read."""
+    options: dict[str, Any] = {"retry_total": 0, "connection_timeout": _PATIENCE, "read_timeout": _PATIENCE}
+    try:
+        with _client(settings, options) as client:
+            found = client.get_queue(queue)
+    except (AzureError, ValueError):
+        return None
+    return {name: getattr(found, to_snake(name), None) for name in names}
+
+
+def _client(settings: Settings, options: dict[str, Any]) -> ServiceBusAdministrationClient:
+    if settings.connection_string is not None:
+        secret = settings.connection_string.get_secret_value()
+        return ServiceBusAdministrationClient.from_connection_string(secret, **options)
+    credential = DefaultAzureCredential(
+        managed_identity_client_id=settings.namespace_client_id or settings.identity_client_id
+    )
+    return ServiceBusAdministrationClient(settings.namespace or "", credential, **options)

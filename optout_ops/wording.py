@@ -1,0 +1,60 @@
+"""How durations, times and counts are written for people, and read from them. Pure."""
+
+from datetime import UTC, datetime, timedelta
+
+from pydantic import TypeAdapter, ValidationError
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+_DURATION = TypeAdapter(timedelta)
+_TIME = TypeAdapter(datetime)
+_SHORT = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+
+
+def duration(span: timedelta) -> str:
+    """Write a duration with at most two units, such as `3 d 4 h`."""
+    rest = round(abs(span).total_seconds())
+    parts: list[str] = []
+    for unit, seconds in _UNITS:
+        if rest >= seconds and len(parts) < 2:  # noqa: PLR2004 - more says nothing more
+            parts.append(f"{rest // seconds} {unit}")
+            rest %= seconds
+        elif parts:
+            break
+    return " ".join(parts) or "0 s"
+
+
+def read_duration(text: str) -> timedelta:
+    """Read a duration such as `2h`, `45m`, `3d` or `PT2H30M`.
+
+    Raises:
+        ValueError: It is none, or not above zero.
+    """
+    number, unit = text[:-1], text[-1:]
+    if unit in _SHORT and number.replace(".", "", 1).isdecimal():
+        span = timedelta(**{_SHORT[unit]: float(number)})
+    else:
+        try:
+            span = _DURATION.validate_python(text)
+        except ValidationError:
+            raise ValueError("must be a duration such as 2h, 45m, 3d or PT2H30M") from None
+    if span <= timedelta(0):
+        raise ValueError("must be longer than nothing")
+    return span
+
+
+def read_time(text: str) -> datetime:
+    """Read a time such as `2026-01-23T10:00:00Z` or `2026-01-23`; without an offset it is UTC.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        time = _TIME.validate_python(text)
+    except ValidationError:
+        raise ValueError("must be a time such as 2026-01-23T10:00:00Z or 2026-01-23") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def count(number: int, thing: str) -> str:
+    """Write a count, such as `1 dead letter` or `1,200 dead letters`."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

@@ -1,0 +1,188 @@
+"""Ramps, tallies, the audit trail, archives and words: small pure parts, and the odd corner of each."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from optout_ops import archive
+from optout_ops.audit import Audit, Run
+from optout_ops.dead_letters import REPLAY_OF, read_dead_letter
+from optout_ops.exits import Mistake
+from optout_ops.plans import Chosen
+from optout_ops.ramps import Ramp
+from optout_ops.runs import count_sent, cut_off, read_runs
+from optout_ops.tallies import Tally
+from optout_ops.wording import count, duration, read_duration, read_time
+from tests.ops.making import message, properties
+
+
+def walk(ramp, total):
+    looks, sent = [], 0
+    while sent < total:
+        sent += ramp.until_look(sent)
+        looks.append((sent, ramp.waits(sent)))
+    return looks
+
+
+def test_a_ramp_looks_after_one_ten_and_a_hundred_and_then_every_thousand():
+    assert walk(Ramp(0.1), 3000) == [(1, True), (11, True), (111, True), (1111, False), (2111, False), (3111, False)]
+
+
+def test_without_a_ramp_one_looks_every_thousand_and_never_waits():
+    assert walk(Ramp(0.1, ()), 2000) == [(1000, False), (2000, False)]
+
+
+@pytest.mark.parametrize(
+    ("tally", "objects"),
+    [
+        (Tally("r", sent=10), False),
+        (Tally("r", sent=10, retrying=1), False),
+        (Tally("r", sent=10, retrying=2), True),
+        (Tally("r", sent=0), False),
+    ],
+)
+def test_a_ramp_objects_when_more_than_its_share_fails_again(tally, objects):
+    assert (Ramp(0.1).objection(tally, waited=True) is not None) is objects
+
+
+def test_a_ramp_objects_when_nobody_takes_what_was_sent_but_only_if_it_waited():
+    tally = Tally("r", sent=10, untried=1)
+
+    assert "is the function running?" in str(Ramp(0.1).objection(tally, waited=True))
+    assert Ramp(0.1).objection(tally, waited=False) is None
+
+
+def mine(name, reason="RetriesExhausted", **more):
+    return message(message_id=name, properties=properties(reason, **{"optout-replay-id": "r", **more}))
+
+
+def test_a_tally_tells_untried_retrying_back_and_applied_apart():
+    tally = Tally("r", sent=10)
+    tally.see_waiting(mine("a", **{REPLAY_OF: "x", "optout-recipients": 3}))
+    tally.see_waiting(mine("b", **{"optout-recipients": 2}))
+    tally.see_waiting(mine("c", **{"optout-replay-id": "another"}))
+    tally.see_dead(read_dead_letter(mine("d", "RecipientRejected")))
+
+    assert (tally.untried, tally.retrying, tally.back, tally.applied) == (3, 2, {"RecipientRejected": 1}, 4)
+
+
+def test_a_message_that_falls_due_while_one_looks_is_counted_once():
+    tally = Tally("r", sent=1)
+    tally.see_waiting(mine("a"))
+    tally.see_waiting(mine("a"))
+
+    assert tally.retrying == 1
+
+
+def test_a_replay_that_was_cut_off_is_known_by_what_it_was_asked(tmp_path):
+    audit = Audit(tmp_path / "deep" / "audit.jsonl")
+    run = Run(audit, "replay", "r1")
+    run.write("begin", selection={"filter": {}})
+    run.write("sending", numbers=[1, 2], recipients=[1, 3])
+    run.write("sent", numbers=[1, 2], earlier={})
+    run.write("sending", numbers=[3], recipients=[1])
+    with audit.path.open("a") as file:
+        file.write('{"at": "2026-')
+
+    runs = read_runs(audit.read())
+
+    assert count_sent(audit.read(), "r1") == (5, 0)
+    assert cut_off(runs, {"filter": {}}) == "r1"
+    assert cut_off(runs, {"filter": {"event": "e"}}) is None
+
+
+def test_a_replay_that_ended_is_not_continued(tmp_path):
+    audit = Audit(tmp_path / "audit.jsonl")
+    run = Run(audit, "replay", "r1")
+    run.write("begin", selection={})
+    run.write("end", outcome="interrupted")
+
+    assert cut_off(read_runs(audit.read()), {}) is None
+    assert (tmp_path / "audit.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_left_again_is_counted_for_the_replay_it_came_back_from(tmp_path):
+    audit = Audit(tmp_path / "audit.jsonl")
+    Run(audit, "replay", "r2").write("sent", numbers=[7], earlier={"r1": 2})
+    Run(audit, "purge", "p").write("removing", numbers=[8], earlier={"r1": 1, "unknown": 1})
+
+    assert count_sent(audit.read(), "r1") == (0, 3)
+
+
+def test_an_archived_dead_letter_comes_back_as_it_was():
+    odd = {"when": datetime(2026, 1, 1, tzinfo=UTC), "who": UUID(int=7), "yes": True, "share": 0.5}
+    for body in (b"\xff\x00", b"{}", "ß".encode()):
+        before = message(body, properties=properties() | odd, subject="s", correlation_id="c", content_type="t")
+
+        assert archive.read(archive.write(before, reveal=True), 1) == before
+
+
+def test_a_masked_archive_holds_no_number_and_is_not_taken_back():
+    text = archive.write(message(properties=properties() | {"note": "call +15555555551"}), reveal=False)
+
+    assert "15555555551" not in text
+    assert "+1555•••5551" in text
+    with pytest.raises(Mistake, match="line 3 of the archive is masked"):
+        archive.read(text, 3)
+
+
+@pytest.mark.parametrize("line", ["", "{", "[]", '{"sequenceNumber": 1}'])
+def test_a_broken_archive_is_refused_with_its_line(line):
+    with pytest.raises(Mistake, match="line 2 of the archive does not do"):
+        archive.read(line, 2)
+
+
+def test_chosen_numbers_are_known_in_eight_bytes_each():
+    chosen = Chosen(range(10, 20, 2))
+    chosen.add(30)
+
+    assert [number for number in range(40) if number in chosen] == [10, 12, 14, 16, 18, 30]
+    assert (len(chosen), chosen.last) == (6, 30)
+    assert (len(Chosen()), Chosen().last) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("2h", timedelta(hours=2)),
+        ("45m", timedelta(minutes=45)),
+        ("1.5d", timedelta(hours=36)),
+        ("PT2H", timedelta(hours=2)),
+    ],
+)
+def test_durations_are_read_in_short_and_in_iso(text, span):
+    assert read_duration(text) == span
+
+
+@pytest.mark.parametrize("text", ["", "h", "soon", "-2h", "0s"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(ValueError, match="must be"):
+        read_duration(text)
+
+
+def test_a_time_without_an_offset_is_utc():
+    assert read_time("2026-01-23") == datetime(2026, 1, 23, tzinfo=UTC)
+    assert read_time("2026-01-23T10:00:00+02:00").astimezone(UTC) == datetime(2026, 1, 23, 8, tzinfo=UTC)
+    with pytest.raises(ValueError, match="must be a time"):
+        read_time("yesterday")
+
+
+def test_people_read_two_units_and_counts_with_commas():
+    assert [duration(timedelta(seconds=seconds)) for seconds in (0, 59, 3600, 3661, 273_600)] == [
+        "0 s",
+        "59 s",
+        "1 h",
+        "1 h 1 min",
+        "3 d 4 h",
+    ]
+    assert (count(1, "dead letter"), count(1200, "dead letter")) == ("1 dead letter", "1,200 dead letters")
+
+
+def test_the_lines_of_the_trail_are_whole_and_in_order(tmp_path):
+    audit = Audit(tmp_path / "audit.jsonl")
+    for number in range(5):
+        audit.write("purge", "removing", numbers=[number])
+
+    assert [json.loads(line)["numbers"] for line in audit.path.read_text().splitlines()] == [[0], [1], [2], [3], [4]]
