@@ -68,7 +68,12 @@ class Take:
     async def __aexit__(self, *_: object) -> None:
         # Whatever is wrong with the connection now, the locks end by themselves.
         with suppress(Exception):
-            for held in (*map(_held, (*self._in_hand, *self._out.values())), *self._held.values()):
+            # With credit left, the broker would hand us at once again what we give back. The SDK takes it back itself
+            # when it closes a receiver, but that is after our releases.
+            handler = self._receiver._handler  # noqa: SLF001
+            await self._receiver._amqp_transport.drain_and_release_messages_async(handler)  # type: ignore[no-untyped-call] # noqa: SLF001
+        for held in (*map(_held, (*self._in_hand, *self._out.values())), *self._held.values()):
+            with suppress(Exception):
                 await self._release(held)
 
     async def lock(self, at_most: int) -> list[QueueMessage]:
@@ -134,8 +139,9 @@ class Take:
 
     async def _is_locked(self, message: ServiceBusReceivedMessage) -> bool:
         left = (message.locked_until_utc or datetime.now(UTC)) - datetime.now(UTC)
-        if left > self._lock * _LITTLE_LEFT:
-            return True
+        return left > self._lock * _LITTLE_LEFT or await self._is_renewed(message)
+
+    async def _is_renewed(self, message: ServiceBusReceivedMessage) -> bool:
         try:
             with translated():
                 await self._receiver.renew_message_lock(message)
@@ -150,7 +156,8 @@ class Take:
             return
         self._renewed_at = now
         for message in tuple(self._in_hand):
-            await self._is_locked(message)
+            # Whatever is left: little more than half may end before the next time. A lost one is found at its turn.
+            await self._is_renewed(message)
         tokens = [UUID(bytes_le=held.tag) for held in self._held.values()]
         for start in range(0, len(tokens), WINDOW):
             # One that was lost spoils the renewal of its neighbours: they come again too, and are held again.

@@ -149,4 +149,4 @@ async def test_an_edit_that_comes_to_nothing_changes_nothing(bus, place, monkeyp
     exit_code, told = ending
     assert said.code == exit_code
     assert told in said.out + said.err
-    assert (len(bus.opt_ins), len(bus.dead_letters), bus.dead_letters.locked) == (0, 1, 0)
+    assert (len(bus.opt_ins), len(bus.dead_letters), await bus.released()) == (0, 1, 0)

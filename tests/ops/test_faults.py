@@ -38,7 +38,7 @@ async def crash(place, depth, *, detects_duplicates):
         process.kill()
         await asyncio.to_thread(process.communicate)
         after_crash = bus.names()
-        await bus.broker.wait_until(lambda: bus.dead_letters.locked == 0, timeout=30)
+        await bus.released()
         again = await bus.finish(bus.start(environment, "dlq", "replay", *QUICK, "--json"))
         trail = [json.loads(line) for line in (place / "audit.jsonl").read_text().splitlines()]
         return SimpleNamespace(after_crash=after_crash, again=again, names=bus.names(), bus=bus, trail=trail)
@@ -53,13 +53,14 @@ async def interrupt(place):
         await bus.broker.wait_until(lambda: len(bus.opt_ins) >= 100, timeout=30)
         process.send_signal(signal.SIGINT)
         said = await bus.finish(process)
+        locked = await bus.released()
         rest = bus.dead_letters.messages()
         return SimpleNamespace(
             said=said,
             sent=len(bus.opt_ins),
             left=len(rest),
             counts={each.delivery_count for each in rest},
-            locked=bus.dead_letters.locked,
+            locked=locked,
             again=await bus.finish(bus.start(environment, "dlq", "replay", *QUICK, "--json")),
             duplicates=bus.opt_ins.duplicates,
         )
@@ -128,7 +129,7 @@ async def test_a_send_that_the_broker_refuses_loses_nothing(bus):
 
     assert said.code == 4
     assert "nothing is lost" in said.err
-    assert (len(bus.opt_ins), len(bus.dead_letters), bus.dead_letters.locked) == (0, 3, 0)
+    assert (len(bus.opt_ins), len(bus.dead_letters), await bus.released()) == (0, 3, 0)
 
 
 async def test_a_lost_answer_sends_nothing_twice(bus):

@@ -120,7 +120,7 @@ async def refusals(tmp_path_factory):
         }
         processes = [bus.start(*arguments) for arguments in calls.values()]
         said = await asyncio.gather(*map(bus.finish, processes))
-        left = (len(bus.dead_letters), bus.dead_letters.locked)
+        left = (len(bus.dead_letters), await bus.released())
         return SimpleNamespace(left=left, plan=plan, **dict(zip(calls, said, strict=True)))
 
 

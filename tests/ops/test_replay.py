@@ -42,8 +42,9 @@ async def mixed(tmp_path_factory):
             dry = await bus("dlq", "replay", "--dry-run", "--json")
             dry_depth = len(bus.dead_letters)
             said = await bus("dlq", "replay", *QUICK, "--json")
-            sent, left = bus.opt_ins.messages(), [(each.sequence_number, each) for each in bus.dead_letters.messages()]
-            counts, locked = {each.delivery_count for _, each in left}, bus.dead_letters.locked
+            locked = await bus.released()
+            sent = bus.opt_ins.messages()
+            left = [(each.sequence_number, each.delivery_count) for each in bus.dead_letters.messages()]
             allowed = ("--fixed", "--max-age", "4d", "--max-replays", "4")
             more = await bus("dlq", "replay", *QUICK, "--json", *allowed)
             yield SimpleNamespace(
@@ -53,7 +54,7 @@ async def mixed(tmp_path_factory):
                 said=said,
                 sent=[stored.message for stored in sent],
                 left=[number for number, _ in left],
-                counts=counts,
+                counts={count for _, count in left},
                 locked=locked,
                 more=more,
                 more_sent=[stored.message for stored in bus.opt_ins.messages()[len(sent) :]],
