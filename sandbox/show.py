@@ -18,8 +18,6 @@ from sandbox.watch import Recipient
 _MOST_ROWS = 40
 _MOST_NUMBERS = 3
 _MOST_ERRORS = 5
-#: A masked number, and the longest form of an event.
-_NUMBER_WIDTH = 18
 
 _COLOURS = {
     RecipientOutcome.REMOVED.value: "green",
@@ -100,10 +98,11 @@ def show(console: Console, result: Result, said: Counter[str], *, reveal: bool) 
 
 def _recipients(result: Result, number: Callable[[str], str]) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
-    table.add_column(no_wrap=True)
-    for width in (_NUMBER_WIDTH, len("dead-lettered")):
-        table.add_column(no_wrap=True, min_width=width)
-    table.add_column(min_width=len("RecipientRejected"))
+    # On a narrow terminal ids and reasons go on in the next line: a code that is cut cannot be looked up.
+    table.add_column(overflow="fold")
+    for _ in ("number", "outcome"):
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     by_event: dict[str, list[Recipient]] = {}
     for each in result.watch.recipients.values():
         by_event.setdefault(each.event, []).append(each)
