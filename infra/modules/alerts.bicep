@@ -113,7 +113,7 @@ customMetrics
     failing: 1
   }
   {
-    // The whole retry schedule lasts 2 h 43 min: what is older than 6 h waited for a reason of its own.
+    // The whole retry schedule lasts at most 3 h 15 min, jitter included: what is older than 6 h waited for a reason of its own.
     name: 'oldest-opt-in-too-old'
     severity: 2
     description: 'An opt-in is more than 6 hours old and still waits for its next try; after OPT_IN_MAX_AGE it is dead-lettered. docs/runbook.md#oldest-opt-in-too-old'

@@ -12,10 +12,11 @@ DEPLOY = (ROOT / "docs/deploy.md").read_text()
 ALERTS = read(INFRA / "modules/alerts.bicep")
 #: The commands of the operators' tool that the runbook may name.
 COMMANDS = {
-    *("check", "doctor", "dlq edit", "dlq export", "dlq list", "dlq plan", "dlq purge", "dlq replay", "dlq show"),
+    *("check", "doctor", "dlq edit", "dlq export", "dlq import", "dlq list", "dlq plan", "dlq purge", "dlq replay"),
+    "dlq show",
     *("dlq status", "dlq summary"),
 }
-OPTIONS = {"--from", "--limit", "--older-than", "--reason", "--since"}
+OPTIONS = {"--fixed", "--from", "--limit", "--older-than", "--reason", "--since"}
 
 
 def _sections(page: str) -> dict[str, str]:

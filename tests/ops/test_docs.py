@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import pytest_asyncio
 
+from optout_core.reasons import Reason
 from optout_ops.exits import Exit
-from tests.ops.making import ROOT, closed_loop, dead
+from tests.ops.making import ROOT, SENDER, closed_loop, dead
 
 PAGE = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
 PERSON = "+15555555551"
@@ -78,6 +79,38 @@ async def test_what_the_page_tells_to_type_prints_what_it_says(stage, number):
             for expected in printed:
                 pattern = re.escape(" ".join(expected.split())).replace("…", ".*")
                 assert any(re.fullmatch(pattern, line) for line in lines), (arguments, expected, lines)
+
+
+RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+
+
+def advice(reason):
+    """Yield the commands of a reason's section, with what a person would put in."""
+    section = re.split(r"^#{2,3} ", RUNBOOK.partition(f"### {reason}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    [block] = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    given = {"ID": f"event-{reason}", "NUMBER": PERSON, "SENDER": SENDER, "plan.jsonl": f"{reason}.jsonl"}
+    answers = {"replay": ["--yes"], "purge": ["--confirm", "purge 1"]}
+    for line in block.splitlines():
+        words = [given.get(word, word) for word in shlex.split(line)[1:]]
+        yield words + answers.get(words[:2][-1], [])
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_the_runbook_tells_to_type_about_a_reason_works_and_leaves_none_of_it(stage):
+    async with stage("runbook") as bus:
+        for number, reason in enumerate(Reason, 1):
+            body = "{not JSON" if reason is Reason.MALFORMED_EVENT else None
+            bus.fill([dead(number, reason.value, name=f"event-{reason}", body=body)])
+
+        failed = {
+            (reason.value, *words): said.err or said.out
+            for reason in Reason
+            for words in advice(reason)
+            if (said := await bus(*words)).code
+        }
+
+        assert failed == {}
+        assert bus.names() == ([], [])
 
 
 def test_there_are_five_situations_with_commands():
