@@ -8,7 +8,7 @@ import { processorSettings } from 'modules/types.bicep'
 @description('Region of everything that has one. It must offer Flex Consumption.')
 param location string = resourceGroup().location
 
-@description('Short name of this environment, such as dev or prod. It is part of every name.')
+@description('Short name of this environment, such as dev or prod: lower-case letters, digits and hyphens. It is part of every name.')
 @minLength(2)
 @maxLength(20)
 param environmentName string
@@ -139,7 +139,7 @@ module alerts 'modules/alerts.bicep' = {
     nameSuffix: '${environmentName}-${suffix}'
     namespaceName: names.namespace
     applicationInsightsName: names.applicationInsights
-    emailAddresses: alertEmailAddresses
+    emailAddresses: map(alertEmailAddresses, address => trim(address))
   }
   dependsOn: [
     messaging
@@ -169,7 +169,8 @@ module roles 'modules/roles.bicep' = {
     storageName: names.storage
     applicationInsightsName: names.applicationInsights
     operatorsGroupId: operatorsGroupId
-    publisherIds: filter(publisherIds, id => !empty(id))
+    // Two assignments of one name are no valid template, however the id came into the list twice.
+    publisherIds: filter(union([], map(publisherIds, id => trim(id))), id => !empty(id))
   }
   dependsOn: [
     identity

@@ -9,6 +9,7 @@ param applicationInsightsName string
 param emailAddresses string[]
 
 var queues = loadJsonContent('../queues.json')
+var fullBatch = loadJsonContent('../../host.json').extensions.serviceBus.maxMessageBatchSize
 
 // Service Bus counts, point in time, and 0 while the namespace is throttled: a resolved alert is no proof of an empty queue.
 // https://learn.microsoft.com/azure/service-bus-messaging/monitor-service-bus-reference
@@ -22,7 +23,7 @@ var metricAlerts = [
       {
         name: 'waiting'
         metric: 'ActiveMessages'
-        queue: queues.deadLetters.name
+        queues: [queues.deadLetters.name]
         aggregation: 'Maximum'
         operator: 'GreaterThan'
         threshold: 0
@@ -32,13 +33,13 @@ var metricAlerts = [
   {
     name: 'dead-letters-out-of-reach'
     severity: 1
-    description: 'Dead letters lie where the operators\' tool does not look: they expired after 90 days, or were abandoned too often. docs/runbook.md#dead-letters-out-of-reach'
+    description: 'Messages lie where the operators\' tool does not look: dead letters that expired after 90 days or were abandoned too often, or opt-ins that could not be forwarded. docs/runbook.md#dead-letters-out-of-reach'
     window: 'PT15M'
     conditions: [
       {
         name: 'expired'
         metric: 'DeadletteredMessages'
-        queue: queues.deadLetters.name
+        queues: [queues.deadLetters.name, queues.optIns.name]
         aggregation: 'Maximum'
         operator: 'GreaterThan'
         threshold: 0
@@ -54,7 +55,7 @@ var metricAlerts = [
       {
         name: 'waiting'
         metric: 'ActiveMessages'
-        queue: queues.optIns.name
+        queues: [queues.optIns.name]
         aggregation: 'Minimum'
         operator: 'GreaterThan'
         threshold: 0
@@ -62,7 +63,7 @@ var metricAlerts = [
       {
         name: 'completed'
         metric: 'CompleteMessage'
-        queue: queues.optIns.name
+        queues: [queues.optIns.name]
         aggregation: 'Total'
         operator: 'LessThan'
         threshold: 1
@@ -70,16 +71,34 @@ var metricAlerts = [
     ]
   }
   {
-    // Also the net under nothing-processed: whether a metric that emits nothing counts as 0 is not documented.
+    // Messages in hand count as active too, so a function that keeps up with steady traffic never shows 0: only what
+    // is more than one invocation takes is a backlog.
     name: 'queue-not-draining'
     severity: 2
-    description: 'The queue ${queues.optIns.name} was never empty for an hour: we are slower than the publishers, or stopped. docs/runbook.md#queue-not-draining'
+    description: 'More than one full batch waited in ${queues.optIns.name} for an hour: we are slower than the publishers, or stopped. docs/runbook.md#queue-not-draining'
     window: 'PT1H'
     conditions: [
       {
         name: 'waiting'
         metric: 'ActiveMessages'
-        queue: queues.optIns.name
+        queues: [queues.optIns.name]
+        aggregation: 'Minimum'
+        operator: 'GreaterThan'
+        threshold: fullBatch
+      }
+    ]
+  }
+  {
+    // The net under nothing-processed: whether a metric that emits nothing counts as 0 is not documented.
+    name: 'queue-never-empty'
+    severity: 2
+    description: 'The queue ${queues.optIns.name} was never empty for six hours: the function is stopped, or just keeps up. docs/runbook.md#queue-never-empty'
+    window: 'PT6H'
+    conditions: [
+      {
+        name: 'waiting'
+        metric: 'ActiveMessages'
+        queues: [queues.optIns.name]
         aggregation: 'Minimum'
         operator: 'GreaterThan'
         threshold: 0
@@ -147,21 +166,29 @@ customMetrics
     failing: 1
   }
   {
-    // Two of three: one blip of ACS is not worth a mail, since nothing is lost by waiting.
+    // A breaker is open for half a minute at a time, and a sample is taken each minute: with little traffic it is never
+    // seen open, so five minutes in which ACS answered nothing count as well. Two of them in an hour: one blip is not
+    // worth a mail, since nothing is lost by waiting, and opt-ins that wait are tried every 18 minutes at least.
     name: 'breaker-open'
     severity: 2
-    description: 'The breaker keeps opening: ACS is down or unreachable and opt-ins are put off. docs/runbook.md#breaker-open'
-    window: 'PT5M'
+    description: 'The breaker opens, or ACS answers nothing: it is down or unreachable and opt-ins are put off. docs/runbook.md#breaker-open'
+    window: 'PT1H'
     query: '''
 customMetrics
-| where name == 'optout.breaker.open'
-| project timestamp, measured = value
+| where name == 'optout.breaker.open' or name == 'optout.requests'
+| extend status_class = tostring(customDimensions.status_class)
+| summarize
+    open = countif(name == 'optout.breaker.open' and valueSum > 0),
+    failed = sumif(valueSum, status_class in ('5xx', 'none')),
+    answered = sumif(valueSum, status_class in ('2xx', '4xx', 'refused'))
+    by timestamp = bin(timestamp, 5m)
+| project timestamp, measured = iff(open > 0 or (failed > 0 and answered == 0), 1, 0)
 '''
-    aggregation: 'Maximum'
-    threshold: 0
+    aggregation: 'Total'
+    threshold: 1
     dimensions: []
-    periods: 3
-    failing: 2
+    periods: 1
+    failing: 1
   }
 ]
 
@@ -217,9 +244,7 @@ resource metricAlertRules 'Microsoft.Insights/metricAlerts@2018-03-01' = [
               {
                 name: 'EntityName'
                 operator: 'Include'
-                values: [
-                  condition.queue
-                ]
+                values: condition.queues
               }
             ]
             timeAggregation: condition.aggregation
@@ -249,6 +274,7 @@ resource logAlertRules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
       severity: alert.severity
       enabled: true
       autoMitigate: true
+      skipQueryValidation: true // a workspace that was made a moment ago has no tables yet
       scopes: [
         applicationInsights.id
       ]

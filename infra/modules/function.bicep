@@ -160,7 +160,7 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
       toObject(
         items(settingOverrides),
         setting => setting.key,
-        setting => string(setting.value)
+        setting => setting.?value ?? ''
       )
     )
   }

@@ -17,19 +17,16 @@ var storageSuffix = environment().suffixes.storage
 var endpoints = [
   {
     name: 'service-bus'
-    resourceId: namespace.id
     group: 'namespace'
     zone: 'privatelink.${substring(namespaceHostName, indexOf(namespaceHostName, '.') + 1)}'
   }
   {
     name: 'blob'
-    resourceId: storage.id
     group: 'blob'
     zone: 'privatelink.blob.${storageSuffix}'
   }
   {
     name: 'table'
-    resourceId: storage.id
     group: 'table'
     zone: 'privatelink.table.${storageSuffix}'
   }
@@ -153,7 +150,7 @@ resource privateEndpoints 'Microsoft.Network/privateEndpoints@2024-05-01' = [
         {
           name: endpoint.name
           properties: {
-            privateLinkServiceId: endpoint.resourceId
+            privateLinkServiceId: endpoint.group == 'namespace' ? namespace.id : storage.id
             groupIds: [
               endpoint.group
             ]

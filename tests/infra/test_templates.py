@@ -28,8 +28,8 @@ every_parameter_file = pytest.mark.parametrize("path", PARAMETER_FILES, ids=lamb
 # https://learn.microsoft.com/azure/azure-resource-manager/bicep/bicep-functions
 FUNCTIONS = {
     *("cidrSubnet", "empty", "environment", "fail", "filter", "guid", "indexOf", "items", "last", "loadJsonContent"),
-    *("loadTextContent", "range", "replace", "resourceGroup", "resourceId", "split", "string", "subscription"),
-    *("subscriptionResourceId", "substring", "toObject", "union", "uniqueString"),
+    *("loadTextContent", "map", "range", "replace", "resourceGroup", "resourceId", "split", "string", "subscription"),
+    *("subscriptionResourceId", "substring", "toObject", "trim", "union", "uniqueString"),
 }
 # Where an identifier is a name of its own and not a use of another.
 NAMES_ITSELF = {
