@@ -1,4 +1,4 @@
-"""The function: one trigger, one call. Nothing starts before the first message; everything else is in optout_core."""
+"""The function: one trigger, one call. Nothing is opened before the first message; the rest is in optout_core."""
 
 import typing
 
@@ -7,6 +7,7 @@ import azure.functions as func
 from optout_core.wiring import Service
 
 app = func.FunctionApp()
+# A wrong setting stops the app here, before it has a trigger: messages wait.
 service = Service()
 
 

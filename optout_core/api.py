@@ -17,7 +17,7 @@ from pydantic_core import from_json
 
 from optout_core.batches import Batch
 from optout_core.errors import BatchRejected, EndpointUnavailable, RequestError, RequestRefused, SenderRejected, said
-from optout_core.phone_numbers import clean, mask_text
+from optout_core.phone_numbers import mask_text, with_plus
 
 API_VERSION = "2026-01-23"
 #: Sent and signed as it stands: the ":" must not become "%3A" on one side only (section 3).
@@ -25,6 +25,9 @@ REQUEST_TARGET = f"/sms/optouts:remove?api-version={API_VERSION}"
 
 #: 100 items with long messages stay far below; more is not an answer to our question.
 MAX_ANSWER_BYTES = 1024 * 1024
+
+#: A longer Retry-After is not believed: nobody would look at the queue for so long.
+MAX_RETRY_AFTER_SECONDS = 3600.0
 
 _VERSION_CODES = frozenset({"invalidapiversion", "apiversionunspecified", "unsupportedapiversion"})
 _STATUSES = range(100, 600)
@@ -132,8 +135,8 @@ def _reconcile(batch: Batch, items: Iterable[object], ms_cv: str | None) -> dict
     said: dict[str, set[Outcome]] = {}
     for item in items:
         if isinstance(item, dict) and isinstance(to := item.get("to"), str):
-            said.setdefault(clean(to), set()).add(_read_item(item, ms_cv))
-    return {recipient: _agree(said.get(clean(recipient), set()), ms_cv) for recipient in batch.recipients}
+            said.setdefault(with_plus(to), set()).add(_read_item(item, ms_cv))
+    return {recipient: _agree(said.get(with_plus(recipient), set()), ms_cv) for recipient in batch.recipients}
 
 
 def _agree(outcomes: set[Outcome], ms_cv: str | None) -> Outcome:
@@ -208,7 +211,7 @@ def _ms_cv(answer: Answer) -> str | None:
 
 
 def retry_after(answer: Answer) -> float | None:
-    """Read how many seconds the server asks us to wait, at least 0, or None when it does not say.
+    """Read how many seconds the server asks us to wait, 0 to `MAX_RETRY_AFTER_SECONDS`, or None when it does not say.
 
     The headers are those that azure-core reads (`azure/core/pipeline/policies/_utils.py`): two of Azure's own in
     milliseconds, then `Retry-After` in seconds or as a date (RFC 9110, 10.2.3).
@@ -216,10 +219,10 @@ def retry_after(answer: Answer) -> float | None:
     for name, unit in (("retry-after-ms", 0.001), ("x-ms-retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = answer.headers.get(name, "").strip()
         if value.isascii() and value.isdigit():
-            return float(value) * unit
+            return min(MAX_RETRY_AFTER_SECONDS, float(value) * unit)
     try:
         moment = parsedate_to_datetime(answer.headers.get("retry-after", ""))
     except (ValueError, OverflowError):
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - answer.received_at).total_seconds())
+    return min(MAX_RETRY_AFTER_SECONDS, max(0.0, (moment - answer.received_at).total_seconds()))

@@ -63,6 +63,12 @@ class Arrival:
         beside = repr((self.enqueued_at.isoformat(), sorted(self.properties.items(), key=repr)))
         return sha256(self.body + beside.encode()).hexdigest()[:32]
 
+    @property
+    def event_id(self) -> str:
+        """Give the event's id as far as it is known without the body: when sent again it stands in a property."""
+        known = self.properties.get(EVENT_ID)
+        return known if isinstance(known, str) and known else self.id
+
 
 class TriggerMessage(Protocol):
     """The part of `azure.functions.ServiceBusMessage` that we read."""

@@ -1,18 +1,21 @@
 """How a request proves who we are: a signature with the access key, or a token of Entra ID."""
 
 import asyncio
+import os
 import time
 from base64 import b64decode, b64encode
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from hashlib import sha256
 from hmac import digest
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import httpx
 
-from optout_core.errors import EndpointUnavailable, RequestRefused
+from optout_core.errors import EndpointUnavailable, RequestError, RequestRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +86,8 @@ class EntraAuth(httpx.Auth):
         self._credential = credential
         self._asking = asyncio.Lock()
         self._token: AccessToken | None = None
+        self._asked = 0
+        self._failure: RequestError | None = None
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Add the token.
@@ -91,30 +96,55 @@ class EntraAuth(httpx.Auth):
             RequestRefused: The identity may not have a token.
             EndpointUnavailable: The service that gives tokens cannot be reached.
         """
+        asked = self._asked
+        async with self._asking:
+            if self._token is None or self._token.expires_on - time.time() < _RENEW_BEFORE:
+                if self._failure is not None and self._asked > asked:
+                    # Somebody asked while we waited for our turn: the answer would be the same.
+                    raise replace(self._failure)
+                self._token = await self._ask()
+            request.headers["Authorization"] = f"Bearer {self._token.token}"
+        yield request
+
+    async def _ask(self) -> "AccessToken":
         # Imported late: with an access key, as in the sandbox, nobody pays for it.
         from azure.core.exceptions import AzureError, ClientAuthenticationError  # noqa: PLC0415
 
+        self._failure = None
         try:
-            async with self._asking:
-                if self._token is None or self._token.expires_on - time.time() < _RENEW_BEFORE:
-                    self._token = await self._credential.get_token(SCOPE)
-                token = self._token.token
-        except ClientAuthenticationError as error:
-            raise RequestRefused(f"no Entra ID token for ACS ({type(error).__name__})", error_code="NoToken") from None
+            return await self._credential.get_token(SCOPE)
         except AzureError as error:
-            raise EndpointUnavailable(f"Entra ID did not answer ({type(error).__name__})") from None
-        request.headers["Authorization"] = f"Bearer {token}"
-        yield request
+            status = getattr(getattr(error, "response", None), "status_code", None)
+            if isinstance(error, ClientAuthenticationError) and not _heals(status):
+                self._failure = RequestRefused(
+                    f"no Entra ID token for ACS ({type(error).__name__})", error_code="NoToken"
+                )
+            else:
+                self._failure = EndpointUnavailable(f"Entra ID did not answer ({type(error).__name__})")
+            raise self._failure from None
+        finally:
+            self._asked += 1
 
 
-def entra_credential(client_id: str | None) -> "AsyncTokenCredential":
+def _heals(status: int | None) -> bool:
+    later = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+    return status is not None and (status in later or status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def entra_credential(client_id: str | None, environ: Mapping[str, str] = os.environ) -> "AsyncTokenCredential":
     """Make the one credential of this process: the managed identity on Azure, the developer's login elsewhere.
 
     Args:
         client_id: Of a user-assigned identity, or None.
+        environ: The environment; the platform names its identity endpoint there.
     """
     from azure.core.pipeline.transport import AsyncioRequestsTransport  # noqa: PLC0415
-    from azure.identity.aio import DefaultAzureCredential  # noqa: PLC0415
+    from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential  # noqa: PLC0415
 
     # Without a transport of its own azure.identity.aio wants aiohttp, which the function does not carry.
-    return DefaultAzureCredential(managed_identity_client_id=client_id, transport=AsyncioRequestsTransport())
+    transport = AsyncioRequestsTransport()
+    if environ.get("IDENTITY_ENDPOINT"):
+        # The default one tries many, and reports whatever happened to any of them as a refusal: an identity endpoint
+        # that is down would look like a missing right (azure-identity 1.27, `aio/_credentials/chained.py`).
+        return ManagedIdentityCredential(client_id=client_id, transport=transport)
+    return DefaultAzureCredential(managed_identity_client_id=client_id, transport=transport)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Protocol
 
 import httpx
@@ -32,7 +33,7 @@ from optout_core.api import (
     request_body,
 )
 from optout_core.batches import Batch, Pair
-from optout_core.errors import BatchRejected, EndpointUnavailable, RequestError
+from optout_core.errors import BatchRejected, EndpointUnavailable, RequestError, RequestRefused
 from optout_core.phone_numbers import mask_text
 
 #: Seconds. Short: while we wait here, the messages of the whole invocation wait with us.
@@ -82,7 +83,11 @@ def open_http(endpoint: str, auth: httpx.Auth, limits: Limits) -> httpx.AsyncCli
     connections = httpx.Limits(
         max_connections=limits.concurrency, max_keepalive_connections=limits.concurrency, keepalive_expiry=60
     )
-    return httpx.AsyncClient(base_url=endpoint, auth=auth, limits=connections, timeout=limits.timeout)
+    # Plain http is for this machine only (settings.py), and no proxy of the environment leads here.
+    through_proxies = endpoint.lower().startswith("https:")
+    return httpx.AsyncClient(
+        base_url=endpoint, auth=auth, limits=connections, timeout=limits.timeout, trust_env=through_proxies
+    )
 
 
 class OptOutsClient:
@@ -107,11 +112,12 @@ class OptOutsClient:
             name="acs",
         )
         self._probe = asyncio.Lock()
+        self._not_before = 0.0
 
     @property
     def breaker_open(self) -> bool:
-        """Say whether we have stopped calling ACS for now."""
-        return bool(self._breaker.opened)
+        """Say whether we have stopped calling ACS, and have had no answer since."""
+        return not self._breaker.closed
 
     async def remove(self, batches: Sequence[Batch]) -> Mapping[Pair, Outcome]:
         """Ask for every batch, within the budget.
@@ -160,18 +166,27 @@ class OptOutsClient:
             return await self._call(batch, body)
 
     async def _call(self, batch: Batch, body: bytes) -> dict[str, Outcome]:
-        if self._breaker.opened:
-            raise EndpointUnavailable("the breaker is open", retry_after=max(0, self._breaker.open_remaining))
+        if self.breaker_open and (closed_for := self._closed_for()) > 0:
+            raise EndpointUnavailable("the breaker is open", retry_after=closed_for)
         with self._telemetry.request(len(batch)) as answered, ExitStack() as breaker:
             breaker.push(self._breaker)
             try:
                 answer = await self._exchange(body)
-            except asyncio.CancelledError:
-                # Our time was up: that says nothing of ACS, neither good nor bad.
+            except (asyncio.CancelledError, RequestRefused):
+                # Our time was up, or we got no token: that says nothing of ACS, neither good nor bad.
                 breaker.pop_all()
                 raise
             answered(answer.status)
-            return read_answer(batch, answer)
+            try:
+                return read_answer(batch, answer)
+            except EndpointUnavailable as error:
+                self._not_before = max(self._not_before, monotonic() + (error.retry_after or 0))
+                raise
+
+    def _closed_for(self) -> float:
+        # An endpoint that asked for longer than our cooldown gets it: each request counts against its limit.
+        cooldown: float = self._breaker.open_remaining
+        return max(cooldown, self._not_before - monotonic())
 
     async def _exchange(self, body: bytes) -> Answer:
         try:
@@ -199,7 +214,7 @@ class OptOutsClient:
     def _give_up(self, state: RetryCallState) -> bool:
         asked = _retry_after(state)
         bounds = stop_after_attempt(self._limits.attempts) | stop_before_delay(self._limits.budget / 2)
-        return self.breaker_open or asked > _LONGEST_WAIT or bounds(state)
+        return bool(self._breaker.opened) or asked > _LONGEST_WAIT or bounds(state)
 
 
 def _wait(state: RetryCallState) -> float:

@@ -34,7 +34,7 @@ class Rule:
             last_stops: The newest STOP known of each `identity`; one without a STOP is absent.
             now: The current time; aware.
         """
-        if self.allowed_senders and opt_in.sender not in self.allowed_senders:
+        if self.allowed_senders and same_sender(opt_in.sender) not in map(same_sender, self.allowed_senders):
             return dict.fromkeys(opt_in.recipients, Reason.SENDER_NOT_ALLOWED)
         stale = now - opt_in.time > self.max_age
         objections = dict.fromkeys(opt_in.recipients, Reason.STALE_OPT_IN) if stale else {}
@@ -48,7 +48,12 @@ class Rule:
 
 def identity(sender: str, recipient: str) -> Pair:
     """Name a person and a sender so that two ways of writing them compare equal: no "+", other case, blanks around."""
-    return Pair(with_plus(sender.strip()).casefold(), with_plus(recipient.strip()))
+    return Pair(same_sender(sender), with_plus(recipient.strip()))
+
+
+def same_sender(sender: str) -> str:
+    """Write a sender so that two ways of writing it compare equal: no "+", other case, blanks around."""
+    return with_plus(sender.strip()).casefold()
 
 
 def newest_stops(opt_outs: Iterable[OptOut]) -> dict[Pair, datetime]:

@@ -63,7 +63,7 @@ def open_envelopes(arrival: Arrival) -> list[Envelope]:
     """
     attributes = _binary_attributes(arrival.properties)
     document = _json(arrival.body)
-    if attributes:
+    if _SPEC_VERSION in attributes:
         return [_cloud_event(attributes, document, Form.CLOUD_EVENT_BINARY)]
     if isinstance(document, list):
         if not document:
@@ -74,6 +74,8 @@ def open_envelopes(arrival: Arrival) -> list[Envelope]:
 
 def _structured(event: dict[str, Any], arrival: Arrival, bare_id: str | None = None) -> Envelope:
     if any(name.lower() == _SPEC_VERSION for name in event):
+        if "data_base64" in event:
+            raise MalformedEvent("`data_base64` is not read: send `data` as JSON")
         return _cloud_event(event, event.get("data"), Form.CLOUD_EVENT)
     if "eventType" in event:
         return Envelope(
@@ -87,13 +89,16 @@ def _structured(event: dict[str, Any], arrival: Arrival, bare_id: str | None = N
     if "from" in event and "recipients" in event:
         if bare_id is None:
             raise MalformedEvent("a bare request cannot stand in an array: it has no id of its own")
+        if "type" in event or _binary_attributes(arrival.properties):
+            # Half a CloudEvent: taken for a bare request, an opt-out would pass for an opt-in.
+            raise MalformedEvent("a request with a `type` or other attributes of CloudEvents needs `specversion`")
         return Envelope(Form.BARE_REQUEST, OPT_IN_TYPE, BARE_SOURCE, bare_id, arrival.enqueued_at.isoformat(), event)
     raise MalformedEvent("neither a CloudEvent, an Event Grid event nor a request with `from` and `recipients`")
 
 
 def _cloud_event(attributes: Mapping[str, Any], content: object, form: Form) -> Envelope:
-    version = next(value for name, value in attributes.items() if name.lower() == _SPEC_VERSION)
-    if str(version) != "1.0":
+    versions = {str(value) for name, value in attributes.items() if name.lower() == _SPEC_VERSION}
+    if versions != {"1.0"}:
         raise UnsupportedEvent("`specversion` is not 1.0")
     time = attributes.get("time")
     return Envelope(
@@ -115,7 +120,7 @@ def _binary_attributes(properties: Mapping[str, object]) -> dict[str, object]:
     attributes = dict(named)
     if len(attributes) < len(named):
         raise MalformedEvent("the properties name the same CloudEvents attribute twice")
-    return attributes if _SPEC_VERSION in attributes else {}
+    return attributes
 
 
 def _json(body: bytes) -> object:

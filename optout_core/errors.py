@@ -1,7 +1,7 @@
 """Every error of this package, grouped by what the caller does about it.
 
 OptOutError
-├── SettingsError            the operator corrects the setting that the text names; no message was touched
+├── SettingsError            the operator corrects the setting that the text names; messages wait untouched
 ├── EventError               dead-letter the message, bytes unchanged, with `.reason`
 │   ├── MalformedEvent
 │   └── UnsupportedEvent

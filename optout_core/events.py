@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from string import punctuation
 from typing import TypeVar
+from unicodedata import normalize
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -25,6 +25,8 @@ CONTENT_TYPE = "application/cloudevents+json"
 OPT_IN_KEYWORDS = frozenset({"START", "UNSTOP"})
 #: What ACS and the FCC (47 CFR 64.1200(a)(10)) take as STOP.
 OPT_OUT_KEYWORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPT OUT", "OPTOUT"})
+
+_STOPS = frozenset(keyword.replace(" ", "") for keyword in OPT_OUT_KEYWORDS)
 
 _ACS_PREFIX = "microsoft.communication."
 _SMS_RECEIVED = "microsoft.communication.smsreceived"
@@ -128,6 +130,15 @@ def encode(opt_in: OptIn, recipients: Iterable[str] | None = None) -> bytes:
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def means_stop(text: str) -> bool:
+    """Say whether a text is a STOP, however it is written: `Stop!`, `“STOP”`, `opt-out`, `STOP ALL`.
+
+    An opt-in has to be exact; a STOP that we miss lets an older opt-in win.
+    """
+    letters = "".join(character for character in normalize("NFKC", text) if character.isalnum())
+    return letters.upper() in _STOPS
+
+
 def _understand(envelope: Envelope, arrival: Arrival, keywords: frozenset[str]) -> Event:
     if envelope.type in (OPT_IN_TYPE, OPT_OUT_TYPE):
         return _consent_event(envelope, arrival)
@@ -161,10 +172,8 @@ def _sms_received(envelope: Envelope, arrival: Arrival, keywords: frozenset[str]
     message = sms.get("message")
     if not isinstance(message, str):
         raise MalformedEvent("`message` must be a string")
-    keyword = message.strip().upper()
-    # A STOP is taken for one however it is punctuated; an opt-in has to be exact.
-    stops = keyword.strip(punctuation).replace("-", " ") in OPT_OUT_KEYWORDS
-    if keyword not in keywords and not stops:
+    stops, starts = means_stop(message), message.strip().upper() in keywords
+    if not stops and not starts:
         return Ignored(envelope.form, envelope.source, envelope.id)
     # The roles swap: who wrote to us is now the recipient, and the number that was written to is the sender.
     person, sender = with_plus(text_field(sms, "from")), with_plus(text_field(sms, "to"))
@@ -172,10 +181,10 @@ def _sms_received(envelope: Envelope, arrival: Arrival, keywords: frozenset[str]
         raise MalformedEvent("a number of the SMSReceived event is empty")
     said = sms.get("receivedtimestamp") or envelope.time
     time = arrival.enqueued_at if said is None else _validated(_TIME, said, "receivedTimestamp")
-    if keyword in keywords:
-        time = min(time, arrival.enqueued_at)
-        return OptIn(envelope.form, envelope.source, envelope.id, time, sender, (person,))
-    return OptOut(envelope.form, envelope.source, envelope.id, time, sender, (person,))
+    if stops:
+        return OptOut(envelope.form, envelope.source, envelope.id, time, sender, (person,))
+    time = min(time, arrival.enqueued_at)
+    return OptIn(envelope.form, envelope.source, envelope.id, time, sender, (person,))
 
 
 _Value = TypeVar("_Value")

@@ -163,7 +163,7 @@ def undecodable(arrival: Arrival, lineage: Lineage, error: EventError) -> Outgoi
         content_type=arrival.content_type,
         properties={
             **arrival.properties,
-            **_lineage_properties(arrival.id, lineage, lineage.attempt),
+            **_lineage_properties(arrival.event_id, lineage, lineage.attempt),
             arrivals.DEAD_LETTER_REASON: error.reason.value,
             arrivals.DEAD_LETTER_DESCRIPTION: mask_text(f"{error}; {error.reason.meaning}")[:MAX_DESCRIPTION],
         },

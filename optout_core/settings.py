@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from optout_core.errors import SettingsError
-from optout_core.events import OPT_IN_KEYWORDS, OPT_OUT_KEYWORDS
+from optout_core.events import OPT_IN_KEYWORDS, means_stop
 from optout_core.phone_numbers import clean
 from optout_core.settlement import Schedule
 
@@ -104,7 +104,7 @@ class Settings(BaseModel):
     outage_backoff_first: Seconds = Field(
         timedelta(seconds=30),
         alias="OUTAGE_BACKOFF_FIRST",
-        description="Delay after the first failure of the endpoint itself; doubles each time.",
+        description="Delay when the endpoint itself fails at an event's first try; doubles with each re-send.",
     )
     outage_backoff_max: Seconds = Field(
         timedelta(minutes=15), alias="OUTAGE_BACKOFF_MAX", description="The longest such delay."
@@ -175,11 +175,20 @@ class Settings(BaseModel):
             raise ValueError("must be base64, as the portal shows it") from None
         return value
 
+    @field_validator("connection_string")
+    @classmethod
+    def _names_a_namespace(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and "endpoint=sb://" not in value.get_secret_value().lower():
+            raise ValueError(
+                "must be a connection string: Endpoint=sb://...;SharedAccessKeyName=...;SharedAccessKey=..."
+            )
+        return value
+
     @field_validator("opt_in_keywords")
     @classmethod
     def _are_no_stops(cls, value: frozenset[str]) -> frozenset[str]:
         keywords = frozenset(keyword.upper() for keyword in value)
-        if keywords & OPT_OUT_KEYWORDS:
+        if any(map(means_stop, keywords)):
             raise ValueError("must not hold a word that means STOP")
         return keywords
 
@@ -192,7 +201,8 @@ class Settings(BaseModel):
     def _fits_together(self) -> "Settings":
         if (self.connection_string is None) == (self.namespace is None):
             raise ValueError("set either ServiceBusConnection or ServiceBusConnection__fullyQualifiedNamespace")
-        if self.opt_in_queue == self.dead_letter_queue:
+        # Service Bus does not tell them apart by case.
+        if self.opt_in_queue.casefold() == self.dead_letter_queue.casefold():
             raise ValueError("OPT_IN_QUEUE and DEAD_LETTER_QUEUE must differ")
         if self.http_timeout >= self.invocation_budget:
             # A hanging endpoint would end every invocation before a request could count as failed.

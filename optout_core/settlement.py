@@ -14,8 +14,6 @@ from optout_core.reasons import Reason
 
 #: Jitter spreads retries over this share of the delay and only ever lengthens it.
 JITTER = 0.2
-#: A longer Retry-After is not believed: nobody would look at the queue for so long.
-MAX_RETRY_AFTER_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,5 +101,5 @@ def settle(outcome: Outcome, lineage: Lineage, schedule: Schedule, now: datetime
         delay, attempt = schedule.retries[lineage.attempt], lineage.attempt + 1
     else:
         return DeadLetter(_EXHAUSTED[outcome.verdict], outcome)
-    asked = timedelta(seconds=min(MAX_RETRY_AFTER_SECONDS, outcome.retry_after or 0))
-    return RetryLater(now + max(delay * (1 + JITTER * chance), asked), attempt)
+    asked = timedelta(seconds=outcome.retry_after or 0)
+    return RetryLater(now + max(delay, asked) * (1 + JITTER * chance), attempt)

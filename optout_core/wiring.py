@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from optout_core.reports import Report
 
 
+#: Seconds. The host gives messages back at once, and after ten deliveries the broker dead-letters them: without a pause
+#: whatever ails us empties the queue within seconds. Budget, sending and this stay under the lock of five minutes.
+PAUSE_BEFORE_GIVING_BACK = 30.0
+
+
 class Service:
     """Process what the trigger brings, starting lazily on the worker's own event loop.
 
@@ -34,10 +39,18 @@ class Service:
         observers: Called with the report of each invocation; the sandbox looks on through this.
     """
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        """Take the environment; it is read at the first invocation and not before."""
+    def __init__(
+        self, environ: Mapping[str, str] = os.environ, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        """Read the settings from the environment; nothing is opened before the first invocation.
+
+        Raises:
+            SettingsError: A setting is missing or wrong. The app then has no trigger and messages wait untouched; found
+                at an invocation, it would use up their ten deliveries within seconds.
+        """
         self.observers: list[Callable[[Report], None]] = []
-        self._environ = environ
+        self._settings = Settings.from_environ(environ)
+        self._sleep = sleep
         self._starting = asyncio.Lock()
         self._client: OptOutsClient | None = None
         self._processor: Processor | None = None
@@ -48,14 +61,17 @@ class Service:
         """Process the messages of one invocation.
 
         Raises:
-            SettingsError: A setting is missing or wrong; nothing was touched.
             SendFailed: The broker took no retries or dead letters; nothing may be completed.
         """
         async with self._starting:
             if self._processor is None:
-                self._processor = await self._start(Settings.from_environ(self._environ))
+                self._processor = await self._start(self._settings)
         now = _utc_now()
-        report = await self._processor.process([from_trigger(message, now) for message in messages])
+        try:
+            report = await self._processor.process([from_trigger(message, now) for message in messages])
+        except Exception:
+            await self._sleep(PAUSE_BEFORE_GIVING_BACK)
+            raise
         for observe in self.observers:
             observe(report)
 

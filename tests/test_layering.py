@@ -90,6 +90,7 @@ PURE = {
     "re",
     "string",
     "typing",
+    "unicodedata",
 }
 
 #: What each folder beside the core may import of ours.

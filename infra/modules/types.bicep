@@ -14,7 +14,7 @@ type processorSettings = {
   @description('ISO 8601 durations, separated by commas: the delay before each new try of a recipient that failed.')
   RETRY_SCHEDULE: string?
 
-  @description('ISO 8601 duration: the delay after the first failure of the endpoint itself. It doubles each time.')
+  @description('ISO 8601 duration: the delay when the endpoint itself fails at the first try of an event. It doubles with each re-send.')
   OUTAGE_BACKOFF_FIRST: string?
 
   @description('ISO 8601 duration: the longest such delay.')

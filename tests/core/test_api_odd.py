@@ -1,7 +1,6 @@
 """Answers that nobody wrote down: whatever comes back, everybody asked for has an outcome, and no wait is absurd."""
 
 import json
-from datetime import timedelta
 
 import pytest
 from hypothesis import example, given
@@ -95,7 +94,10 @@ def waits(status, headers):
         ({"x-ms-retry-after-ms": "250"}, 0.25),
         ({"retry-after-ms": "1500", "x-ms-retry-after-ms": "250", "retry-after": "9"}, 1.5),
         ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
-        ({"retry-after": "9" * 400}, float("inf")),
+        ({"retry-after": "3601"}, 3600.0),
+        ({"retry-after": "9" * 400}, 3600.0),
+        ({"retry-after": "Fri, 23 Jan 2026 14:00:30 GMT"}, 3600.0),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 -2359"}, 3600.0),
         ({"retry-after": "-5"}, None),
         ({"retry-after": "1.5"}, None),
         ({"retry-after": "٣"}, None),
@@ -107,14 +109,8 @@ def waits(status, headers):
     ],
     ids=str,
 )
-def test_the_server_says_how_long_to_wait(headers, seconds):
+def test_the_server_says_how_long_to_wait_and_is_believed_up_to_an_hour(headers, seconds):
     assert waits(429, headers) == seconds
-
-
-def test_a_date_at_the_end_of_the_calendar_is_far_away():
-    far = timedelta(seconds=waits(503, {"retry-after": "Fri, 31 Dec 9999 23:59:59 -2359"}))
-
-    assert far > timedelta(days=365 * 7900)
 
 
 @pytest.mark.parametrize("status", [400, 401, 404])

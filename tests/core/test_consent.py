@@ -41,6 +41,13 @@ def test_a_stop_to_another_sender_or_of_another_person_objects_to_nothing():
     assert RULE.objections(opt_in(), known, NOW) == {}
 
 
+@pytest.mark.parametrize(("allowed", "sender"), [("18001234567", SENDER), ("Contoso", "contoso")])
+def test_a_sender_is_allowed_however_it_is_written(allowed, sender):
+    rule = Rule(max_age=HOURS_72, allowed_senders=frozenset({allowed}))
+
+    assert rule.objections(opt_in(sender=sender), {}, NOW) == {}
+
+
 def test_only_those_who_said_stop_are_held_back():
     assert RULE.objections(opt_in(PERSON, OTHER), stops(time=NOW), NOW) == {PERSON: Reason.NEWER_OPT_OUT}
 

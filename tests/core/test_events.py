@@ -81,6 +81,16 @@ def test_properties_without_a_version_do_not_make_binary_mode():
     assert event.form is Form.CLOUD_EVENT
 
 
+@pytest.mark.parametrize("beside", ["type", "time", "Source"])
+def test_half_a_cloud_event_is_no_bare_request_since_it_may_be_an_opt_out(beside):
+    content = canonical()["data"]
+
+    with pytest.raises(MalformedEvent, match="needs `specversion`"):
+        decoded(content, properties={f"cloudEvents:{beside}": "sms.opt-out.v1"})
+    with pytest.raises(MalformedEvent, match="needs `specversion`"):
+        decoded(content | {"type": "sms.opt-out.v1"})
+
+
 def test_a_canonical_opt_out_is_a_stop():
     event = decoded(sample("events/canonical-opt-out.json"))
 
@@ -290,9 +300,30 @@ def test_a_sample_ends_as_its_name_says(name):
         assert decode(arrival(sample(f"events/{name}")))
 
 
-@pytest.mark.parametrize("text", ["Stop.", "STOP!", "opt-out", '"stop"'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Stop.",
+        "STOP!",
+        "opt-out",
+        '"stop"',
+        "STOP !",
+        " . Stop .",
+        "Stop…",
+        "“STOP”",
+        "opt  out",
+        "Opt_out",
+        "STOP ALL",
+    ],
+)
 def test_an_opt_out_counts_however_it_is_punctuated(text):
     (event,) = decode(arrival(text_message(text)))
+
+    assert isinstance(event, OptOut)
+
+
+def test_a_text_that_means_stop_is_one_whatever_the_keywords_say():
+    (event,) = decode(arrival(text_message("opt-out")), opt_in_keywords=["OPT-OUT"])
 
     assert isinstance(event, OptOut)
 

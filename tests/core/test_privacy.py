@@ -98,7 +98,7 @@ def values(sender, recipients):
         *report.events,
         report,
         Settings.from_environ(
-            {"ACS_ENDPOINT": "https://x.example", "ServiceBusConnection": "x", "ALLOWED_SENDERS": sender}
+            {"ACS_ENDPOINT": "https://x.example", "ServiceBusConnection": "Endpoint=sb://x", "ALLOWED_SENDERS": sender}
         ),
         processor(rule),
         _Opened(message, lineage(), decode(message)),

@@ -161,7 +161,9 @@ def test_a_bad_value_is_refused_by_name_with_what_is_allowed(name, text):
         ("OPT_IN_KEYWORDS", ",", "OPT_IN_KEYWORDS must hold at least one value ("),
         ("RETRY_SCHEDULE", ",".join(["PT1S"] * 21), "RETRY_SCHEDULE must hold at most 20 values ("),
         ("OPT_IN_KEYWORDS", "stop", "OPT_IN_KEYWORDS must not hold a word that means STOP ("),
+        ("OPT_IN_KEYWORDS", "YES,opt-out", "OPT_IN_KEYWORDS must not hold a word that means STOP ("),
         ("ACS_ENDPOINT", "http://x", "ACS_ENDPOINT must start with https:// (http:// only for this machine) ("),
+        ("ServiceBusConnection", "x", "ServiceBusConnection must be a connection string: Endpoint=sb://...;"),
         ("ACS_ENDPOINT", "x", "ACS_ENDPOINT must be https:// and a host, with a port if need be, and nothing else ("),
     ],
 )

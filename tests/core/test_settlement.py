@@ -84,13 +84,15 @@ def test_jitter_lengthens_a_delay_by_up_to_a_fifth_and_never_shortens_it(verdict
         (29.0, 30 * SECOND),
         (31.0, 31 * SECOND),
         (3600.0, HOUR),
-        (86_400.0, HOUR),
-        (float("inf"), HOUR),
     ],
 )
 @pytest.mark.parametrize("verdict", [Verdict.FAILED, Verdict.UNAVAILABLE])
-def test_retry_after_is_honoured_when_it_is_longer_and_believed_up_to_an_hour(verdict, asked, delay):
+def test_retry_after_is_honoured_when_it_is_longer(verdict, asked, delay):
     assert settled(verdict, retry_after=asked).at == NOW + delay
+
+
+def test_those_who_were_asked_to_wait_do_not_all_come_back_in_the_same_second():
+    assert settled(Verdict.UNAVAILABLE, retry_after=100.0, chance=0.5).at == NOW + 110 * SECOND
 
 
 def test_without_a_schedule_the_first_failure_is_the_last():

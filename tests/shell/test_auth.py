@@ -199,6 +199,16 @@ async def test_an_identity_without_a_token_is_a_refusal_of_us(endpoint, error):
     assert len(credential.scopes) == 1
 
 
+async def test_requests_at_once_share_one_failure_to_get_a_token(endpoint):
+    credential = Credential(ClientAuthenticationError(message="no"))
+    async with calling(endpoint, auth=EntraAuth(credential)) as caller:
+        assert {*await removing_one_by_one(caller, people(16))} == {Verdict.REFUSED}
+        assert len(credential.scopes) == 1
+        await caller.verdict()
+
+    assert len(credential.scopes) == 2
+
+
 @pytest.mark.parametrize("error", [ServiceRequestError, HttpResponseError])
 async def test_entra_id_that_does_not_answer_is_asked_again_and_then_later(endpoint, error):
     credential = Credential(error(f"secret {TOKEN}"))

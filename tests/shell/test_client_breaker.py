@@ -2,9 +2,11 @@
 
 import asyncio
 
+import httpx
 import pytest
 
 from optout_core.api import Verdict
+from optout_core.errors import RequestRefused
 from sandbox.endpoint import Fault
 from tests.shell.calling import PERSON, calling, people, removing_one_by_one
 
@@ -36,6 +38,51 @@ async def test_who_was_not_called_comes_back_when_the_breaker_may_be_closed_agai
 
     assert (outcome.status, outcome.detail) == (None, "the breaker is open")
     assert 29 <= outcome.retry_after <= 30
+
+
+async def test_an_endpoint_that_asks_for_longer_than_the_cooldown_gets_it_from_everybody(endpoint):
+    endpoint.faults = [Fault(status=429, retry_after=600)]
+
+    async with calling(endpoint, attempts=1, breaker_failures=1, breaker_cooldown=COOLDOWN) as caller:
+        await caller.remove(PERSON)
+        await cool_down()
+        outcome = (await caller.remove(PERSON))[PERSON]
+
+        assert caller.client.breaker_open
+    assert 599 < outcome.retry_after <= 600
+    assert len(endpoint.requests) == 1
+
+
+async def test_it_counts_as_open_until_the_endpoint_has_answered_again(endpoint):
+    endpoint.faults = [Fault(status=503, times=1)]
+
+    async with calling(endpoint, attempts=1, breaker_failures=1, breaker_cooldown=COOLDOWN) as caller:
+        await caller.remove(PERSON)
+        await cool_down()
+
+        assert caller.client.breaker_open
+        await caller.remove(PERSON)
+        assert not caller.client.breaker_open
+
+
+async def test_a_token_that_we_do_not_get_says_nothing_about_the_endpoint(endpoint):
+    class Forgetful(httpx.Auth):
+        refuse = False
+
+        async def async_auth_flow(self, request):
+            if self.refuse:
+                raise RequestRefused("no token")
+            yield request
+
+    auth = Forgetful()
+    async with calling(endpoint, auth=auth, attempts=1, breaker_failures=1, breaker_cooldown=COOLDOWN) as caller:
+        endpoint.faults = [Fault(status=503)]
+        await caller.remove(PERSON)
+        await cool_down()
+        auth.refuse = True
+
+        assert await caller.verdict() is Verdict.REFUSED
+        assert caller.client.breaker_open
 
 
 async def test_an_open_breaker_ends_the_tries_in_place(endpoint):

@@ -5,6 +5,11 @@ import json
 import os
 import sys
 
+import httpx
+import pytest
+
+from optout_core.auth import EntraAuth, entra_credential
+from optout_core.errors import EndpointUnavailable, RequestError, RequestRefused
 from tests.shell.calling import RawServer
 
 #: What the double slash of the scope leaves; the platform names it in its answer, and the cache goes by that.
@@ -25,6 +30,36 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+async def ask(monkeypatch, status):
+    """Give the error that an identity endpoint with this status leads to; None is one that nobody listens at."""
+
+    async def answer(_, writer):
+        head = f"HTTP/1.1 {status} Status\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+        writer.write(f"{head}Connection: close\r\n\r\n{{}}".encode())
+        await writer.drain()
+
+    async with RawServer(answer) as server:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{server.url if status else 'http://127.0.0.1:9'}/msi/token")
+        monkeypatch.setenv("IDENTITY_HEADER", "of-the-platform")
+        async with entra_credential("client-of-the-function") as credential:
+            auth = EntraAuth(credential)
+            monkeypatch.undo()
+            try:
+                await anext(auth.async_auth_flow(httpx.Request("POST", "https://acs.example")))
+            except RequestError as error:
+                return type(error)
+    return None
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the SDK leaves sockets of failed requests to the collector
+async def test_an_identity_endpoint_that_is_down_is_an_outage_and_only_a_no_is_a_refusal(monkeypatch):
+    later, refused = (None, 429, 500, 503), (400, 403, 404)
+
+    met = await asyncio.gather(*(ask(monkeypatch, status) for status in (*later, *refused)))
+
+    assert met == [EndpointUnavailable] * len(later) + [RequestRefused] * len(refused)
 
 
 async def test_the_managed_identity_gives_a_token_without_aiohttp():

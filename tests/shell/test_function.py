@@ -100,15 +100,14 @@ async def test_odd_properties_of_a_message_do_not_keep_it_from_its_dead_letter(b
     }
 
 
-async def test_wrong_settings_fail_the_invocation_and_right_ones_then_do(environ, endpoint, monkeypatch):
-    async with process_opt_ins() as process:
-        monkeypatch.setenv("ACS_ENDPOINT", "http://not-this-machine.example")
-        with pytest.raises(SettingsError, match="ACS_ENDPOINT must start with https://"):
-            await process(messages(fresh()))
-        monkeypatch.setenv("ACS_ENDPOINT", environ["ACS_ENDPOINT"])
-        await process(messages(fresh()))
+@pytest.mark.usefixtures("environ")
+async def test_a_wrong_setting_stops_the_app_before_it_has_a_trigger_and_messages_wait(monkeypatch):
+    """Found at an invocation, it would fail ten deliveries within seconds and dead-letter the whole queue."""
+    monkeypatch.setenv("ACS_ENDPOINT", "http://not-this-machine.example")
 
-    assert len(endpoint.requests) == 1
+    with pytest.raises(SettingsError, match="ACS_ENDPOINT must start with https://"):
+        async with function_app():
+            pytest.fail("there is an app")
 
 
 @pytest.mark.usefixtures("environ")
