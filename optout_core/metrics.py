@@ -68,7 +68,9 @@ class Telemetry:
         def observe(_: CallbackOptions) -> Iterable[Observation]:
             yield Observation(int(is_open()))
 
-        self._meter.create_observable_gauge("optout.breaker.open", [observe], "1", "1 while ACS is not called and has not answered since")
+        self._meter.create_observable_gauge(
+            "optout.breaker.open", [observe], "1", "1 while ACS is not called and has not answered since"
+        )
 
     @contextmanager
     def invocation(self, lineages: Sequence[Lineage]) -> Iterator[None]:

@@ -9,7 +9,8 @@ param applicationInsightsName string
 param emailAddresses string[]
 
 var queues = loadJsonContent('../queues.json')
-var fullBatch = loadJsonContent('../../host.json').extensions.serviceBus.maxMessageBatchSize
+// What ten instances have in hand: ten times maxMessageBatchSize of host.json.
+var inHand = 1000
 
 // Service Bus counts, point in time, and 0 while the namespace is throttled: a resolved alert is no proof of an empty queue.
 // https://learn.microsoft.com/azure/service-bus-messaging/monitor-service-bus-reference
@@ -71,11 +72,10 @@ var metricAlerts = [
     ]
   }
   {
-    // Messages in hand count as active too, so a function that keeps up with steady traffic never shows 0: only what
-    // is more than one invocation takes is a backlog.
+    // Messages in hand count as active too, so a function that keeps up with steady traffic never shows 0.
     name: 'queue-not-draining'
     severity: 2
-    description: 'More than one full batch waited in ${queues.optIns.name} for an hour: we are slower than the publishers, or stopped. docs/runbook.md#queue-not-draining'
+    description: 'More than 1,000 messages waited in ${queues.optIns.name} for an hour: we are slower than the publishers, or stopped. docs/runbook.md#queue-not-draining'
     window: 'PT1H'
     conditions: [
       {
@@ -84,7 +84,7 @@ var metricAlerts = [
         queues: [queues.optIns.name]
         aggregation: 'Minimum'
         operator: 'GreaterThan'
-        threshold: fullBatch
+        threshold: inHand
       }
     ]
   }

@@ -151,12 +151,12 @@ def test_the_smoke_test_asks_for_an_outcome_the_code_counts():
     assert asked == RecipientOutcome.REMOVED.value
 
 
-def test_a_backlog_is_what_one_invocation_does_not_take():
+def test_a_backlog_is_what_ten_instances_do_not_have_in_hand():
     (alert,) = [alert for alert in METRIC_ALERTS if alert.body["name"].startswith("queue-not-draining")]
     (condition,) = alert.properties["criteria"]["allOf"]
     host = json.loads((ROOT / "host.json").read_text())
 
-    assert condition["threshold"] == host["extensions"]["serviceBus"]["maxMessageBatchSize"]
+    assert condition["threshold"] == 10 * host["extensions"]["serviceBus"]["maxMessageBatchSize"]
 
 
 def test_the_alert_on_the_breaker_knows_every_class_of_answer():

@@ -17,8 +17,8 @@ SCRIPTS = "\n".join(step["run"] for _, step in STEPS if "run" in step)
 every_job = pytest.mark.parametrize("job", [job for _, job in JOBS], ids=[name for name, _ in JOBS])
 
 
-def test_there_are_the_two_workflows():
-    assert set(WORKFLOWS) == {"ci", "deploy"}
+def test_there_are_the_three_workflows():
+    assert set(WORKFLOWS) == {"ci", "deploy", "deploy-environment"}
 
 
 @pytest.mark.parametrize("step", [step for _, step in STEPS if "uses" in step], ids=lambda step: step["uses"][:24])
@@ -41,7 +41,9 @@ def test_a_workflow_may_read_the_sources_and_nothing_else():
 
 @every_job
 def test_only_a_job_that_signs_in_to_azure_may_ask_for_a_token(job):
-    signs_in = any(step.get("uses", "").startswith("azure/login@") for step in job.get("steps", []))
+    called = job.get("uses", "").removeprefix("./.github/workflows/").removesuffix(".yml")
+    jobs = WORKFLOWS[called]["jobs"].values() if called else [job]
+    signs_in = any(step.get("uses", "").startswith("azure/login@") for each in jobs for step in each.get("steps", []))
 
     expected = {"contents": "read", "id-token": "write"} if signs_in else None
     assert job.get("permissions") == expected
@@ -88,7 +90,9 @@ def test_every_make_target_that_is_called_exists():
 def test_every_file_that_is_named_exists():
     for name in re.findall(r"--requirement (\S+)", SCRIPTS):
         assert (ROOT / name).exists(), name
-    assert "./.github/workflows/ci.yml" in {job.get("uses") for _, job in JOBS}
+    called = {job["uses"] for _, job in JOBS if "uses" in job}
+    assert called == {"./.github/workflows/ci.yml", "./.github/workflows/deploy-environment.yml"}
+    assert all((ROOT / name).exists() for name in called)
 
 
 def test_ci_runs_on_every_python_we_support():
@@ -103,26 +107,30 @@ def test_a_pull_request_sees_what_would_change_and_changes_nothing():
     script = "\n".join(step.get("run", "") for step in job["steps"])
 
     assert "github.event.pull_request.head.repo.full_name == github.repository" in job["if"]
+    assert job["runs-on"] == "ubuntu-latest"
     assert job["environment"] == "${{ matrix.environment }}-preview"
     assert "az deployment group what-if" in script
     assert "deployment group create" not in script
 
 
 def test_a_deployment_is_infrastructure_then_code_then_smoke_test_one_environment_after_the_other():
-    job = WORKFLOWS["deploy"]["jobs"]["deploy"]
+    job = WORKFLOWS["deploy-environment"]["jobs"]["deploy"]
+    jobs = WORKFLOWS["deploy"]["jobs"]
     named = [step["name"] for step in job["steps"] if "name" in step]
 
     assert named == ["infrastructure", "code", "smoke test"]
-    assert job["needs"] == "ci"
-    assert job["strategy"]["max-parallel"] == 1
-    assert job["strategy"]["fail-fast"] is True
-    assert job["strategy"]["matrix"]["environment"] == ["dev", "prod"]
+    assert job["environment"] == "${{ inputs.environment }}"
+    assert [(jobs[name]["needs"], jobs[name]["with"]) for name in ("dev", "prod")] == [
+        ("ci", {"environment": "dev"}),
+        ("dev", {"environment": "prod"}),
+    ]
 
 
 def test_each_environment_has_a_parameter_file_and_gives_it_what_it_reads():
-    for job in (WORKFLOWS["deploy"]["jobs"]["preview"], WORKFLOWS["deploy"]["jobs"]["deploy"]):
-        files = {path.stem: path for path in PARAMETER_FILES}
-        assert set(job["strategy"]["matrix"]["environment"]) == set(files)
+    files = {path.stem: path for path in PARAMETER_FILES}
+    preview, deploy = WORKFLOWS["deploy"]["jobs"]["preview"], WORKFLOWS["deploy-environment"]["jobs"]["deploy"]
+    assert set(preview["strategy"]["matrix"]["environment"]) == set(files)
+    for job in (preview, deploy):
         for path in files.values():
             wanted = set(re.findall(r"readEnvironmentVariable\('(\w+)'", str(read_parameters(path))))
             assert wanted - {"AZURE_ENV_NAME"} <= set(job["env"]), path.name
@@ -130,9 +138,8 @@ def test_each_environment_has_a_parameter_file_and_gives_it_what_it_reads():
 
 def test_a_step_uses_only_outputs_that_the_deployment_has():
     template = (ROOT / "infra/main.bicep").read_text()
-    used = set(
-        re.findall(r"steps\.infrastructure\.outputs\.(\w+)", (ROOT / ".github/workflows/deploy.yml").read_text())
-    )
+    workflow = (ROOT / ".github/workflows/deploy-environment.yml").read_text()
+    used = set(re.findall(r"steps\.infrastructure\.outputs\.(\w+)", workflow))
 
     assert used
     assert used == set(re.findall(r"^output (\w+)", template, re.MULTILINE))

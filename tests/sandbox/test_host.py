@@ -141,7 +141,7 @@ def test_the_trigger_of_the_real_function_is_found_with_its_settings_filled_in()
 
     trigger = find_trigger(app, ROOT / "host.json", SETTINGS)
 
-    assert (trigger.queue, trigger.max_batch, trigger.timeout) == ("opt-ins", 1000, timedelta(minutes=4, seconds=30))
+    assert (trigger.queue, trigger.max_batch, trigger.timeout) == ("opt-ins", 100, timedelta(minutes=4, seconds=30))
 
 
 def test_an_app_without_the_setting_that_its_trigger_names_is_refused(tmp_path):
