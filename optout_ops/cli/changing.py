@@ -89,7 +89,7 @@ def import_(
 ) -> int:
     """Put archived dead letters back into the dead-letter queue, each under a new id; replay them from there.
 
-    Putting the same archive back twice within the window of duplicate detection (24 hours) adds nothing.
+    Putting the same archive back twice adds nothing: what lies in the queue already is left out.
     """
     settings = machine.read_settings(os.environ, reach.namespace)
     try:
@@ -106,13 +106,13 @@ def import_(
 
     if dead_letters:
         confirm(f"Put {count(len(dead_letters), 'dead letter')} back into {settings.dead_letter_queue}?", yes=yes)
-    sent, arrived = machine.run(work) if dead_letters else (0, 0)
+    arrived, known = machine.run(work) if dead_letters else (0, 0)
     if reach.as_json:
-        show_json({"read": len(dead_letters), "sent": sent, "arrived": arrived, "known": sent - arrived})
+        show_json({"read": len(dead_letters), "arrived": arrived, "known": known})
     else:
-        known = f"; {sent - arrived:,} had been put back before and were not again" if sent > arrived else ""
-        out().print(f"{count(arrived, 'dead letter')} put back{known}.")
-    return Exit.DONE if sent == len(dead_letters) else Exit.INTERRUPTED
+        before = f"; {known:,} had been put back before and were not again" if known else ""
+        out().print(f"{count(arrived, 'dead letter')} put back{before}.")
+    return Exit.DONE if arrived + known == len(dead_letters) else Exit.INTERRUPTED
 
 
 def edit(
@@ -238,11 +238,14 @@ async def _import(
 ) -> tuple[int, int]:
     run = Run(Audit(machine.audit_path()), "import", machine.new_run_id())
     burst, wait = pace(rate)
-    sent = arrived = 0
+    archived = {outgoing.message_id: outgoing for outgoing in map(restored, dead_letters)}
     run.write("begin", messages=len(dead_letters))
-    with progress("putting back", len(dead_letters)) as bar:
-        while sent < len(dead_letters) and not stop.is_set():
-            batch = [restored(dead) for dead in dead_letters[sent : sent + burst]]
+    there = {message.message_id async for message in queues.peek(Queue.DEAD_LETTERS) if message.message_id in archived}
+    missing = [outgoing for message_id, outgoing in archived.items() if message_id not in there]
+    sent = arrived = 0
+    with progress("putting back", len(missing)) as bar:
+        while sent < len(missing) and not stop.is_set():
+            batch = missing[sent : sent + burst]
             await wait(len(batch))
             tail = await queues.tail(Queue.DEAD_LETTERS)
             await queues.send(batch)
@@ -252,7 +255,7 @@ async def _import(
             sent += len(batch)
             advance(bar, sent)
     run.write("end", sent=sent, arrived=arrived)
-    return sent, arrived
+    return arrived, len(dead_letters) - len(missing) + sent - arrived
 
 
 async def _send_edited(queues: Queues, dead: DeadLetter, mended: DeadLetter) -> str:

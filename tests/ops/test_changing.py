@@ -82,7 +82,7 @@ def test_a_purge_exports_first_and_removes_all_it_said(archived):
 
 
 def test_what_was_purged_can_be_put_back_as_it_was_under_new_ids(archived):
-    assert archived.back.json == {"read": 5, "sent": 5, "arrived": 5, "known": 0}
+    assert archived.back.json == {"read": 5, "arrived": 5, "known": 0}
     assert [each.body for each in archived.after] == [each.body for each in archived.before]
     assert [each.application_properties["DeadLetterReason"] for each in archived.after] == ["RetriesExhausted"] * 5
     assert not {each.message_id for each in archived.after} & {each.message_id for each in archived.before}
