@@ -147,7 +147,7 @@ class Host:
 
 def convert(messages: Sequence[ServiceBusReceivedMessage]) -> Any:  # noqa: ANN401 - the converter is untyped
     """Turn received messages into what the function gets, through the metadata that the host would send."""
-    bodies = SimpleNamespace(bytes=[_body(message) for message in messages])
+    bodies = SimpleNamespace(bytes=[body_of(message) for message in messages])
     return ServiceBusMessageInConverter.decode(Datum(bodies, "collection_bytes"), trigger_metadata=metadata(messages))
 
 
@@ -166,7 +166,9 @@ def metadata(messages: Sequence[ServiceBusReceivedMessage]) -> dict[str, Datum]:
         "To": [message.to for message in messages],
         "ReplyTo": [message.reply_to for message in messages],
         "SessionId": [message.session_id for message in messages],
+        "ReplyToSessionId": [message.reply_to_session_id for message in messages],
         "PartitionKey": [message.partition_key for message in messages],
+        "TransactionPartitionKey": [None for _ in messages],
         "DeadLetterSource": [message.dead_letter_source for message in messages],
         # The host counts from 1, the SDK from 0.
         "DeliveryCount": [(message.delivery_count or 0) + 1 for message in messages],
@@ -180,8 +182,8 @@ def metadata(messages: Sequence[ServiceBusReceivedMessage]) -> dict[str, Datum]:
     return {f"{name}Array": Datum(json.dumps(values), "json") for name, values in arrays.items()}
 
 
-def _body(message: ServiceBusReceivedMessage) -> bytes:
-    # Nearly every client sends a binary body; a value or a sequence of AMQP becomes text, which is no event.
+def body_of(message: ServiceBusReceivedMessage) -> bytes:
+    """Give the bytes of a message; a value or a sequence of AMQP, which hardly any client sends, becomes text."""
     if message.body_type is AmqpMessageBodyType.DATA:
         return b"".join(message.body)
     value: object = message.body
@@ -212,5 +214,10 @@ def _setting(name: str, settings: Mapping[str, str]) -> str:
 
 
 def _duration(text: str) -> timedelta:
-    hours, minutes, seconds = (int(part) for part in text.split(":"))
-    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    found = re.fullmatch(r"(?:(\d+)\.)?(\d+):(\d+):(\d+)", text)
+    if text == "-1":
+        return timedelta.max
+    if found is None:
+        raise HostError(f"functionTimeout of host.json must be a time such as 00:04:30, and is {text!r}")
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)

@@ -19,6 +19,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 Property = int | float | bytes | bool | str | UUID
 
 _PROPERTIES = ".properties.json"
+#: A MessageId takes 128 characters; a number and a mark may follow.
+_MAX_NAME = 96
 _LINES = {".jsonl", ".ndjson"}
 #: azure-servicebus writes every integer property in 32 bits.
 _Integer = Annotated[int, Field(strict=True, ge=-(2**31), lt=2**31)]
@@ -43,22 +45,27 @@ class Publication:
     properties: dict[str | bytes, Property] = field(default_factory=dict, repr=False)
 
 
-def read_publications(paths: Iterable[str]) -> list[Publication]:
+def read_publications(paths: Iterable[str], mark: str = "") -> list[Publication]:
     """Read messages from files, folders (their files in order of name, one level), and `-` for standard input.
+
+    Args:
+        paths: As above.
+        mark: Ends every MessageId.
 
     Raises:
         OSError: A path cannot be read.
-        ValueError: A properties file is no JSON object.
+        ValueError: A path is empty, or a properties file is no JSON object.
     """
     taken: set[str] = set()
     publications = []
     for name, body, properties in _bodies(paths):
-        message_id, number = name, 1
+        short, number = name[:_MAX_NAME], 1
+        message_id = short
         while message_id in taken:
             number += 1
-            message_id = f"{name}~{number}"
+            message_id = f"{short}~{number}"
         taken.add(message_id)
-        publications.append(Publication(message_id, body, properties))
+        publications.append(Publication(message_id + mark, body, properties))
     return publications
 
 
@@ -117,9 +124,13 @@ def _files(paths: Iterable[str]) -> Iterator[Path | None]:
     for path in paths:
         if path == "-":
             yield None
+        elif not path:
+            raise ValueError("--events is empty: name a file, a folder or -; nothing was published")
         elif Path(path).is_dir():
             yield from sorted(
-                file for file in Path(path).iterdir() if file.is_file() and not file.name.endswith((_PROPERTIES, ".md"))
+                file
+                for file in Path(path).iterdir()
+                if file.is_file() and not file.name.startswith(".") and not file.name.endswith((_PROPERTIES, ".md"))
             )
         else:
             yield Path(path)

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import os
 import random
+import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -63,6 +64,7 @@ class Result:
     Attributes:
         watch: Every event and recipient.
         dead_letters: The messages that this run left in the dead-letter queue.
+        queued: Messages in the queue of opt-ins at the end.
         collected: Requests and metrics.
         duration: Seconds from publishing to the end.
         settled: Whether nothing waits any more.
@@ -70,6 +72,7 @@ class Result:
 
     watch: Watch
     dead_letters: tuple[DeadLetter, ...]
+    queued: int
     collected: Collected
     duration: float
     settled: bool
@@ -84,7 +87,9 @@ async def services(options: Options, broker_port: int = 0, endpoint_port: int = 
     """
     async with AsyncExitStack() as stack:
         access_key, url, connection = options.access_key, options.endpoint, options.broker
-        if url is None:
+        if url is not None:
+            access_key = access_key or os.environ.get("ACS_ACCESS_KEY")
+        else:
             faults = load_faults(options.faults) if options.faults else REFERENCE_FAULTS
             endpoint = await stack.enter_async_context(Endpoint(faults=faults, port=endpoint_port))
             url, access_key = endpoint.url, access_key or endpoint.access_key
@@ -103,7 +108,9 @@ async def services(options: Options, broker_port: int = 0, endpoint_port: int = 
 
 @asynccontextmanager
 async def function(settings: Mapping[str, str], observe: Callable[[Report], None] | None = None) -> AsyncIterator[None]:
-    """Let the real function_app.py work while the block runs, with these app settings in the environment."""
+    """Let the real function_app.py work while the block runs, with these app settings and no others."""
+    for each in Settings.model_fields.values():
+        os.environ.pop(each.alias or "", None)
     os.environ.update(settings)
     # In a thread: meanwhile the connections open.
     app = await asyncio.to_thread(importlib.import_module, "function_app")
@@ -133,7 +140,9 @@ async def run(options: Options, progress: Callable[[Watch], None] = lambda _: No
         ServiceBusError: The broker cannot be reached.
     """
     random.seed(options.seed)
-    publications = read_publications(options.events)
+    # A namespace that is not ours remembers: under the same ids, a second run would be dropped as a duplicate.
+    mark = f"@{secrets.token_hex(3)}" if options.broker else ""
+    publications = read_publications(options.events, mark)
     if not publications:
         raise ValueError("there are no events to publish")
     collector = Collector()
@@ -160,7 +169,9 @@ async def run(options: Options, progress: Callable[[Watch], None] = lambda _: No
             for dead in dead_letters:
                 watch.take_over(dead)
             duration = monotonic() - started
-            yield Result(watch, dead_letters, collector.collect(), duration, settled or watch.settled())
+            settled = settled or watch.settled()
+            queued = 0 if settled else await _count(client, settings["OPT_IN_QUEUE"])
+            yield Result(watch, dead_letters, queued, collector.collect(), duration, settled)
             closing = asyncio.gather(sender.close(), receiver.close())
         await closing
 
@@ -172,6 +183,15 @@ async def _peek(receiver: ServiceBusReceiver, since: datetime) -> tuple[DeadLett
         found += [read_dead_letter(each) for each in messages if _enqueued(each.enqueued_time_utc) >= since]
         next_number = (messages[-1].sequence_number or 0) + 1
     return tuple(found)
+
+
+async def _count(client: ServiceBusClient, queue: str) -> int:
+    count, next_number = 0, 1
+    async with client.get_queue_receiver(queue) as receiver:
+        while messages := await receiver.peek_messages(250, sequence_number=next_number):
+            count += len(messages)
+            next_number = (messages[-1].sequence_number or 0) + 1
+    return count
 
 
 def _enqueued(time: datetime | None) -> datetime:

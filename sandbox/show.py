@@ -35,11 +35,16 @@ def as_document(result: Result, *, reveal: bool) -> dict[str, object]:
     """
     show = str if reveal else mask
     show_text = str if reveal else mask_text
+    events: dict[str, object] = {}
+    for name, event in result.watch.events.items():
+        key, number = show_text(name), 1
+        while key in events:
+            # Two ids that hold different numbers look alike when they are masked.
+            number += 1
+            key = f"{show_text(name)}~{number}"
+        events[key] = {"form": str(event.form), "result": event.result}
     return {
-        "events": {
-            show_text(name): {"form": str(event.form), "result": event.result}
-            for name, event in result.watch.events.items()
-        },
+        "events": events,
         "recipients": [
             {
                 "event": show_text(each.event),
@@ -162,10 +167,16 @@ def _sentence(result: Result) -> str:
     end += f"; {_count(requests, 'request')} to ACS in {result.duration:.1f} s. "
     if result.settled:
         return f"[bold green]Done.[/] {end}Everybody is off the list or in the dead-letter queue; nothing is lost."
-    reason = "ACS gave no answer" if set(result.collected.statuses) <= {"none"} else "some did not settle in time"
+    if not result.queued:
+        return (
+            f"[bold red]Not done: some of it is in neither queue.[/] {end}Another function took it, or the broker"
+            " dropped it as a duplicate of what it was sent before."
+        )
+    silent = requests > 0 and set(result.collected.statuses) <= {"none"}
+    reason = "ACS gave no answer" if silent else "some did not settle in time"
     return (
-        f"[bold yellow]Not done: {reason}.[/] {end}Nothing is lost: who waits is in the queue with a time for the next"
-        " try. Check the endpoint, or give it longer with --timeout."
+        f"[bold yellow]Not done: {reason}.[/] {end}Nothing is lost: the queue holds {_count(result.queued, 'message')}"
+        " with a time for the next try. Check the endpoint, or give it longer with --timeout."
     )
 
 

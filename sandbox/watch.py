@@ -16,6 +16,7 @@ from optout_core.errors import EventError
 from optout_core.events import OPT_IN_KEYWORDS, OptIn, decode
 from optout_core.reasons import Reason
 from optout_core.reports import EventResult, RecipientOutcome, Report
+from sandbox.host import body_of
 from sandbox.publishing import Publication
 
 
@@ -69,7 +70,8 @@ class Watch:
         self._keywords = frozenset(opt_in_keywords)
         self.events: dict[str, Event] = {}
         self.recipients: dict[tuple[str, str, str, str], Recipient] = {}
-        self._sources: dict[tuple[str, str], str] = {}
+        self._sources: dict[str, str] = {}
+        self._named: dict[str, list[str]] = {}
         self._changed = asyncio.Event()
         now = datetime.now(UTC)
         for publication in publications:
@@ -130,8 +132,8 @@ class Watch:
         """Take in what the broker itself dead-lettered, which no report tells of."""
         if dead.reason not in (Reason.MAX_DELIVERY_COUNT_EXCEEDED, Reason.TTL_EXPIRED):
             return
-        if not dead.opt_ins and dead.event in self.events:
-            self.events[dead.event].result = EventResult.DEAD_LETTERED.value
+        for name in self._named.get(dead.message_id, ()):
+            self.events[name].result = EventResult.DEAD_LETTERED.value
         for opt_in in dead.opt_ins:
             name = self._name(opt_in.source, opt_in.id)
             self.events.setdefault(name, Event(opt_in.form)).result = EventResult.DEAD_LETTERED.value
@@ -144,26 +146,29 @@ class Watch:
         try:
             decoded = decode(arrival, self._keywords)
         except EventError:
-            self.events[arrival.id] = Event("unknown")
+            name = self._name("", arrival.id)
+            self.events[name] = Event("unknown")
+            self._named[arrival.id] = [name]
             return
         for event in decoded:
             name = self._name(event.source, event.id)
             self.events[name] = Event(event.form)
+            self._named.setdefault(arrival.id, []).append(name)
             if isinstance(event, OptIn):
                 for to in event.recipients:
                     key = (event.source, event.id, event.sender, to)
                     self.recipients[key] = Recipient(name, event.sender, to)
 
     def _name(self, source: str, event_id: str) -> str:
-        # Two sources may use the same id; the second one is shown with its source.
-        owner = self._sources.setdefault((event_id, ""), source)
-        return event_id if owner == source or not source else f"{source}/{event_id}"
+        # Two sources may use the same id; the second one is shown with its source, and what is no event as a message.
+        owner = self._sources.setdefault(event_id, source)
+        return event_id if owner == source else f"{source or 'message'}/{event_id}"
 
 
 def read_dead_letter(message: ServiceBusReceivedMessage) -> DeadLetter:
     """Read a message of the dead-letter queue, whoever put it there."""
     properties = {_text(name): plain(value) for name, value in (message.application_properties or {}).items()}
-    arrival = Arrival(b"".join(message.body), datetime.now(UTC), message.message_id, properties=properties)
+    arrival = Arrival(body_of(message), datetime.now(UTC), message.message_id, properties=properties)
     try:
         opt_ins = tuple(event for event in decode(arrival) if isinstance(event, OptIn))
     except EventError:

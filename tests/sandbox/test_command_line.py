@@ -1,5 +1,6 @@
 """What a user sees of `python -m sandbox`."""
 
+import asyncio
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.broker import Broker, load_queues
 from sandbox.publishing import Publication
 from sandbox.watch import DeadLetter, Watch
 
@@ -91,6 +93,48 @@ def test_reports_mask_numbers_unless_told_to_reveal_them(sandbox, write):
 
     assert ran.report["recipients"][0]["to"] == "+1425•••0123"
     assert not NUMBER.search(ran.out + ran.err)
+
+
+def test_settings_and_proxies_of_the_shell_do_not_lead_the_function_astray(sandbox, write):
+    nowhere = "http://127.0.0.1:9"
+
+    ran = sandbox(
+        *("--json", "--reveal", "--events", write("one.json", ONE)),
+        ServiceBusConnection__fullyQualifiedNamespace="elsewhere.example",
+        HTTP_PROXY=nowhere,
+        ALL_PROXY=nowhere,
+    )
+
+    assert ran.outcomes() == {"+14255550123": ("removed", None)}
+
+
+async def test_a_second_run_against_the_same_namespace_is_no_duplicate_of_the_first(sandbox, write):
+    file = write("one.json", ONE)
+    async with Broker(load_queues()) as broker:
+        arguments = ("--json", "--reveal", "--events", file, "--broker", broker.connection_string)
+        first = await asyncio.to_thread(sandbox, *arguments)
+        second = await asyncio.to_thread(sandbox, *arguments)
+
+    assert first.outcomes() == second.outcomes() == {"+14255550123": ("removed", None)}
+
+
+def test_an_empty_path_is_refused_and_not_taken_for_this_folder(sandbox):
+    ran = sandbox("--events", "")
+
+    assert ran.code == 2
+    assert "--events is empty" in ran.err
+
+
+def test_no_event_hides_another_of_the_same_name(sandbox, tmp_path):
+    tmp_path.joinpath("e1.json").write_text("{garbled")
+    tmp_path.joinpath("e2.jsonl").write_text(json.dumps(canonical("e1", "+14255550123")))
+    tmp_path.joinpath("e3.jsonl").write_text(
+        "\n".join(json.dumps(canonical(f"+1555{digit}995551", "+14255550124")) for digit in range(2))
+    )
+
+    ran = sandbox("--json", "--events", str(tmp_path))
+
+    assert Counter(event["result"] for event in ran.report["events"].values()) == {"decoded": 3, "dead_lettered": 1}
 
 
 def test_lines_on_standard_input_are_events(sandbox):
