@@ -348,3 +348,15 @@ def test_messages_without_an_id_are_told_apart_by_their_properties():
 
     assert one.id != other.id
     assert one.id == arrival(b"{}", message_id=None, properties={"cloudEvents:id": "1"}).id
+
+
+def test_data_in_base64_is_named_as_what_is_wrong():
+    event = {name: value for name, value in canonical().items() if name != "data"} | {"data_base64": "e30="}
+
+    with pytest.raises(MalformedEvent, match="`data_base64` is not read"):
+        decoded(event)
+
+
+def test_two_versions_in_one_event_are_not_both_right():
+    with pytest.raises(UnsupportedEvent):
+        decoded(canonical() | {"specVersion": "0.3"})

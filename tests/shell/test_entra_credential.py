@@ -7,6 +7,7 @@ import sys
 
 import httpx
 import pytest
+from azure.identity.aio import DefaultAzureCredential
 
 from optout_core.auth import EntraAuth, entra_credential
 from optout_core.errors import EndpointUnavailable, RequestError, RequestRefused
@@ -85,3 +86,8 @@ async def test_the_managed_identity_gives_a_token_without_aiohttp():
     assert len(asked) == 1, "the credential keeps its token"
     assert b"client_id=client-of-the-function" in asked[0]
     assert f"resource={RESOURCE}&".encode() in asked[0]
+
+
+async def test_on_a_machine_of_ones_own_it_is_the_developers_login():
+    async with entra_credential(None, environ={}) as credential:
+        assert isinstance(credential, DefaultAzureCredential)
