@@ -1,6 +1,7 @@
 """What tests of every folder use."""
 
 import gc
+import os
 import socket
 import warnings
 
@@ -8,6 +9,11 @@ import pytest
 
 #: The folders whose tests talk to a broker.
 WITH_BROKER = {"broker", "infra", "ops", "sandbox", "shell"}
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Start two workers for each core: half of the time, these tests wait for links to open and locks to end."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_collection_finish() -> None:
