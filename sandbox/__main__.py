@@ -8,9 +8,10 @@ import asyncio
 import json
 import logging
 import os
+import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -117,14 +118,13 @@ def up(
     faults: Faults = None,
     work: Annotated[bool, typer.Option("--function/--no-function", help="Let the function work as well.")] = True,  # noqa: FBT002 - a flag
 ) -> None:
-    """Stay up, and print the settings that lead here: for `optout`, or with --no-function for `func start`."""
+    """Stay up, and print what to paste into another terminal: for `optout`, or with --no-function for `func start`."""
     _listen(live=True)
 
     async def stay() -> None:
         options = Options((), faults=faults)
         async with services(options, broker_port, endpoint_port) as settings:
-            for name, value in settings.items():
-                print(f"{name}={value}", flush=True)  # noqa: T201 - so that it can be piped
+            _show_settings(settings)
             if work:
                 async with function(settings):
                     await _forever()
@@ -139,7 +139,7 @@ def broker(port: BrokerPort = 0) -> None:
 
     async def stay() -> None:
         async with Broker(load_queues(ROOT / "infra" / "queues.json"), port) as running:
-            print(f"ServiceBusConnection={running.connection_string}", flush=True)  # noqa: T201 - so that it can be piped
+            _show_settings({"ServiceBusConnection": running.connection_string})
             await _forever()
 
     _run(stay(), interrupted=Exit.SETTLED)
@@ -152,7 +152,7 @@ def endpoint(port: EndpointPort = 0, faults: Faults = None) -> None:
     async def stay() -> None:
         wrong = load_faults(faults) if faults else REFERENCE_FAULTS
         async with Endpoint(faults=wrong, port=port) as running:
-            print(f"ACS_ENDPOINT={running.url}\nACS_ACCESS_KEY={running.access_key}", flush=True)  # noqa: T201 - so that it can be piped
+            _show_settings({"ACS_ENDPOINT": running.url, "ACS_ACCESS_KEY": running.access_key})
             await _forever()
 
     _run(stay(), interrupted=Exit.SETTLED)
@@ -171,8 +171,14 @@ async def _watched(options: Options, finish: Callable[[Result], None]) -> bool:
         return result.settled
 
 
+def _show_settings(settings: Mapping[str, str]) -> None:
+    for name, value in settings.items():
+        # Quoted, since a connection string is full of semicolons.
+        print(f"export {name}={shlex.quote(value)}", flush=True)  # noqa: T201 - to be pasted, or piped
+
+
 async def _forever() -> None:
-    _err.print("Up. Ctrl-C ends it.")
+    _err.print("Up. Paste the lines above into another terminal. Ctrl-C ends it.")
     await asyncio.Event().wait()
 
 

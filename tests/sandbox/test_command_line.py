@@ -244,17 +244,21 @@ def test_a_broker_out_of_reach_is_exit_code_4(sandbox, unused_tcp_port):
 @pytest.mark.parametrize(
     ("command", "first"),
     [
-        ("up", "OPT_IN_QUEUE="),
+        ("up", "OPT_IN_QUEUE=opt-ins\n"),
         ("broker", "ServiceBusConnection=Endpoint=sb://127.0.0.1:"),
-        ("endpoint", "ACS_ENDPOINT="),
+        ("endpoint", "ACS_ENDPOINT=http://127.0.0.1:"),
     ],
 )
-def test_a_part_that_stays_up_prints_where_it_is_and_ends_quietly_with_ctrl_c(command, first):
+def test_a_part_that_stays_up_prints_what_a_shell_takes_and_ends_quietly_with_ctrl_c(command, first):
     with subprocess.Popen(
         [sys.executable, "-m", "sandbox", command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline().startswith(first)
+        shell = subprocess.run(
+            ["/bin/sh", "-c", f"{process.stdout.readline()}\nenv"], env={}, capture_output=True, text=True, check=True
+        )
+        assert f"\n{first}" in f"\n{shell.stdout}"
+        assert command != "broker" or "UseDevelopmentEmulator=true;" in shell.stdout
         os.kill(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=30)
 
