@@ -106,28 +106,28 @@ def decode(arrival: Arrival, opt_in_keywords: Iterable[str] = OPT_IN_KEYWORDS) -
     return tuple(_understand(envelope, arrival, keywords) for envelope in open_envelopes(arrival))
 
 
-def encode(opt_in: OptIn, recipients: Iterable[str] | None = None) -> bytes:
-    """Write the canonical event for some recipients of an opt-in, or for all of them.
+def encode(event: OptIn | OptOut, recipients: Iterable[str] | None = None) -> bytes:
+    """Write the canonical event for some recipients of an opt-in or opt-out, or for all of them.
 
     Returns:
-        Compact UTF-8 JSON. Decoding it gives the same opt-in with these recipients.
+        Compact UTF-8 JSON. Decoding it gives the same event with these recipients.
     """
     content: dict[str, object] = {
-        "from": opt_in.sender,
-        "recipients": [{"to": to} for to in (opt_in.recipients if recipients is None else recipients)],
+        "from": event.sender,
+        "recipients": [{"to": to} for to in (event.recipients if recipients is None else recipients)],
     }
-    if opt_in.consent is not None:
-        content["consent"] = opt_in.consent.model_dump(mode="json", by_alias=True, exclude_none=True)
-    event = {
+    if isinstance(event, OptIn) and event.consent is not None:
+        content["consent"] = event.consent.model_dump(mode="json", by_alias=True, exclude_none=True)
+    document = {
         "specversion": "1.0",
-        "type": OPT_IN_TYPE,
-        "source": opt_in.source,
-        "id": opt_in.id,
-        "time": opt_in.time.isoformat(),
+        "type": OPT_IN_TYPE if isinstance(event, OptIn) else OPT_OUT_TYPE,
+        "source": event.source,
+        "id": event.id,
+        "time": event.time.isoformat(),
         "datacontenttype": "application/json",
         "data": content,
     }
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def means_stop(text: str) -> bool:

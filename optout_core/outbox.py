@@ -9,7 +9,7 @@ ids are deterministic and both queues detect duplicates.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tenacity import AsyncRetrying, stop_after_attempt
 
@@ -32,12 +32,22 @@ class ServiceBusOutbox:
     """Send to the two queues over one connection, opened at the first message."""
 
     def __init__(
-        self, connect: "Callable[[], ServiceBusClient]", queues: Mapping[Queue, str], timeout: float = SEND_TIMEOUT
+        self,
+        connect: "Callable[[], ServiceBusClient]",
+        queues: Mapping[Queue, str],
+        timeout: float = SEND_TIMEOUT,
+        *,
+        may_cut: bool = True,
     ) -> None:
-        """Take a function that makes a client, what the queues are called, and the seconds that one try may take."""
+        """Take a function that makes a client, what the queues are called, and the seconds that one try may take.
+
+        With `may_cut`, a message that is too large loses what can be done without, and is cut in two as a last resort;
+        without it, such a message is refused.
+        """
         self._connect = connect
         self._queues = queues
         self._timeout = timeout
+        self._may_cut = may_cut
         self._lock = asyncio.Lock()
         self._client: ServiceBusClient | None = None
         self._senders: dict[Queue, ServiceBusSender] = {}
@@ -102,7 +112,7 @@ class ServiceBusOutbox:
                 try:
                     batch.add_message(_to_service_bus(message))
                 except MessageSizeExceededError:
-                    await self._send_alone(sender, message.slimmed())
+                    await self._send_alone(sender, message.slimmed() if self._may_cut else message)
         await sender.send_messages(batch)
 
     async def _send_alone(self, sender: "ServiceBusSender", message: Outgoing) -> None:
@@ -112,6 +122,8 @@ class ServiceBusOutbox:
             # On its own it also saves the envelope of a batch.
             await sender.send_messages(_to_service_bus(message))
         except MessageSizeExceededError:
+            if not self._may_cut:
+                raise
             for half in message.halves():
                 await sender.send_messages(_to_service_bus(half))
 
@@ -136,6 +148,14 @@ def _to_service_bus(message: Outgoing) -> "ServiceBusMessage":
         # A symbol of AMQP, hence ASCII: the broker refuses anything else, and all that is sent beside it.
         content_type=message.content_type and message.content_type.encode("ascii", "replace").decode(),
         correlation_id=message.correlation_id,
-        application_properties=dict(message.properties),  # type: ignore[arg-type] # strings, numbers and booleans
+        application_properties={name: _to_amqp(value) for name, value in message.properties.items()},
         scheduled_enqueue_time_utc=message.scheduled_at,
     )
+
+
+def _to_amqp(value: Any) -> Any:  # noqa: ANN401 - whatever a publisher set
+    from azure.servicebus._pyamqp.types import AMQPTypes  # noqa: PLC0415 - see wiring.connect
+
+    # The client takes every integer for one of 32 bits, unless it is told.
+    is_long = isinstance(value, int) and not -(2**31) <= value < 2**31
+    return {"TYPE": AMQPTypes.long, "VALUE": value} if is_long else value

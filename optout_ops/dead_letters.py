@@ -49,6 +49,11 @@ class QueueMessage:
     properties: Mapping[str, object] = field(default_factory=dict, repr=False)
 
     @property
+    def size(self) -> int:
+        """Give about how many bytes it has: body and properties."""
+        return len(self.body) + sum(len(name) + len(str(value)) + 8 for name, value in self.properties.items())
+
+    @property
     def arrival(self) -> Arrival:
         """Give what the core reads."""
         return Arrival(
@@ -66,7 +71,9 @@ class DeadLetter:
         lineage: How often its event has been round.
         events: What it is about; empty when this version cannot read it.
         unreadable: Why it cannot be read, or None.
-        untimed: Whether an opt-in in it says nothing of when the person opted in.
+        untimed: Whether an event in it says nothing of when the person decided.
+        late: Whether an event in it says a time after its own arrival, or none: sent again as it is, it would pass for
+            newer than it is.
     """
 
     message: QueueMessage
@@ -75,6 +82,7 @@ class DeadLetter:
     events: tuple[Event, ...]
     unreadable: str | None
     untimed: bool
+    late: bool
 
     @property
     def number(self) -> int:
@@ -159,5 +167,6 @@ def read_dead_letter(message: QueueMessage) -> DeadLetter:
         lineage=lineage,
         events=events,
         unreadable=unreadable,
-        untimed=any(isinstance(event, OptIn) and event.time == _NEVER for event in decoded),
+        untimed=any(not isinstance(event, Ignored) and event.time == _NEVER for event in decoded),
+        late=any(not isinstance(event, Ignored) and event.time > lineage.first_enqueued for event in decoded),
     )

@@ -4,15 +4,18 @@ One receiver for each queue serves everything, one call after the other: a secon
 """
 
 import asyncio
+import functools
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Self
+from uuid import UUID
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
+from azure.servicebus.amqp import AmqpMessageBodyType
 from azure.servicebus.exceptions import (
     MessageLockLostError,
     MessageNotFoundError,
@@ -34,6 +37,8 @@ from optout_ops.exits import Mistake, OutOfReach
 
 #: The most a peek gives at once (https://github.com/Azure/azure-sdk-for-python/issues/26643).
 PEEK = 250
+#: Seconds for an answer of the namespace; without a limit the SDK waits for ever.
+_ANSWER = 60.0
 #: Doubling from 1, no queue has a tail further out.
 _MAX_NUMBER = 2**62
 
@@ -65,7 +70,8 @@ class Queues:
         self._stack = AsyncExitStack()
         self._client: ServiceBusClient | None = None
         self._receivers: dict[Queue, ServiceBusReceiver] = {}
-        self._outbox = ServiceBusOutbox(self._connect, self.names)
+        # A dead letter that is too large stays where it is: cut in two, nobody could read it any more.
+        self._outbox = ServiceBusOutbox(self._connect, self.names, may_cut=False)
 
     async def __aenter__(self) -> Self:
         # The SDK tells of every lost link at length; what matters comes as an error.
@@ -97,7 +103,9 @@ class Queues:
         receiver = await self.receiver(queue)
         while True:
             with translated(self.names[queue]):
-                page: list[ServiceBusReceivedMessage] = await _BUSY(receiver.peek_messages, PEEK, sequence_number=start)
+                page: list[ServiceBusReceivedMessage] = await _BUSY(
+                    receiver.peek_messages, PEEK, sequence_number=start, timeout=_ANSWER
+                )
             if not page:
                 return
             for received in page:
@@ -111,14 +119,15 @@ class Queues:
             OutOfReach: The queue cannot be looked at.
         """
         receiver = await self.receiver(queue)
+        look = functools.partial(receiver.peek_messages, 1, timeout=_ANSWER)
         last, beyond = 0, 1
         with translated(self.names[queue]):
-            while beyond < _MAX_NUMBER and (found := await receiver.peek_messages(1, sequence_number=beyond)):
+            while beyond < _MAX_NUMBER and (found := await look(sequence_number=beyond)):
                 last = found[0].sequence_number or beyond
                 beyond = last * 2 + 1
             while last + 1 < beyond:
                 middle = (last + 1 + beyond) // 2
-                found = await receiver.peek_messages(1, sequence_number=middle)
+                found = await look(sequence_number=middle)
                 if found:
                     last = found[0].sequence_number or middle
                 else:
@@ -200,21 +209,33 @@ def read_message(received: ServiceBusReceivedMessage) -> QueueMessage:
         enqueued_at=received.enqueued_time_utc or datetime.now(UTC),
         delivery_count=received.delivery_count or 0,
         body=_body(received),
-        message_id=received.message_id,
-        content_type=received.content_type,
-        correlation_id=received.correlation_id,
-        subject=received.subject,
-        properties={
-            str(_plain(name)): _plain(value) for name, value in (received.application_properties or {}).items()
-        },
+        message_id=_text(received.message_id),
+        content_type=_text(received.content_type),
+        correlation_id=_text(received.correlation_id),
+        subject=_text(received.subject),
+        properties={str(_text(name)): _plain(value) for name, value in (received.application_properties or {}).items()},
     )
 
 
 def _body(received: ServiceBusReceivedMessage) -> bytes:
-    body = received.body
-    # A body that is an AMQP value comes as that value; text is the only one that can hold an event.
-    return str(body).encode() if isinstance(body, str | int | float) else b"".join(body)
+    # Whatever some client put there is shown and can be purged: one odd message must not hide all others.
+    try:
+        body: Any = received.body
+        if received.body_type is AmqpMessageBodyType.DATA:
+            return b"".join(body)
+    except (TypeError, ValueError, AttributeError):
+        return b""
+    value = list(body) if received.body_type is AmqpMessageBodyType.SEQUENCE else body
+    if isinstance(value, bytes):
+        return value
+    return b"" if value is None else str(value).encode(errors="replace")
+
+
+def _text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _plain(value: object) -> object:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
+    return value if isinstance(value, bool | int | float | UUID | None) else _text(value)

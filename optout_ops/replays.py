@@ -9,7 +9,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from optout_core import arrivals
-from optout_core.events import CONTENT_TYPE, OptIn, encode
+from optout_core.events import CONTENT_TYPE, Ignored, OptIn, encode
 from optout_core.messages import Kind, Outgoing, Queue, message_id
 from optout_ops.dead_letters import REPLAY_OF, DeadLetter
 
@@ -28,13 +28,13 @@ _CLOUD_EVENTS = ("cloudevents:", "cloudevents_")
 def replay(dead: DeadLetter, replay_id: str) -> Outgoing:
     """Make the message that goes back to the queue.
 
-    The body stays as it is. The one exception: an opt-in that says nothing of when the person opted in would be taken
-    for a new one, so it is written anew with the time we know.
+    The body stays as it is. The one exception: an event that says nothing of when the person decided, or a time after
+    it reached us, would be taken for a new one, so it is written anew with the time we know.
     """
     message = dead.message
     body, content_type, properties = message.body, message.content_type, dict(message.properties)
-    if dead.untimed and len(dead.events) == 1 and isinstance(dead.events[0], OptIn):
-        body, content_type = encode(dead.events[0]), CONTENT_TYPE
+    if dead.late and len(dead.events) == 1 and not isinstance(event := dead.events[0], Ignored):
+        body, content_type = encode(event), CONTENT_TYPE
         properties = {name: value for name, value in properties.items() if not name.lower().startswith(_CLOUD_EVENTS)}
     return Outgoing(
         queue=Queue.OPT_INS,

@@ -7,7 +7,7 @@ Rules:
 2. What is not chosen is held locked until the pass has gone by, and then released: it keeps its place, and its delivery
    count too, since `released` does not count (https://github.com/Azure/amqpnetlite/issues/342).
 3. At most `HOLD` are held, so memory does not grow with the queue. The locks of those beyond run out by themselves
-   within five minutes: they keep their place, and their delivery count rises by one.
+   within five minutes: they keep their place, and their delivery count rises by one for every five minutes of the pass.
 4. Locks that the pass outlives are renewed.
 """
 
@@ -31,6 +31,10 @@ HOLD = 10_000
 WINDOW = 100
 #: Seconds to wait for a message before the queue counts as empty; on a slow link the first one takes a while.
 PATIENCE = 3.0
+#: Seconds for an answer of the namespace; without a limit the SDK waits for ever.
+_ANSWER = 60.0
+#: Locks renewed in one request.
+_RENEWALS = 500
 #: A lock is renewed when less than this share of it is left.
 _LITTLE_LEFT = 0.5
 
@@ -144,7 +148,7 @@ class Take:
     async def _is_renewed(self, message: ServiceBusReceivedMessage) -> bool:
         try:
             with translated():
-                await self._receiver.renew_message_lock(message)
+                await self._receiver.renew_message_lock(message, timeout=_ANSWER)
         except MessageLockLostError:
             return False
         return True
@@ -159,11 +163,11 @@ class Take:
             # Whatever is left: little more than half may end before the next time. A lost one is found at its turn.
             await self._is_renewed(message)
         tokens = [UUID(bytes_le=held.tag) for held in self._held.values()]
-        for start in range(0, len(tokens), WINDOW):
+        for start in range(0, len(tokens), _RENEWALS):
             # One that was lost spoils the renewal of its neighbours: they come again too, and are held again.
             with suppress(ServiceBusError):
                 # The protocol renews many locks in one request; the SDK's public method takes one message.
-                await self._receiver._renew_locks(*tokens[start : start + WINDOW])  # type: ignore[arg-type] # noqa: SLF001
+                await self._receiver._renew_locks(*tokens[start : start + _RENEWALS], timeout=_ANSWER)  # type: ignore[arg-type] # noqa: SLF001
 
     async def _release(self, held: _Held) -> None:
         # The SDK releases what arrives too late in this way, and has no public name for it.
