@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +18,7 @@ from optout_ops.filters import Filter
 from optout_ops.machine import new_run_id
 from optout_ops.pacing import pace
 from optout_ops.plans import Selection, compare, read_header, read_items
-from optout_ops.queues import Queues
+from optout_ops.queues import Queues, namespace_of
 from optout_ops.ramps import Ramp
 from optout_ops.replaying import Replayer, Result
 from optout_ops.runs import REPLAY, cut_off, read_runs
@@ -81,6 +81,7 @@ class Done:
         left: Chosen, and neither completed nor refused.
         let_go: Not chosen, and locked for a while longer.
         interrupted: Whether Ctrl-C ended it.
+        planned_in_vain: Whether there was a plan of which nothing may be sent.
     """
 
     replay_id: str
@@ -89,6 +90,7 @@ class Done:
     left: int = 0
     let_go: int = 0
     interrupted: bool = False
+    planned_in_vain: bool = False
 
     @property
     def exit(self) -> Exit:
@@ -96,12 +98,12 @@ class Done:
         if self.interrupted:
             return Exit.INTERRUPTED
         if self.result is None:
-            return Exit.SOME_FAILED if self.selection.changed else Exit.DONE
+            return Exit.SOME_FAILED if self.selection.changed or self.planned_in_vain else Exit.DONE
         if self.result.stopped:
             return Exit.GUARD
         return (
             Exit.SOME_FAILED
-            if self.result.back or self.result.turned or self.left or self.selection.changed
+            if self.result.back or self.result.retrying or self.result.turned or self.left or self.selection.changed
             else Exit.DONE
         )
 
@@ -114,22 +116,31 @@ async def carry_out(order: Order, queues: Queues, audit: Audit, desk: Desk, stop
         Mistake: The plan does not do, or the audit trail cannot be written.
         OutOfReach: A queue cannot be reached; nothing is lost.
     """
+    namespace, now = namespace_of(order.settings), datetime.now(UTC)
     asked: dict[str, object] = {"filter": order.wanted.as_document(), "plan": None, "fixed": order.rule.fixed}
     if order.plan is None:
         selection = await _choose(order, queues)
         # What was cut off goes on under its id, so that its status stays one.
-        replay_id = cut_off(read_runs(audit.read()), asked) or new_run_id()
+        replay_id = cut_off(read_runs(audit.read(), namespace), asked, now) or new_run_id()
     else:
         replay_id, selection = await _read_plan(order, order.plan, queues)
         asked["plan"] = replay_id
     desk.show(selection, order.rule)
     chosen = len(selection.chosen)
     if order.dry_run or not chosen:
-        return Done(replay_id, selection)
+        return Done(replay_id, selection, planned_in_vain=order.plan is not None and not chosen and not order.dry_run)
     what = f"{count(chosen, 'dead letter')} ({count(selection.recipients, 'recipient')})"
     desk.ask(f"Replay {what} from {order.settings.dead_letter_queue} to {order.settings.opt_in_queue}?")
     run = Run(audit, REPLAY, replay_id)
-    run.write("begin", selection=asked, chosen=chosen, rate=order.rate, maxFailures=order.ramp.share)
+    run.write(
+        "begin",
+        namespace=namespace,
+        queue=order.settings.dead_letter_queue,
+        selection=asked,
+        chosen=chosen,
+        rate=order.rate,
+        maxFailures=order.ramp.share,
+    )
     outcome = "failed"
     try:
         done = await _replay(order, queues, selection, (run, desk), stop)
@@ -153,8 +164,11 @@ async def matching(queues: Queues, wanted: Filter, now: datetime) -> AsyncIterat
 
 async def _choose(order: Order, queues: Queues) -> Selection:
     selection, now = Selection(), datetime.now(UTC)
-    async for dead in matching(queues, order.wanted, now):
+    # The limit is one of what is replayed: whatever may never be must not use it up.
+    async for dead in matching(queues, replace(order.wanted, limit=None), now):
         selection.take(dead, order.rule, now)
+        if len(selection.chosen) == order.wanted.limit:
+            break
     return selection
 
 

@@ -6,6 +6,7 @@ One receiver for each queue serves everything, one call after the other: a secon
 import asyncio
 import functools
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import UTC, datetime
@@ -37,6 +38,7 @@ from optout_ops.exits import Mistake, OutOfReach
 
 #: The most a peek gives at once (https://github.com/Azure/azure-sdk-for-python/issues/26643).
 PEEK = 250
+_ENDPOINT = re.compile(r"endpoint=sb://(?P<host>[^/;]+)", re.IGNORECASE)
 #: Seconds for an answer of the namespace; without a limit the SDK waits for ever.
 _ANSWER = 60.0
 #: Doubling from 1, no queue has a tail further out.
@@ -55,6 +57,14 @@ _BUSY = AsyncRetrying(
     retry=retry_if_exception(_is_busy), wait=wait_exponential(max=10), stop=stop_after_delay(120), reraise=True
 )
 _REFUSALS = (ServiceBusAuthenticationError, ServiceBusAuthorizationError, ClientAuthenticationError)
+
+
+def namespace_of(settings: Settings) -> str:
+    """Name the namespace by its host and, where it has one, its port."""
+    if settings.connection_string is None:
+        return (settings.namespace or "").lower()
+    found = _ENDPOINT.search(settings.connection_string.get_secret_value())
+    return found["host"].lower() if found else ""
 
 
 class Queues:

@@ -40,11 +40,11 @@ class Taker(Protocol):
 class Watcher(Protocol):
     """Looks into the queues."""
 
-    async def begin(self, *, wait: bool) -> None:
-        """Mark where the queues end, before anything is sent; without `wait` no look will wait."""
+    async def begin(self) -> None:
+        """Mark where the queues end, before anything is sent."""
 
     async def look(self, sent: int, *, wait: bool) -> Tally:
-        """Count what became of the recipients sent so far: with `wait` when each was tried, else only who is back."""
+        """Count what became of the recipients sent so far: with `wait` when each was tried, else who failed again."""
 
 
 class Recorder(Protocol):
@@ -63,6 +63,7 @@ class Result:
         recipients: Recipients in them.
         turned: Chosen, and refused when it was their turn: time had passed.
         back: Recipients that were back at the last look.
+        retrying: Recipients that had failed and waited for another try at the last look.
         stopped: Why a guard stopped it, or None.
         tally: What became of them, or None when nobody waited to see it.
     """
@@ -71,6 +72,7 @@ class Result:
     recipients: int = 0
     turned: int = 0
     back: int = 0
+    retrying: int = 0
     stopped: str | None = None
     tally: Tally | None = None
 
@@ -108,7 +110,7 @@ class Replayer:
         result = Result()
         unconfirmed: set[int] = set()
         due = self.ramp.until_look(0)
-        await self.watcher.begin(wait=bool(self.ramp.steps))
+        await self.watcher.begin()
         while not self.stop.is_set() and not result.stopped:
             messages = await self.taker.lock(min(BATCH, self.burst, due))
             if not messages:
@@ -157,7 +159,7 @@ class Replayer:
     async def _look(self, result: Result) -> Tally:
         waits = self.ramp.waits(result.sent)
         tally = await self.watcher.look(result.recipients, wait=waits)
-        result.back = tally.back_recipients
+        result.back, result.retrying = tally.back_recipients, tally.retrying
         result.tally = tally if waits else None
         return tally
 

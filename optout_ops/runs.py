@@ -2,8 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 REPLAY = "replay"
+#: A run is continued for as long as `opt-ins` detects duplicates (infra/queues.json); later it is another one.
+_CONTINUED = timedelta(hours=24)
+#: How a run ends that may have left something half done.
+_UNFINISHED = (None, "failed")
 
 
 @dataclass(slots=True)
@@ -25,32 +30,51 @@ class Run:
     ended: str | None = None
 
 
-def read_runs(trail: Iterable[Mapping[str, object]]) -> dict[str, Run]:
-    """Read the replays of an audit trail, in the order in which they began."""
+def read_runs(trail: Iterable[Mapping[str, object]], namespace: str) -> dict[str, Run]:
+    """Read the replays in one namespace from an audit trail, in the order in which they began last."""
     runs: dict[str, Run] = {}
     for line in trail:
         run_id = line.get("run")
         if line.get("command") != REPLAY or not isinstance(run_id, str):
             continue
-        if line.get("step") == "begin":
+        if line.get("step") == "begin" and line.get("namespace") == namespace:
+            runs.pop(run_id, None)
             runs[run_id] = Run(run_id, str(line.get("at")), str(line.get("who")), line.get("selection"))
         elif line.get("step") == "end" and run_id in runs:
             runs[run_id].ended = str(line.get("outcome"))
     return runs
 
 
-def cut_off(runs: Mapping[str, Run], selection: object) -> str | None:
-    """Give the id of the newest replay of this selection that was cut off, so that it is continued under its id."""
-    same = [run.id for run in runs.values() if run.ended is None and run.selection == selection]
-    return same[-1] if same else None
+def cut_off(runs: Mapping[str, Run], selection: object, now: datetime) -> str | None:
+    """Give the id of the newest replay of this selection when it was cut off or failed, so that it is continued.
 
-
-def count_sent(trail: Iterable[Mapping[str, object]], run_id: str) -> tuple[int, int]:
-    """Count the recipients that a replay sent, and those of them that came back and left with a later run.
-
-    What was about to be sent when the replay was cut off counts: the same command sends it under the same id.
+    Under another id, what the broker drops as a duplicate would keep the old one, and nobody would find it again.
     """
+    same = [run for run in runs.values() if run.selection == selection]
+    if not same or same[-1].ended not in _UNFINISHED or now - _time(same[-1].at) > _CONTINUED:
+        return None
+    return same[-1].id
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Count the recipients of one replay.
+
+    Attributes:
+        confirmed: The broker has them.
+        unconfirmed: They were about to be sent, and nobody wrote down that they were.
+        left_again: Came back, and left with a later run or a purge.
+    """
+
+    confirmed: int
+    unconfirmed: int
+    left_again: int
+
+
+def count_sent(trail: Iterable[Mapping[str, object]], run_id: str) -> Sent:
+    """Count the recipients that a replay sent."""
     weights: dict[int, int] = {}
+    confirmed: set[int] = set()
     left_again = 0
     for line in trail:
         earlier = line.get("earlier")
@@ -58,7 +82,14 @@ def count_sent(trail: Iterable[Mapping[str, object]], run_id: str) -> tuple[int,
             left_again += weight
         if line.get("run") == run_id and line.get("step") == "sending":
             weights |= zip(_integers(line.get("numbers")), _integers(line.get("recipients")), strict=False)
-    return sum(weights.values()), left_again
+        if line.get("run") == run_id and line.get("step") == "sent":
+            confirmed.update(_integers(line.get("numbers")))
+    sent = sum(weight for number, weight in weights.items() if number in confirmed)
+    return Sent(sent, sum(weights.values()) - sent, left_again)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _integers(value: object) -> list[int]:

@@ -47,12 +47,10 @@ class Tally:
         """Take in a message of the queue `opt-ins`."""
         if not self._is_mine(message):
             return
-        recipients = message.properties.get(arrivals.RECIPIENTS)
-        weight = recipients if isinstance(recipients, int) else 1
         if REPLAY_OF in message.properties:
-            self.untried += weight
+            self.untried += weight_of(message)
         else:
-            self.retrying += weight
+            self.retrying += weight_of(message)
 
     def see_dead(self, dead: DeadLetter) -> None:
         """Take in a message of the dead-letter queue."""
@@ -84,3 +82,9 @@ class Tally:
             return False
         self._seen.add(message.message_id or "")
         return True
+
+
+def weight_of(message: QueueMessage) -> int:
+    """Count the recipients of a message of the queue `opt-ins`, by its properties; one where they do not say."""
+    recipients = message.properties.get(arrivals.RECIPIENTS)
+    return recipients if isinstance(recipients, int) else 1

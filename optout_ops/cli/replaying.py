@@ -19,7 +19,7 @@ from optout_ops.cli.terminal import advance, confirm, out, progress, say, show_j
 from optout_ops.exits import Exit, Mistake, OpsError, OutOfReach
 from optout_ops.orders import Done, Order, carry_out, matching
 from optout_ops.plans import Header, Item, Selection
-from optout_ops.queues import Queues
+from optout_ops.queues import Queues, namespace_of
 from optout_ops.ramps import STEPS, Ramp
 from optout_ops.runs import count_sent, read_runs
 from optout_ops.tallies import Tally
@@ -77,7 +77,8 @@ def plan(
     else:
         for line in _selection_lines(selection, rule):
             out().print(line, markup=False, soft_wrap=True)
-        out().print(f"Plan written to {output}. Next: optout dlq replay {output}", markup=False, soft_wrap=True)
+        fixed = " --fixed" if rule.fixed else ""
+        out().print(f"Plan written to {output}. Next: optout dlq replay {output}{fixed}", markup=False, soft_wrap=True)
     return Exit.DONE
 
 
@@ -150,20 +151,23 @@ def status(
     """
     settings = machine.read_settings(os.environ, reach.namespace)
     audit = Audit(machine.audit_path())
-    runs = read_runs(audit.read())
+    runs = read_runs(audit.read(), namespace_of(settings))
     if replay_id is None and not runs:
-        raise OpsError(f"the audit trail {audit.path} knows no replay; give the replay's id, or OPTOUT_AUDIT")
+        raise OpsError(
+            f"the audit trail {audit.path} knows no replay in this namespace; give the replay's id, or OPTOUT_AUDIT"
+        )
     name = replay_id or next(reversed(runs))
     run = runs.get(name)
-    sent, left_again = count_sent(audit.read(), name)
+    sent = count_sent(audit.read(), name)
 
     async def work(_: asyncio.Event) -> Tally:
         async with Queues(settings) as queues:
-            return await tally(queues, name, sent)
+            return await tally(queues, name, sent.confirmed)
 
     counted = machine.run(work)
-    counted.replayed_again = left_again
+    counted.replayed_again = sent.left_again
     document = counted.as_document() | {
+        "unconfirmed": sent.unconfirmed,
         "known": run is not None,
         "at": run.at if run else None,
         "who": run.who if run else None,
@@ -173,7 +177,13 @@ def status(
         show_json(document)
     else:
         _show_tally(counted, known=run is not None)
-        if run is not None and run.ended is None:
+        if sent.unconfirmed:
+            out().print(
+                f"{count(sent.unconfirmed, 'recipient')} more were about to be sent, and may have been: run the same"
+                " command again, which sends none of them twice.",
+                soft_wrap=True,
+            )
+        elif run is not None and run.ended in {None, "failed"}:
             out().print("This replay is running, or was cut off: run the same command again to finish it.")
     return Exit.SOME_FAILED if counted.back_recipients else Exit.DONE
 

@@ -12,7 +12,7 @@ from optout_ops.dead_letters import REPLAY_OF, read_dead_letter
 from optout_ops.exits import Mistake
 from optout_ops.plans import Chosen
 from optout_ops.ramps import Ramp
-from optout_ops.runs import count_sent, cut_off, read_runs
+from optout_ops.runs import Sent, count_sent, cut_off, read_runs
 from optout_ops.tallies import Tally
 from optout_ops.wording import count, duration, read_duration, read_time
 from tests.ops.making import message, properties
@@ -79,27 +79,38 @@ def test_a_message_that_falls_due_while_one_looks_is_counted_once():
 def test_a_replay_that_was_cut_off_is_known_by_what_it_was_asked(tmp_path):
     audit = Audit(tmp_path / "deep" / "audit.jsonl")
     run = Run(audit, "replay", "r1")
-    run.write("begin", selection={"filter": {}})
+    run.write("begin", namespace="here", selection={"filter": {}})
     run.write("sending", numbers=[1, 2], recipients=[1, 3])
     run.write("sent", numbers=[1, 2], earlier={})
     run.write("sending", numbers=[3], recipients=[1])
     with audit.path.open("a") as file:
         file.write('{"at": "2026-')
 
-    runs = read_runs(audit.read())
+    runs, now = read_runs(audit.read(), "here"), datetime.now(UTC)
 
-    assert count_sent(audit.read(), "r1") == (5, 0)
-    assert cut_off(runs, {"filter": {}}) == "r1"
-    assert cut_off(runs, {"filter": {"event": "e"}}) is None
+    assert count_sent(audit.read(), "r1") == Sent(confirmed=4, unconfirmed=1, left_again=0)
+    assert cut_off(runs, {"filter": {}}, now) == "r1"
+    assert cut_off(runs, {"filter": {"event": "e"}}, now) is None
+    assert cut_off(runs, {"filter": {}}, now + timedelta(hours=25)) is None
+    assert read_runs(audit.read(), "elsewhere") == {}
+
+
+def test_a_replay_that_failed_is_continued_since_the_broker_may_have_what_it_sent(tmp_path):
+    audit = Audit(tmp_path / "audit.jsonl")
+    run = Run(audit, "replay", "r1")
+    run.write("begin", namespace="here", selection={})
+    run.write("end", outcome="failed")
+
+    assert cut_off(read_runs(audit.read(), "here"), {}, datetime.now(UTC)) == "r1"
 
 
 def test_a_replay_that_ended_is_not_continued(tmp_path):
     audit = Audit(tmp_path / "audit.jsonl")
     run = Run(audit, "replay", "r1")
-    run.write("begin", selection={})
+    run.write("begin", namespace="here", selection={})
     run.write("end", outcome="interrupted")
 
-    assert cut_off(read_runs(audit.read()), {}) is None
+    assert cut_off(read_runs(audit.read(), "here"), {}, datetime.now(UTC)) is None
     assert (tmp_path / "audit.jsonl").stat().st_mode & 0o777 == 0o600
 
 
@@ -108,7 +119,7 @@ def test_what_left_again_is_counted_for_the_replay_it_came_back_from(tmp_path):
     Run(audit, "replay", "r2").write("sent", numbers=[7], earlier={"r1": 2})
     Run(audit, "purge", "p").write("removing", numbers=[8], earlier={"r1": 1, "unknown": 1})
 
-    assert count_sent(audit.read(), "r1") == (0, 3)
+    assert count_sent(audit.read(), "r1") == Sent(confirmed=0, unconfirmed=0, left_again=3)
 
 
 def test_an_archived_dead_letter_comes_back_as_it_was():

@@ -45,8 +45,8 @@ class Watcher:
         self.tallies = list(tallies)
         self.looks = []
 
-    async def begin(self, *, wait):
-        self.waits = wait
+    async def begin(self):
+        self.begun = True
 
     async def look(self, sent, *, wait):
         self.looks.append((sent, wait))
