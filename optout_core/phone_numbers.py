@@ -18,7 +18,18 @@ _PERSONAL_DIGITS = 7
 _LONG_NUMBER = 11
 
 #: With a "+", or digits that stand alone: the digits inside an id such as Incoming_20200918002745d29e are no number.
-_IN_TEXT = re.compile(r"\+[0-9 .()-]{5,}[0-9]|(?<!\w)[0-9]{7,}(?!\w)")
+#: A UUID may have a group of digits only; masked, nobody could look for it.
+_IN_TEXT = re.compile(
+    r"(?P<uuid>\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b)"
+    r"|\+[0-9 .()-]{5,}[0-9]|(?<!\w)[0-9]{7,}(?!\w)"
+)
+
+#: As people write them, and behind letters: in what a publisher wrote a number may have any form. No date, no time.
+_WRITTEN = re.compile(
+    r"(?<![\w:.-])(?![0-9]{4}-[0-9]{2}-[0-9]{2})\(?[0-9][0-9 ().-]{5,}[0-9](?![\w:-])|(?<=[^\W0-9])[0-9]{10,15}(?!\w)"
+)
+#: How .NET writes "+" in JSON.
+_ESCAPED_PLUS = re.compile(r"\\u002b", re.IGNORECASE)
 
 
 def clean(number: str) -> str:
@@ -47,4 +58,10 @@ def mask(number: str) -> str:
 
 def mask_text(text: str) -> str:
     """Mask every run in a text that may be a phone number."""
-    return _IN_TEXT.sub(lambda found: mask(found.group()), text)
+    return _IN_TEXT.sub(lambda found: found.group() if found["uuid"] else mask(found.group()), text)
+
+
+def mask_body(text: str) -> str:
+    """Mask every number in what a publisher wrote, however it is written; what is no number may be masked with it."""
+    plain = mask_text(_ESCAPED_PLUS.sub("+", text))
+    return _WRITTEN.sub(lambda found: mask(found.group()), plain)

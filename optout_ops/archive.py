@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
-from optout_core.phone_numbers import mask_text
+from optout_core.phone_numbers import mask_body, mask_text
 from optout_ops.dead_letters import QueueMessage
 from optout_ops.exits import Mistake
 
@@ -55,6 +55,8 @@ def write(message: QueueMessage, *, reveal: bool) -> str:
         # What is no text may hold numbers in any form: it is left out.
         entry = entry.model_copy(update={"body_base64": None})
     document = entry.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if not reveal and text is not None:
+        document["body"] = mask_body(text)
     return json.dumps(document if reveal else _masked(document), ensure_ascii=False, separators=(",", ":")) + "\n"
 
 

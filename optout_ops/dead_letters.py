@@ -12,7 +12,7 @@ from optout_core import arrivals
 from optout_core.arrivals import Arrival, Lineage, read_lineage
 from optout_core.errors import EventError
 from optout_core.events import Event, Ignored, OptIn, decode
-from optout_core.phone_numbers import clean
+from optout_core.phone_numbers import with_plus
 from optout_core.reasons import Reason
 
 #: Says which dead letter a replayed message was; a retry of it no longer carries this property.
@@ -142,8 +142,11 @@ class DeadLetter:
         return digest.hexdigest()[:16]
 
     def concerns(self, number: str) -> bool:
-        """Say whether a number is among the recipients."""
-        return clean(number) in self.recipients
+        """Say whether a number is among the recipients, however it is written; what cannot be read is searched."""
+        if self.unreadable is not None:
+            digits = "".join(filter(str.isdigit, number))
+            return bool(digits) and digits in "".join(filter(str.isdigit, self.message.body.decode(errors="replace")))
+        return with_plus(number) in map(with_plus, self.recipients)
 
 
 _REASONS = {reason.value: reason for reason in Reason}

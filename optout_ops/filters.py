@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from optout_core.phone_numbers import clean, mask
+from optout_core.consent import same_sender
+from optout_core.phone_numbers import clean, mask, mask_text
 from optout_ops.dead_letters import DeadLetter
 
 #: HTTP statuses by their first digit: 4 in `4xx`.
@@ -43,7 +44,7 @@ class Filter:
         at = dead.message.enqueued_at
         return (
             (not self.reasons or dead.code.lower() in self.reasons)
-            and (self.sender is None or clean(self.sender) in dead.senders)
+            and (self.sender is None or same_sender(clean(self.sender)) in map(same_sender, dead.senders))
             and (self.event is None or self.event in {dead.event_id, *(event.id for event in dead.events)})
             and (self.to is None or dead.concerns(self.to))
             and (self.since is None or at >= self.since)
@@ -58,7 +59,7 @@ class Filter:
         said = {
             "reason": sorted(self.reasons) or None,
             "sender": mask(clean(self.sender)) if self.sender else None,
-            "event": self.event,
+            "event": mask_text(self.event) if self.event else None,
             "to": mask(clean(self.to)) if self.to else None,
             "since": self.since.isoformat() if self.since else None,
             "until": self.until.isoformat() if self.until else None,

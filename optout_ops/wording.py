@@ -31,7 +31,10 @@ def read_duration(text: str) -> timedelta:
     """
     number, unit = text[:-1], text[-1:]
     if unit in _SHORT and number.replace(".", "", 1).isdecimal():
-        span = timedelta(**{_SHORT[unit]: float(number)})
+        try:
+            span = timedelta(**{_SHORT[unit]: float(number)})
+        except OverflowError:
+            raise ValueError("must be a duration such as 2h, 45m, 3d or PT2H30M, and not for ever") from None
     else:
         try:
             span = _DURATION.validate_python(text)
@@ -49,10 +52,27 @@ def read_time(text: str) -> datetime:
         ValueError: It is none.
     """
     try:
-        time = _TIME.validate_python(text)
+        # A bare number would pass for seconds since 1970.
+        time = _TIME.validate_python(text if "-" in text[1:] else "")
     except ValidationError:
         raise ValueError("must be a time such as 2026-01-23T10:00:00Z or 2026-01-23") from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def read_past(text: str, now: datetime) -> datetime:
+    """Read a time, or a duration before `now` such as `24h`.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    try:
+        return now - read_duration(text)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return read_time(text)
+    except ValueError:
+        raise ValueError("must be a time such as 2026-01-23T10:00:00Z, or how long ago: 45m, 24h, 3d") from None
 
 
 def count(number: int, thing: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from rich.markup import escape
 
 from optout_core import arrivals
 from optout_core.messages import Queue
-from optout_core.phone_numbers import mask, mask_text
+from optout_core.phone_numbers import mask, mask_body, mask_text
 from optout_core.reasons import Reason, Replay
 from optout_ops import machine
 from optout_ops.audit import Audit
@@ -26,6 +27,8 @@ from optout_ops.wording import count, duration
 
 #: More recipients than this are counted and not named.
 _SHOWN = 20
+#: A sequence number has 63 bits.
+_MAX_DIGITS = 18
 
 
 def register(app: typer.Typer) -> None:
@@ -156,13 +159,15 @@ async def find(queues: Queues, name: str) -> DeadLetter:
     Raises:
         OpsError: There is none.
     """
-    number = int(name) if name.isascii() and name.isdigit() else None
-    async for message in queues.peek(Queue.DEAD_LETTERS, number or 1):
-        dead = read_dead_letter(message)
-        if dead.number == number or name in (message.message_id, dead.event_id):
-            return dead
-        if number is not None and dead.number > number:
+    if name.isascii() and name.isdigit() and len(name) <= _MAX_DIGITS:
+        async for message in queues.peek(Queue.DEAD_LETTERS, int(name)):
+            if message.sequence_number == int(name):
+                return read_dead_letter(message)
             break
+    async for message in queues.peek(Queue.DEAD_LETTERS):
+        dead = read_dead_letter(message)
+        if name in (message.message_id, dead.event_id):
+            return dead
     raise OpsError(
         f"there is no dead letter {mask_text(name)!r}: it was replayed, purged, or never here; `optout dlq list` shows"
         " what is"
@@ -189,7 +194,7 @@ def _line(dead: DeadLetter, rule: Rule, now: datetime) -> dict[str, Any]:
 
 
 def _facts(dead: DeadLetter, rule: Rule, now: datetime, *, reveal: bool) -> dict[str, Any]:
-    shown = (lambda text: text) if reveal else mask_text
+    shown = (lambda text: text) if reveal else mask_body
     return _line(dead, rule, now) | {
         "recipientNumbers": [to if reveal else mask(to) for to in dead.recipients],
         "description": mask_text(dead.description),
@@ -229,10 +234,11 @@ def _story(dead: DeadLetter, facts: dict[str, Any], now: datetime) -> list[tuple
 
 def _advice(dead: DeadLetter, replay: Replay) -> str:
     anchor = f"docs/runbook.md#{dead.code.lower()}" if dead.reason is not None else "docs/runbook.md"
+    event = shlex.quote(mask_text(dead.event_id))
     command = {
-        Replay.SAFE: f"optout dlq replay --event {mask_text(dead.event_id)}",
-        Replay.AFTER_A_FIX: f"mend the cause, then: optout dlq replay --fixed --event {mask_text(dead.event_id)}",
-        Replay.NEVER: f"nothing, or: optout dlq edit {dead.number}; to remove it: optout dlq purge",
+        Replay.SAFE: f"optout dlq replay --event {event}",
+        Replay.AFTER_A_FIX: f"mend the cause, then: optout dlq replay --fixed --event {event}",
+        Replay.NEVER: f"nothing, or: optout dlq edit {dead.number}; to remove it: optout dlq purge --event {event}",
     }[replay]
     return f"{command} (see {anchor})"
 

@@ -6,9 +6,10 @@ are the same everywhere.
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -17,9 +18,10 @@ from optout_core.reasons import Reason
 from optout_ops.exits import Mistake
 from optout_ops.filters import Filter
 from optout_ops.verdicts import Rule
-from optout_ops.wording import read_duration, read_time
+from optout_ops.wording import read_duration, read_past
 
 _DEFAULT_MAX_REPLAYS = 3
+_STATUS = re.compile(r"[1-5]([0-9]{2}|xx)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,12 @@ class Which:
         str | None, typer.Option("--to", metavar="NUMBER", help="A recipient; matched, never shown in full.")
     ] = None
     since: Annotated[
-        str | None, typer.Option("--since", metavar="TIME", help="Dead-lettered at or after this time, UTC.")
+        str | None,
+        typer.Option("--since", metavar="TIME", help="Dead-lettered at or after this time, UTC, or so long ago: 24h."),
     ] = None
-    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Dead-lettered before this time.")] = None
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Dead-lettered before this time, likewise.")
+    ] = None
     older_than: Annotated[
         str | None,
         typer.Option("--older-than", metavar="DURATION", help="Dead-lettered so long ago: 45m, 2h, 3d."),
@@ -73,6 +78,9 @@ class Which:
         Raises:
             Mistake: A value does not do.
         """
+        now = datetime.now(UTC)
+        if self.status is not None and not _STATUS.fullmatch(self.status):
+            raise Mistake(f"--status {self.status} must be such as 429 or 5xx; nothing was touched")
         known = {reason.lower() for reason in Reason}
         for code in self.reason or ():
             if code.lower() not in known:
@@ -82,8 +90,8 @@ class Which:
             sender=self.sender,
             event=self.event,
             to=self.to,
-            since=_read("--since", self.since, read_time),
-            until=_read("--until", self.until, read_time),
+            since=_read("--since", self.since, lambda text: read_past(text, now)),
+            until=_read("--until", self.until, lambda text: read_past(text, now)),
             older_than=_read("--older-than", self.older_than, read_duration),
             attempts=self.attempts,
             status=self.status,

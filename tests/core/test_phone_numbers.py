@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optout_core.phone_numbers import clean, mask, mask_text, with_plus
+from optout_core.phone_numbers import clean, mask, mask_body, mask_text, with_plus
 from tests.core.strategies import people, written_numbers
 
 
@@ -69,3 +69,35 @@ def test_separators_may_stand_anywhere(number, separators):
     written = "".join(digit + separators.draw(st.text(" -.()", max_size=2)) for digit in number)
 
     assert clean(written) == number
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        r'{"to":"\u002B15555555551"}',
+        r'{"to":"\u002b15555555551"}',
+        '{"to": 15555555551}',
+        "(555) 555-5551",
+        "555-555-5551",
+        "555.555.5551",
+        "tel15555555551",
+        "+1 (555) 555-5551",
+    ],
+)
+def test_in_what_a_publisher_wrote_a_number_is_masked_in_every_spelling(written):
+    shown = mask_body(written)
+
+    assert "•••" in shown
+    assert "5555551" not in "".join(filter(str.isdigit, shown))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"time":"2026-01-23T10:00:00.123456+00:00","day":"2026-01-23"}',
+        "00-9a29da02af5978aed1a381e03dab39f9-4667f38b0fbfea6c-00",
+        "12345678-1234-4abc-9def-123456789012",
+    ],
+)
+def test_times_traces_and_ids_stay_readable(text):
+    assert mask_body(text) == mask_text(text) == text

@@ -84,15 +84,29 @@ async def test_what_the_page_tells_to_type_prints_what_it_says(stage, number):
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
 
 
-def advice(reason):
-    """Yield the commands of a reason's section, with what a person would put in."""
-    section = re.split(r"^#{2,3} ", RUNBOOK.partition(f"### {reason}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
-    [block] = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
-    given = {"ID": f"event-{reason}", "NUMBER": PERSON, "SENDER": SENDER, "plan.jsonl": f"{reason}.jsonl"}
+def advice(name):
+    """Yield the commands of the tool in a section, with what a person would put in."""
+    section = re.split(r"^#{2,3} ", RUNBOOK.partition(f"### {name}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    given = {"ID": f"event-{name}", "NUMBER": PERSON, "SENDER": SENDER, "plan.jsonl": f"{name}.jsonl"}
     answers = {"replay": ["--yes"], "purge": ["--confirm", "purge 1"]}
-    for line in block.splitlines():
-        words = [given.get(word, word) for word in shlex.split(line)[1:]]
-        yield words + answers.get(words[:2][-1], [])
+    for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL):
+        for line in re.findall(r"^optout (.*)$", block, re.MULTILINE):
+            words = [given.get(word, word) for word in shlex.split(line)]
+            yield words + answers.get(words[:2][-1], [])
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_the_runbook_tells_to_type_about_an_alert_works(stage):
+    commands = {
+        tuple(words) for name in re.findall(r"^### ([a-z-]+)$", RUNBOOK, re.MULTILINE) for words in advice(name)
+    }
+    async with stage("alerts") as bus:
+        bus.bury(1)
+
+        said = await bus.together(*commands)
+
+    assert len(commands) >= 5
+    assert [each.err or each.out for each in said if each.code] == []
 
 
 @pytest.mark.asyncio(loop_scope="module")
