@@ -74,21 +74,21 @@ def test_separators_may_stand_anywhere(number, separators):
 @pytest.mark.parametrize(
     "written",
     [
-        r'{"to":"\u002B15555555551"}',
-        r'{"to":"\u002b15555555551"}',
-        '{"to": 15555555551}',
-        "(555) 555-5551",
-        "555-555-5551",
-        "555.555.5551",
-        "tel15555555551",
-        "+1 (555) 555-5551",
+        r'{"to":"\u002B15552345678"}',
+        r'{"to":"\u002b15552345678"}',
+        '{"to": 15552345678}',
+        "(555) 234-5678",
+        "555-234-5678",
+        "555.234.5678",
+        "tel15552345678",
+        "+1 (555) 234-5678",
     ],
 )
 def test_in_what_a_publisher_wrote_a_number_is_masked_in_every_spelling(written):
     shown = mask_body(written)
 
     assert "•••" in shown
-    assert "5555551" not in "".join(filter(str.isdigit, shown))
+    assert "2345678" not in "".join(filter(str.isdigit, shown))
 
 
 @pytest.mark.parametrize(
