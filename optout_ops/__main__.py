@@ -4,6 +4,7 @@ Exit codes: 0 all done; 1 some failed; 2 the call, a file or a setting is wrong;
 out of reach or does not allow it; 130 interrupted.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -20,6 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 dead_letters = typer.Typer(help="Look at, replay, archive, mend and remove dead letters.", no_args_is_help=True)
 app.add_typer(dead_letters, name="dlq")
@@ -38,8 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"Error: {error}")
         return error.exit
     except typer.TyperException as error:
-        say(f"Error: {error.format_message()}; `--help` tells more")
+        if message := error.format_message():
+            say(f"Error: {message}; `--help` tells more")
         return Exit.USAGE
+    except BrokenPipeError:
+        # Whoever read the output had seen enough; Python would complain once more when it closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
     except (KeyboardInterrupt, typer.Abort):
         say("Interrupted. Nothing is lost; run the same command again to go on.")
         return Exit.INTERRUPTED

@@ -24,6 +24,9 @@ from optout_ops.exits import Mistake
 _NO_ENDPOINT = "https://unset.invalid"
 _BROKER = ("ServiceBusConnection", "ServiceBusConnection__fullyQualifiedNamespace")
 
+#: Seconds.
+_CANCEL_AGAIN = 0.2
+
 T = TypeVar("T")
 
 
@@ -75,7 +78,10 @@ def edit(text: bytes, environ: Mapping[str, str] = os.environ) -> bytes:
     Raises:
         Mistake: There is no editor, or it failed.
     """
-    editor = shlex.split(environ.get("VISUAL") or environ.get("EDITOR") or "vi")
+    try:
+        editor = shlex.split(environ.get("VISUAL") or environ.get("EDITOR") or "") or ["vi"]
+    except ValueError as error:
+        raise Mistake(f"EDITOR cannot be read ({error}); nothing was changed; set EDITOR") from None
     with tempfile.TemporaryDirectory(prefix="optout-") as folder:
         file = Path(folder) / "dead-letter.json"
         file.touch(mode=0o600)
@@ -87,31 +93,43 @@ def edit(text: bytes, environ: Mapping[str, str] = os.environ) -> bytes:
         return file.read_bytes()
 
 
-def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
+def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]], *, changes: bool = False) -> T:
     """Run a command that can be interrupted.
 
-    The first Ctrl-C sets the event that the command is given, so that it ends where nothing is half done; the second
-    ends it at once.
+    With `changes`, the first Ctrl-C sets the event that the command is given, so that it ends where nothing is half
+    done, and the second ends it at once; without, the first one does.
 
     Raises:
-        KeyboardInterrupt: At the second one.
+        KeyboardInterrupt: At the one that ends it.
     """
 
     async def main() -> T:
-        stop = asyncio.Event()
+        stop, ended = asyncio.Event(), False
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
 
-        def interrupt() -> None:
-            if stop.is_set() and task is not None:
+        def end() -> None:
+            nonlocal ended
+            ended = True
+            if task is not None and not task.done():
                 task.cancel()
-            sys.stderr.write("Stopping where nothing is half done; Ctrl-C again stops at once.\n")
+                # Below Python 3.12 asyncio.wait_for, with which the SDK waits, can swallow one.
+                loop.call_later(_CANCEL_AGAIN, end)
+
+        def interrupt() -> None:
+            if stop.is_set() or not changes:
+                end()
+            else:
+                sys.stderr.write("Stopping where nothing is half done; Ctrl-C again stops at once.\n")
             stop.set()
 
         # Not the main thread, or Windows: the interrupt is then an ordinary KeyboardInterrupt.
         with suppress(RuntimeError, ValueError, NotImplementedError):
             loop.add_signal_handler(signal.SIGINT, interrupt)
-        return await work(stop)
+        done = await work(stop)
+        if ended:
+            raise asyncio.CancelledError
+        return done
 
     try:
         return asyncio.run(main())

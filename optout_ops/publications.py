@@ -66,6 +66,7 @@ def examine(texts: Iterable[Text], now: datetime, scheduled_at: datetime | None)
         now: The current time; aware.
         scheduled_at: When the broker makes them visible; aware; None for at once.
     """
+    seen: dict[str, tuple[str, bytes]] = {}
     for text in texts:
         name = sha256(text.body).hexdigest()
         try:
@@ -77,8 +78,21 @@ def examine(texts: Iterable[Text], now: datetime, scheduled_at: datetime | None)
             yield Problem(text.where, "the function would ignore it: it is neither an opt-in nor an opt-out")
         elif len(text.body) > _MAX_BODY_BYTES:
             yield Problem(text.where, f"it has {len(text.body):,} bytes and may have {_MAX_BODY_BYTES:,}: split it")
+        elif scheduled_at is not None and any(_takes_its_time_from_arrival(event, scheduled_at) for event in events):
+            yield Problem(text.where, "it has no `time`, and would pass for decided when it arrives: give it one")
         else:
-            yield Publication(text.where, events, _outgoing(text.body, events, scheduled_at))
+            publication = Publication(text.where, events, _outgoing(text.body, events, scheduled_at))
+            where, body = seen.setdefault(publication.outgoing.message_id, (text.where, text.body))
+            if where == text.where:
+                yield publication
+            elif body != text.body:
+                yield Problem(
+                    text.where, f"it has the source and id of {where}, and would be dropped as the same event"
+                )
+
+
+def _takes_its_time_from_arrival(event: Event, arrival: datetime) -> bool:
+    return not isinstance(event, Ignored) and event.time == arrival
 
 
 def _outgoing(body: bytes, events: tuple[Event, ...], scheduled_at: datetime | None) -> Outgoing:

@@ -95,6 +95,10 @@ class Queues:
             await asyncio.gather(self._outbox.close(), *closing)
             await self._stack.aclose()
 
+    def where(self, queue: Queue) -> dict[str, str]:
+        """Name namespace and queue, for the audit trail."""
+        return {"namespace": namespace_of(self._settings), "queue": self.names[queue]}
+
     async def receiver(self, queue: Queue) -> ServiceBusReceiver:
         """Give the one receiver of a queue, in peek-lock."""
         if self._client is None:

@@ -1,8 +1,10 @@
 """`optout dlq export`, `import`, `edit` and `purge`."""
 
 import asyncio
+import contextlib
 import difflib
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from typing import Annotated, TextIO
 import typer
 
 from optout_core.messages import Queue
-from optout_core.phone_numbers import mask_text
+from optout_core.phone_numbers import mask_body, mask_text
 from optout_core.reasons import Replay
 from optout_ops import archive, machine
 from optout_ops.audit import Audit, Run
@@ -60,15 +62,13 @@ def export(
             "--json and the lines cannot both go to standard output: name a file with -o; nothing was touched"
         )
 
-    async def work(stop: asyncio.Event) -> int:
+    async def work(_: asyncio.Event) -> int:
         written = 0
         async with Queues(settings) as queues:
             with _lines_to(output) as file:
                 async for dead in matching(queues, wanted, now):
                     file.write(archive.write(dead.message, reveal=reveal))
                     written += 1
-                    if stop.is_set():
-                        raise Guarded(f"interrupted: {output} holds the first {written:,} only")
         return written
 
     if reveal:
@@ -100,19 +100,27 @@ def import_(
     except (OSError, UnicodeDecodeError) as error:
         raise Mistake(f"{file} cannot be read ({error}); nothing was put back") from None
 
-    async def work(stop: asyncio.Event) -> tuple[int, int]:
+    async def work(stop: asyncio.Event) -> _Imported:
         async with Queues(settings) as queues:
             return await _import(queues, dead_letters, rate, stop)
 
     if dead_letters:
         confirm(f"Put {count(len(dead_letters), 'dead letter')} back into {settings.dead_letter_queue}?", yes=yes)
-    arrived, known = machine.run(work) if dead_letters else (0, 0)
+    done = machine.run(work, changes=True) if dead_letters else _Imported()
     if reach.as_json:
-        show_json({"read": len(dead_letters), "arrived": arrived, "known": known})
+        show_json({"read": len(dead_letters), "arrived": done.arrived, "known": done.known, "dropped": done.dropped})
     else:
-        before = f"; {known:,} had been put back before and were not again" if known else ""
-        out().print(f"{count(arrived, 'dead letter')} put back{before}.")
-    return Exit.DONE if arrived + known == len(dead_letters) else Exit.INTERRUPTED
+        out().print(f"{count(done.arrived, 'dead letter')} put back.")
+        if done.known:
+            out().print(f"{done.known:,} are in the queue already and were left out.")
+        if done.dropped:
+            out().print(
+                f"{done.dropped:,} were taken for duplicates by the broker and are not in the queue: they were put back"
+                " minutes ago, and have left since. Keep the archive, and run the same command again in ten minutes."
+            )
+    if done.dropped:
+        return Exit.SOME_FAILED
+    return Exit.DONE if done.arrived + done.known == len(dead_letters) else Exit.INTERRUPTED
 
 
 def edit(
@@ -125,18 +133,21 @@ def edit(
     settings = machine.read_settings(os.environ, reach.namespace)
     rule = judging.rule(settings.opt_in_max_age)
 
-    async def work(_: asyncio.Event) -> str | None:
+    async def work(stop: asyncio.Event) -> str | None:
         async with Queues(settings) as queues:
             dead = await find(queues, name)
             body = machine.edit(dead.message.body)
-            if body == dead.message.body:
+            # An editor may end the last line.
+            if body.rstrip() == dead.message.body.rstrip():
                 return None
             mended = _examine(dead, body, rule)
             _show_difference(dead.message.body, body)
             confirm(f"Send this in place of dead letter {dead.number}?", yes=yes)
+            if stop.is_set():
+                raise KeyboardInterrupt
             return await _send_edited(queues, dead, mended)
 
-    sent = machine.run(work)
+    sent = machine.run(work, changes=True)
     if reach.as_json:
         show_json({"sent": sent is not None, "messageId": sent})
     else:
@@ -161,13 +172,15 @@ def purge(
     chosen keeps its place, as with replay.
     """
     settings = machine.read_settings(os.environ, reach.namespace)
+    if archive_to is not None and (no_export or str(archive_to) == "-"):
+        raise Mistake("--archive names a file, and does not go with --no-export; nothing was touched")
     order = _Purge(which.filter(), None if no_export else archive_to or _archive_file(), typed)
 
     async def work(stop: asyncio.Event) -> _Purged:
         async with Queues(settings) as queues:
             return await _purge(queues, order, stop)
 
-    done = machine.run(work)
+    done = machine.run(work, changes=True)
     if reach.as_json:
         show_json({"chosen": done.chosen, "removed": done.removed, "archive": str(order.file) if order.file else None})
     else:
@@ -194,24 +207,25 @@ class _Purged:
 
 async def _purge(queues: Queues, order: _Purge, stop: asyncio.Event) -> _Purged:
     chosen, now = Chosen(), datetime.now(UTC)
-    with _lines_to(str(order.file) if order.file else os.devnull, private=order.file is not None) as file:
+    # What is not removed needs no archive, and an archive holds phone numbers: it is kept only when one has agreed.
+    with _lines_to(str(order.file or os.devnull)) as file:
         async for dead in matching(queues, order.wanted, now):
+            if stop.is_set():
+                raise KeyboardInterrupt
             chosen.add(dead.number)
-            file.write(archive.write(dead.message, reveal=True))
-        file.flush()
-        if order.file is not None:
-            os.fsync(file.fileno())
-    number = len(chosen)
-    try:
+            if order.file is not None:
+                file.write(archive.write(dead.message, reveal=True))
+        number = len(chosen)
         _agree(number, order.typed)
-    except OpsError:
-        # What is not removed needs no archive, and an archive holds phone numbers.
-        if order.file is not None:
-            order.file.unlink()
-        raise
     run = Run(Audit(machine.audit_path()), "purge", machine.new_run_id())
-    run.write("begin", selection=order.wanted.as_document(), chosen=number, archive=str(order.file or ""))
-    with progress("removing", number) as bar:
+    run.write(
+        "begin",
+        **queues.where(Queue.DEAD_LETTERS),
+        selection=order.wanted.as_document(),
+        chosen=number,
+        archive=str(order.file or ""),
+    )
+    with run.ended() as end, progress("removing", number) as bar:
         async with Take(await queues.receiver(Queue.DEAD_LETTERS), chosen) as take:
             while not stop.is_set() and (messages := await take.lock(BATCH)):
                 dead_letters = [read_dead_letter(message) for message in messages]
@@ -219,8 +233,8 @@ async def _purge(queues: Queues, order: _Purge, stop: asyncio.Event) -> _Purged:
                 run.write("removing", numbers=numbers, earlier=earlier_replays(dead_letters))
                 for each in numbers:
                     await take.complete(each)
+                end["removed"] = take.completed
                 advance(bar, take.completed)
-    run.write("end", removed=take.completed)
     return _Purged(number, take.completed, stop.is_set())
 
 
@@ -230,32 +244,48 @@ def _agree(number: int, typed: str | None) -> None:
     word = f"purge {number}"
     if typed is not None and typed != word:
         raise Guarded(f"--confirm says {typed!r}, and {count(number, 'dead letter')} match: nothing was removed")
-    confirm(f"{count(number, 'dead letter')} will be removed for good. Type:", yes=typed is not None, word=word)
+    confirm(
+        f"{count(number, 'dead letter')} will be removed for good. Type:",
+        yes=typed is not None,
+        word=word,
+        option=f"--confirm '{word}'",
+    )
 
 
-async def _import(
-    queues: Queues, dead_letters: Sequence[DeadLetter], rate: float, stop: asyncio.Event
-) -> tuple[int, int]:
+@dataclass(slots=True)
+class _Imported:
+    arrived: int = 0
+    known: int = 0
+    dropped: int = 0
+
+
+async def _import(queues: Queues, dead_letters: Sequence[DeadLetter], rate: float, stop: asyncio.Event) -> _Imported:
     run = Run(Audit(machine.audit_path()), "import", machine.new_run_id())
     burst, wait = pace(rate)
     archived = {outgoing.message_id: outgoing for outgoing in map(restored, dead_letters)}
-    run.write("begin", messages=len(dead_letters))
-    there = {message.message_id async for message in queues.peek(Queue.DEAD_LETTERS) if message.message_id in archived}
-    missing = [outgoing for message_id, outgoing in archived.items() if message_id not in there]
-    sent = arrived = 0
-    with progress("putting back", len(missing)) as bar:
-        while sent < len(missing) and not stop.is_set():
-            batch = missing[sent : sent + burst]
-            await wait(len(batch))
-            tail = await queues.tail(Queue.DEAD_LETTERS)
-            await queues.send(batch)
-            # The broker accepts what it drops as a duplicate: only what is there has arrived.
-            ids = {outgoing.message_id for outgoing in batch}
-            arrived += len({message.message_id async for message in queues.peek(Queue.DEAD_LETTERS, tail + 1)} & ids)
-            sent += len(batch)
-            advance(bar, sent)
-    run.write("end", sent=sent, arrived=arrived)
-    return arrived, len(dead_letters) - len(missing) + sent - arrived
+    # Put back before, or never gone: an export leaves what it writes where it is.
+    originals = {(dead.message.message_id, dead.message.body): restored(dead).message_id for dead in dead_letters}
+    run.write("begin", **queues.where(Queue.DEAD_LETTERS), messages=len(dead_letters))
+    with run.ended() as end:
+        async for message in queues.peek(Queue.DEAD_LETTERS):
+            archived.pop(message.message_id or "", None)
+            archived.pop(originals.get((message.message_id, message.body), ""), None)
+        done = _Imported(known=len(dead_letters) - len(archived))
+        missing, sent, tail = list(archived.values()), 0, await queues.tail(Queue.DEAD_LETTERS)
+        with progress("putting back", len(missing)) as bar:
+            while sent < len(missing) and not stop.is_set():
+                batch = missing[sent : sent + burst]
+                await wait(len(batch))
+                await queues.send(batch)
+                sent += len(batch)
+                end["sent"] = sent
+                advance(bar, sent)
+        # The broker accepts what it drops as a duplicate: only what is there has arrived.
+        there = {message.message_id async for message in queues.peek(Queue.DEAD_LETTERS, tail + 1)}
+        done.arrived = len(there & {outgoing.message_id for outgoing in missing})
+        done.dropped = sent - done.arrived
+        end["arrived"] = done.arrived
+    return done
 
 
 async def _send_edited(queues: Queues, dead: DeadLetter, mended: DeadLetter) -> str:
@@ -264,12 +294,19 @@ async def _send_edited(queues: Queues, dead: DeadLetter, mended: DeadLetter) -> 
     async with Take(await queues.receiver(Queue.DEAD_LETTERS), Chosen([dead.number])) as take:
         if not await take.lock(1):
             raise OpsError(
-                f"dead letter {dead.number} is held by another session; nothing was sent; try again in five minutes"
+                f"dead letter {dead.number} is gone, or held by another session; nothing was sent; look with"
+                " `optout dlq list`, or try again in five minutes"
             )
-        run.write("sending", number=dead.number, message=mask_text(outgoing.message_id))
-        await queues.send([outgoing])
-        await take.complete(dead.number)
-        run.write("sent", number=dead.number, earlier=earlier_replays([dead]))
+        run.write("begin", **queues.where(Queue.DEAD_LETTERS), number=dead.number)
+        with run.ended():
+            run.write("sending", number=dead.number, message=mask_text(outgoing.message_id))
+            await queues.send([outgoing])
+            if not await take.complete(dead.number):
+                raise OpsError(
+                    f"sent as {mask_text(outgoing.message_id)}, but dead letter {dead.number} is still there: its lock"
+                    f" ended; remove it with `optout dlq purge --event {shlex.quote(mask_text(dead.event_id))}`"
+                )
+            run.write("sent", number=dead.number, earlier=earlier_replays([dead]))
     return mask_text(outgoing.message_id)
 
 
@@ -282,9 +319,11 @@ def _examine(dead: DeadLetter, body: bytes, rule: Rule) -> DeadLetter:
 
 
 def _show_difference(before: bytes, after: bytes) -> None:
-    old, new = (mask_text(text.decode(errors="replace")).splitlines() for text in (before, after))
+    old, new = (mask_body(text.decode(errors="replace")).splitlines() for text in (before, after))
     for line in difflib.unified_diff(old, new, "dead letter", "edited", lineterm=""):
         say(line)
+    if old == new:
+        say("What differs is in the numbers, which are masked here.")
 
 
 def _archive_file() -> Path:
@@ -292,15 +331,25 @@ def _archive_file() -> Path:
 
 
 @contextmanager
-def _lines_to(name: str, *, private: bool = True) -> Iterator[TextIO]:
-    if name == "-":
-        yield sys.stdout
+def _lines_to(name: str) -> Iterator[TextIO]:
+    """Write a new file that only this user can read, whole or not at all."""
+    if name in {"-", os.devnull}:
+        with contextlib.nullcontext(sys.stdout) if name == "-" else Path(name).open("w", encoding="utf-8") as file:
+            yield file
         return
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if private else 0)
+    target = Path(name)
+    part = target.with_name(f".{target.name}.part")
     try:
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(name, flags, 0o600)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            raise Mistake(f"{name}: File exists; nothing was touched; name another file")
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(handle)
+        part.rename(target)
     except OSError as error:
         raise Mistake(f"{name}: {error.strerror}; nothing was touched; name another file") from None
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        yield file
+    finally:
+        part.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from optout_ops import acs, machine
 from optout_ops.audit import Audit
 from optout_ops.checks import Listed, Standing
 from optout_ops.cli.options import Reach, command
-from optout_ops.cli.terminal import out, show_json, table
+from optout_ops.cli.terminal import out, plain, show_json, table
 from optout_ops.exits import Exit, Mistake, OpsError, OutOfReach
 from optout_ops.findings import Finding, Health, compare_queue, duplicate_detection, outage_budget, skew
 from optout_ops.namespace import read_properties
@@ -60,7 +60,7 @@ def check(
     else:
         made = table("recipient", "standing", "")
         for to, each in standings.items():
-            made.add_row(mask(to), f"[{_LISTED[each.listed]}]{each.listed}[/]", each.why)
+            made.add_row(mask(to), f"[{_LISTED[each.listed]}]{each.listed}[/]", plain(each.why))
         out().print(made)
     unknown = any(each.listed is Listed.UNKNOWN for each in standings.values())
     return Exit.SOME_FAILED if unknown else Exit.DONE
@@ -88,7 +88,7 @@ def doctor(
     else:
         made = table("", "", "", show_header=False)
         for each in findings:
-            made.add_row(f"[{_COLOURS[each.health]}]{each.health}[/]", each.about, each.text)
+            made.add_row(f"[{_COLOURS[each.health]}]{each.health}[/]", plain(each.about), plain(each.text))
         out().print(made)
     bad = [each for each in findings if each.health is Health.BAD]
     if any(each.about == "rights" for each in bad):

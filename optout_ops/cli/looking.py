@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from optout_core import arrivals
 from optout_core.messages import Queue
@@ -16,7 +15,7 @@ from optout_core.reasons import Reason, Replay
 from optout_ops import machine
 from optout_ops.audit import Audit
 from optout_ops.cli.options import Judging, Reach, Reveal, Which, command
-from optout_ops.cli.terminal import as_text, at, coloured, out, show_json, table
+from optout_ops.cli.terminal import as_text, at, coloured, out, plain, show_json, table
 from optout_ops.dead_letters import DeadLetter, read_dead_letter
 from optout_ops.exits import Exit, OpsError
 from optout_ops.orders import matching
@@ -74,7 +73,7 @@ def summary(reach: Reach, which: Which, judging: Judging) -> int:
     for row in rows:
         verdicts = [str(row.verdicts[replay]) for replay in Replay]
         made.add_row(
-            escape(row.code or "(none)"),
+            plain(row.code or "(none)"),
             f"{row.count:,}",
             f"{row.recipients:,}",
             at(row.oldest),
@@ -84,7 +83,7 @@ def summary(reach: Reach, which: Which, judging: Judging) -> int:
     console = out()
     console.print(made)
     for row in rows:
-        console.print(f"[bold]{escape(row.code or '(none)')}[/]: {escape(_meaning(row.code))}.")
+        console.print(f"[bold]{plain(row.code or '(none)')}[/]: {plain(_meaning(row.code))}.")
     return Exit.DONE
 
 
@@ -107,9 +106,9 @@ def list_(reach: Reach, which: Which, judging: Judging) -> int:
     for line in lines:
         made.add_row(
             str(line["sequenceNumber"]),
-            escape(line["reason"] or "(none)"),
+            plain(line["reason"] or "(none)"),
             at(datetime.fromisoformat(line["deadLetteredAt"])),
-            escape(line["event"]),
+            plain(line["event"]),
             f"{line['recipients']} of {line['of']}",
             str(line["attempts"]),
             str(line["status"] or ""),
@@ -143,13 +142,14 @@ def show(
         return Exit.DONE
     console = out()
     verdict = rule.judge(dead, now)
-    lines = [(label, escape(text)) for label, text in _story(dead, facts, now)]
-    lines.append(("Replay", f"{coloured(verdict.replay)}: {escape(mask_text(verdict.why))}"))
-    lines.append(("What to do", escape(_advice(dead, verdict.replay))))
+    lines = [(label, plain(text)) for label, text in _story(dead, facts, now)]
+    lines.append(("Replay", f"{coloured(verdict.replay)}: {plain(mask_text(verdict.why))}"))
+    lines.append(("What to do", plain(_advice(dead, verdict.replay))))
     for label, text in lines:
         console.print(f"[bold]{label:<12}[/] {text}", soft_wrap=True)
     console.print("[bold]Body[/]")
-    console.print(facts["body"], markup=False, soft_wrap=True)
+    for line in facts["body"].splitlines():
+        console.print(plain(line), soft_wrap=True)
     return Exit.DONE
 
 
@@ -235,10 +235,11 @@ def _story(dead: DeadLetter, facts: dict[str, Any], now: datetime) -> list[tuple
 def _advice(dead: DeadLetter, replay: Replay) -> str:
     anchor = f"docs/runbook.md#{dead.code.lower()}" if dead.reason is not None else "docs/runbook.md"
     event = shlex.quote(mask_text(dead.event_id))
+    mend = f"to mend it: optout dlq edit {dead.number}; " if dead.unreadable is not None else "leave it; "
     command = {
         Replay.SAFE: f"optout dlq replay --event {event}",
         Replay.AFTER_A_FIX: f"mend the cause, then: optout dlq replay --fixed --event {event}",
-        Replay.NEVER: f"nothing, or: optout dlq edit {dead.number}; to remove it: optout dlq purge --event {event}",
+        Replay.NEVER: f"{mend}to remove it: optout dlq purge --event {event}",
     }[replay]
     return f"{command} (see {anchor})"
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from optout_core.messages import Queue
+from optout_core.phone_numbers import mask_text
 from optout_ops import machine
 from optout_ops.audit import Audit, Run
 from optout_ops.cli.options import Rate, Reach, command
@@ -65,7 +66,7 @@ def send(
             async with Queues(settings) as queues:
                 return await _send(queues, publications, rate, stop)
 
-        document["sent"] = machine.run(work)
+        document["sent"] = machine.run(work, changes=True)
     if reach.as_json:
         show_json(document)
     else:
@@ -84,15 +85,15 @@ async def _send(queues: Queues, publications: list[Publication], rate: float, st
     run = Run(Audit(machine.audit_path()), "send", machine.new_run_id())
     burst, wait = pace(rate)
     sent = 0
-    run.write("begin", queue=queues.names[Queue.OPT_INS], messages=len(publications))
-    with progress("sending", len(publications)) as bar:
+    run.write("begin", **queues.where(Queue.OPT_INS), messages=len(publications))
+    with run.ended() as end, progress("sending", len(publications)) as bar:
         while sent < len(publications) and not stop.is_set():
             batch = publications[sent : sent + burst]
             await wait(len(batch))
             await queues.send([each.outgoing for each in batch])
             sent += len(batch)
+            end |= {"sent": sent, "ids": [mask_text(each.outgoing.message_id) for each in publications[:sent]]}
             advance(bar, sent)
-    run.write("end", sent=sent, ids=[each.outgoing.message_id for each in publications[:sent]])
     return sent
 
 

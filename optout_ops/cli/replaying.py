@@ -15,7 +15,7 @@ from optout_core.reasons import Replay
 from optout_ops import machine
 from optout_ops.audit import Audit
 from optout_ops.cli.options import Judging, Rate, Reach, Which, Yes, command
-from optout_ops.cli.terminal import advance, confirm, out, progress, say, show_json, table
+from optout_ops.cli.terminal import advance, confirm, out, plain, progress, say, show_json, table
 from optout_ops.exits import Exit, Mistake, OpsError, OutOfReach
 from optout_ops.orders import Done, Order, carry_out, matching
 from optout_ops.plans import Header, Item, Selection
@@ -133,7 +133,7 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter for each option
         async with Queues(settings) as queues:
             return await carry_out(order, queues, Audit(machine.audit_path()), _Desk(yes=yes), stop)
 
-    done = machine.run(work)
+    done = machine.run(work, changes=True)
     if reach.as_json:
         show_json(_as_document(done))
     else:
@@ -159,6 +159,8 @@ def status(
     name = replay_id or next(reversed(runs))
     run = runs.get(name)
     sent = count_sent(audit.read(), name)
+    if run is None and replay_id is not None and not sent.confirmed:
+        say(f"The audit trail {audit.path} knows no replay {replay_id} in this namespace; we look into the queues.")
 
     async def work(_: asyncio.Event) -> Tally:
         async with Queues(settings) as queues:
@@ -272,7 +274,7 @@ def _show_tally(counted: Tally, *, known: bool) -> None:
     if counted.replayed_again:
         made.add_row("left again", f"{counted.replayed_again:,}", "were back, and were replayed again or purged")
     for code, number in counted.back.most_common():
-        made.add_row("[red]back[/]", f"{number:,}", code or "(none)")
+        made.add_row("[red]back[/]", f"{number:,}", plain(mask_text(code)) or "(none)")
     out().print(made)
 
 

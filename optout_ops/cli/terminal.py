@@ -1,6 +1,7 @@
 """What people and programs see: results on standard output, progress and errors on standard error."""
 
 import json
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -43,12 +45,17 @@ def say(text: str) -> None:
 
 
 def table(*columns: str, **options: Any) -> Table:  # noqa: ANN401 - Rich's own
-    """Make a table in the style of all tables."""
+    """Make a table in the style of all tables; what others wrote goes through `plain` before it goes into a cell."""
     made = Table(box=None, pad_edge=False, header_style="bold", **options)
     for column in columns:
         right = column.startswith(">")
         made.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold")
     return made
+
+
+def plain(text: str) -> str:
+    """Take out of a text whatever would steer the terminal or Rich."""
+    return escape("".join(character if character.isprintable() else "?" for character in text))
 
 
 def coloured(replay: Replay) -> str:
@@ -69,8 +76,8 @@ def as_text(properties: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def confirm(question: str, *, yes: bool, word: str = "y") -> None:
-    """Ask on the terminal, and go on only when the answer is `word`.
+def confirm(question: str, *, yes: bool, word: str = "y", option: str = "--yes") -> None:
+    """Ask on the terminal, and go on only when the answer is `word`; `option` says the same without asking.
 
     Raises:
         Guarded: It is not, or there is nobody to ask.
@@ -78,10 +85,27 @@ def confirm(question: str, *, yes: bool, word: str = "y") -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise Guarded(f"{question} Nobody is there to ask: nothing was changed; say --yes to go on")
+        raise Guarded(f"{question} Nobody is there to ask: nothing was changed; say {option} to go on")
     err().print(f"{question} [{word}] ", end="", markup=False, soft_wrap=True)
-    if sys.stdin.readline().strip().lower() != word:
+    with _plain_interrupt():
+        answer = sys.stdin.readline()
+    if answer.strip().lower() != word:
         raise Guarded("nothing was changed")
+
+
+@contextmanager
+def _plain_interrupt() -> Iterator[None]:
+    """Let Ctrl-C end the command while it waits for an answer: the event loop, told of it otherwise, waits too."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    except ValueError:
+        # Not the main thread: no signal arrives here anyway.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 import pytest_asyncio
 
-from tests.ops.making import dead, event, open_bus, queues
+from sandbox.broker.errors import QuotaExceeded
+from tests.ops.making import ROOT, dead, event, open_bus, queues
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -82,7 +83,7 @@ def test_a_purge_exports_first_and_removes_all_it_said(archived):
 
 
 def test_what_was_purged_can_be_put_back_as_it_was_under_new_ids(archived):
-    assert archived.back.json == {"read": 5, "arrived": 5, "known": 0}
+    assert archived.back.json == {"read": 5, "arrived": 5, "known": 0, "dropped": 0}
     assert [each.body for each in archived.after] == [each.body for each in archived.before]
     assert [each.application_properties["DeadLetterReason"] for each in archived.after] == ["RetriesExhausted"] * 5
     assert not {each.message_id for each in archived.after} & {each.message_id for each in archived.before}
@@ -90,7 +91,7 @@ def test_what_was_purged_can_be_put_back_as_it_was_under_new_ids(archived):
 
 def test_putting_it_back_twice_adds_nothing_and_says_so(archived):
     assert archived.again.code == 0
-    assert "0 dead letters put back; 5 had been put back before and were not again." in archived.again.out
+    assert "0 dead letters put back.\n5 are in the queue already and were left out." in archived.again.out
 
 
 def test_what_cannot_be_put_back_is_refused(archived):
@@ -129,7 +130,7 @@ async def test_a_mended_dead_letter_is_shown_and_sent_under_a_new_id(bus, place,
     assert '-{"specversion": "1.0"' in said.err
     assert "5555551" not in said.err + said.out
     assert [each.sequence_number for each in bus.dead_letters.messages()] == [2]
-    assert [line["step"] for line in trail()] == ["sending", "sent"]
+    assert [line["step"] for line in trail()] == ["begin", "sending", "sent", "end"]
 
 
 @pytest.mark.parametrize(
@@ -150,3 +151,56 @@ async def test_an_edit_that_comes_to_nothing_changes_nothing(bus, place, monkeyp
     assert said.code == exit_code
     assert told in said.out + said.err
     assert (len(bus.opt_ins), len(bus.dead_letters), await bus.released()) == (0, 1, 0)
+
+
+async def test_what_was_exported_and_never_left_is_not_put_back_a_second_time(bus, place):
+    bus.bury(2)
+    await bus("dlq", "export", "--reveal", "-o", str(place / "all.jsonl"))
+
+    said = await bus("dlq", "import", str(place / "all.jsonl"), "--yes", "--json")
+
+    assert said.json == {"read": 2, "arrived": 0, "known": 2, "dropped": 0}
+    assert len(bus.dead_letters) == 2
+
+
+async def test_what_the_broker_takes_for_a_duplicate_is_not_called_put_back(bus, place):
+    bus.bury(2)
+    archive = str(place / "kept.jsonl")
+    await bus("dlq", "purge", "--archive", archive, "--confirm", "purge 2")
+    await bus("dlq", "import", archive, "--yes")
+    await bus("dlq", "purge", "--no-export", "--confirm", "purge 2")
+
+    said = await bus("dlq", "import", archive, "--yes")
+
+    assert said.code == 1
+    assert "2 were taken for duplicates by the broker and are not in the queue" in said.out
+
+
+@pytest.mark.parametrize("options", [["--archive", "-"], ["--archive", "x.jsonl", "--no-export"]], ids=str)
+async def test_an_archive_that_would_not_be_one_is_refused(bus, options):
+    bus.bury(1)
+
+    said = await bus("dlq", "purge", *options, "--confirm", "purge 1")
+
+    assert said.code == 2
+    assert len(bus.dead_letters) == 1
+
+
+async def test_a_command_that_cannot_finish_leaves_no_part_of_a_file(bus, place, monkeypatch):
+    monkeypatch.setenv("DEAD_LETTER_QUEUE", "nowhere")
+    before = sorted(place.iterdir())
+
+    said = await bus("dlq", "export", "-o", str(place / "all.jsonl"))
+
+    assert said.code == 4
+    assert sorted(place.iterdir()) == before
+
+
+async def test_a_run_that_fails_ends_in_the_audit_trail_too(bus, trail):
+    bus.bury(1)
+    with bus.broker.fail_sends("opt-ins", QuotaExceeded("the queue opt-ins is full")):
+        said = await bus("send", str(ROOT / "samples" / "02-cloud-event.json"))
+
+    assert said.code == 4
+    assert [(line["step"], line.get("outcome")) for line in trail()] == [("begin", None), ("end", "failed")]
+    assert trail()[0]["namespace"].startswith("127.0.0.1")

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "rich": set(),
     "aiolimiter": {"pacing"},
     "asyncio": {"queues", "machine", "orders", "replaying", "watching"},
-    "os": {"audit", "machine"},
+    "os": {"__main__", "audit", "machine"},
 }
 
 

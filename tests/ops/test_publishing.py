@@ -95,3 +95,26 @@ async def test_a_wrong_call_is_one_line(bus, arguments, problem):
     assert said.code == 2
     assert problem in said.err
     assert len(said.err.splitlines()) == 1
+
+
+async def test_an_id_that_stands_twice_for_different_things_is_a_problem_and_twice_for_the_same_is_one(bus, place):
+    one, other = json.dumps(event("e1")), json.dumps(event("e1", ["+15555555552"]))
+    place.joinpath("other.jsonl").write_text(f"{one}\n{other}\n")
+    place.joinpath("same.jsonl").write_text(f"{one}\n{one}\n")
+
+    refused, sent = [await bus("send", str(place / name)) for name in ("other.jsonl", "same.jsonl")]
+
+    assert refused.code == 2
+    assert "other.jsonl line 2: it has the source and id of" in refused.err
+    assert sent.code == 0
+    assert "1 message sent" in sent.out
+
+
+async def test_what_is_scheduled_has_to_say_when_the_person_decided(bus, place):
+    untimed = {name: value for name, value in event("e1").items() if name != "time"}
+    place.joinpath("e.json").write_text(json.dumps(untimed))
+
+    said = await bus("send", str(place / "e.json"), "--at", "2099-01-01T00:00:00Z")
+
+    assert said.code == 2
+    assert "it has no `time`" in said.err

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import signal
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -276,6 +277,38 @@ async def test_on_a_terminal_it_asks_and_shows_how_far_it_is(bus):
     assert re.search(r"replaying .*\d+/300 .*/s", shown)
     assert "\x1b[31m" not in shown
     assert len(bus.opt_ins) == 300
+
+
+@pytest.mark.parametrize("command", [["replay"], ["purge"]], ids=str)
+async def test_ctrl_c_at_the_question_ends_the_command_and_changes_nothing(bus, command):
+    bus.bury(2)
+    ours, theirs = pty.openpty()
+    process = bus.start({"TERM": "dumb"}, "dlq", *command, terminal=theirs)
+    os.close(theirs)
+    shown = b""
+    while b"[" not in shown:
+        shown += await asyncio.to_thread(os.read, ours, 4096)
+    await asyncio.sleep(0.2)  # the question is on the screen a moment before it is waited for
+    process.send_signal(signal.SIGINT)
+    shown += (await asyncio.to_thread(read_all, ours)).encode()
+
+    assert await asyncio.to_thread(process.wait) == 130
+    assert b"Traceback" not in shown
+    assert (len(bus.opt_ins), len(bus.dead_letters), await bus.released()) == (0, 2, 0)
+
+
+async def test_ctrl_c_ends_what_only_looks_at_once(bus):
+    bus.bury(20_000)
+    process = bus.start({}, "dlq", "list", "--json")
+    await bus.broker.wait_until(lambda: bool(bus.broker.queue_links()), timeout=20)
+    await asyncio.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+
+    said = await bus.finish(process)
+
+    assert said.code == 130
+    assert said.out == ""
+    assert "Traceback" not in said.err
 
 
 def read_all(terminal):
