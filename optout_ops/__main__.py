@@ -43,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if message := error.format_message():
             say(f"Error: {message}; `--help` tells more")
         return Exit.USAGE
-    except BrokenPipeError:
-        # Whoever read the output had seen enough; Python would complain once more when it closes it.
+    except (BrokenPipeError, SystemExit):
+        # Whoever read the output had seen enough; Typer makes an exit of it, Python would complain again at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
     except (KeyboardInterrupt, typer.Abort):

@@ -15,7 +15,7 @@ from optout_core.reasons import Reason, Replay
 from optout_ops import machine
 from optout_ops.audit import Audit
 from optout_ops.cli.options import Judging, Reach, Reveal, Which, command
-from optout_ops.cli.terminal import as_text, at, coloured, out, plain, show_json, table
+from optout_ops.cli.terminal import as_text, at, coloured, out, plain, show_json, show_table
 from optout_ops.dead_letters import DeadLetter, read_dead_letter
 from optout_ops.exits import Exit, OpsError
 from optout_ops.orders import matching
@@ -69,21 +69,23 @@ def summary(reach: Reach, which: Which, judging: Judging) -> int:
     if not rows:
         out().print("There are no dead letters" + (" that meet these conditions." if which != Which() else "."))
         return Exit.DONE
-    made = table("reason", ">count", ">recipients", "oldest", "newest", ">safe", ">after a fix", ">never")
+    show_table(
+        ("reason", ">count", ">recipients", "oldest", "newest", ">safe", ">after a fix", ">never"),
+        (
+            (
+                _code(row.code),
+                f"{row.count:,}",
+                f"{row.recipients:,}",
+                at(row.oldest),
+                at(row.newest),
+                *(str(row.verdicts[replay]) for replay in Replay),
+            )
+            for row in rows
+        ),
+        spare=("oldest", "newest"),
+    )
     for row in rows:
-        verdicts = [str(row.verdicts[replay]) for replay in Replay]
-        made.add_row(
-            plain(row.code or "(none)"),
-            f"{row.count:,}",
-            f"{row.recipients:,}",
-            at(row.oldest),
-            at(row.newest),
-            *verdicts,
-        )
-    console = out()
-    console.print(made)
-    for row in rows:
-        console.print(f"[bold]{plain(row.code or '(none)')}[/]: {plain(_meaning(row.code))}.")
+        out().print(f"[bold]{_code(row.code)}[/]: {plain(_meaning(row.code))}.")
     return Exit.DONE
 
 
@@ -100,22 +102,27 @@ def list_(reach: Reach, which: Which, judging: Judging) -> int:
     if reach.as_json:
         show_json(lines)
         return Exit.DONE
-    made = table(
-        ">number", "reason", "dead-lettered", "event", ">recipients", ">tries", ">status", ">replays", "replay"
+    if not lines:
+        out().print("There are no such dead letters.")
+        return Exit.DONE
+    show_table(
+        (">number", "reason", "dead-lettered", "event", ">recipients", ">tries", ">status", ">replays", "replay"),
+        (
+            (
+                str(line["sequenceNumber"]),
+                _code(line["reason"]),
+                at(datetime.fromisoformat(line["deadLetteredAt"])),
+                plain(line["event"]),
+                f"{line['recipients']} of {line['of']}",
+                str(line["attempts"]),
+                str(line["status"] or ""),
+                str(line["replays"]),
+                coloured(Replay(line["verdict"])),
+            )
+            for line in lines
+        ),
+        spare=("dead-lettered", "tries", "status", "replays"),
     )
-    for line in lines:
-        made.add_row(
-            str(line["sequenceNumber"]),
-            plain(line["reason"] or "(none)"),
-            at(datetime.fromisoformat(line["deadLetteredAt"])),
-            plain(line["event"]),
-            f"{line['recipients']} of {line['of']}",
-            str(line["attempts"]),
-            str(line["status"] or ""),
-            str(line["replays"]),
-            coloured(Replay(line["verdict"])),
-        )
-    out().print(made if lines else "There are no such dead letters.")
     return Exit.DONE
 
 
@@ -179,7 +186,7 @@ def _line(dead: DeadLetter, rule: Rule, now: datetime) -> dict[str, Any]:
     return {
         "sequenceNumber": dead.number,
         "messageId": mask_text(dead.message.message_id or ""),
-        "reason": dead.code,
+        "reason": mask_text(dead.code),
         "deadLetteredAt": dead.message.enqueued_at.isoformat(),
         "event": mask_text(dead.event_id),
         "senders": sorted(map(mask, dead.senders)),
@@ -242,6 +249,10 @@ def _advice(dead: DeadLetter, replay: Replay) -> str:
         Replay.NEVER: f"{mend}to remove it: optout dlq purge --event {event}",
     }[replay]
     return f"{command} (see {anchor})"
+
+
+def _code(code: str) -> str:
+    return plain(mask_text(code)) or "(none)"
 
 
 def _meaning(code: str) -> str:

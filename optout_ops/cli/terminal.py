@@ -3,7 +3,7 @@
 import json
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -51,6 +51,18 @@ def table(*columns: str, **options: Any) -> Table:  # noqa: ANN401 - Rich's own
         right = column.startswith(">")
         made.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold")
     return made
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], spare: Collection[str]) -> None:
+    """Print a table; where the terminal is narrow without the columns to spare, since cut words cannot be looked up."""
+    console = out()
+    kept = [
+        number for number, column in enumerate(columns) if console.width >= _WIDTH or column.strip(">") not in spare
+    ]
+    made = table(*(columns[number] for number in kept))
+    for row in rows:
+        made.add_row(*(row[number] for number in kept))
+    console.print(made)
 
 
 def plain(text: str) -> str:

@@ -247,3 +247,14 @@ async def open_bus(properties, setenv):
     async with Broker(properties) as broker:
         setenv("ServiceBusConnection", broker.connection_string)
         yield Bus(broker)
+
+
+def read_all(terminal):
+    """Read a terminal until the program at its other end is gone."""
+    shown = b""
+    # Linux says so with an error.
+    with contextlib.suppress(OSError):
+        while chunk := os.read(terminal, 4096):
+            shown += chunk
+    os.close(terminal)
+    return shown.decode()

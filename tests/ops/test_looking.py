@@ -1,11 +1,15 @@
 """`optout dlq summary`, `list` and `show`, as a person and as a program reads them."""
 
+import asyncio
+import os
+import pty
 from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
 
-from tests.ops.making import dead, open_bus, queues
+from optout_core.reasons import Reason
+from tests.ops.making import dead, open_bus, queues, read_all
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -101,3 +105,41 @@ def test_what_is_not_there_is_said_in_one_line(looks):
     assert looks.missing.code == 1
     assert looks.missing.err.startswith("Error: there is no dead letter '99'")
     assert looks.none.out == "There are no dead letters that meet these conditions.\n"
+
+
+async def test_on_a_narrow_terminal_no_word_and_no_code_is_cut(bus):
+    bus.fill([dead(number, reason.value, name=f"order-{number}") for number, reason in enumerate(Reason, 1)])
+    shown = []
+    for command in ("summary", "list"):
+        ours, theirs = pty.openpty()
+        process = bus.start({"TERM": "dumb", "COLUMNS": "80"}, "dlq", command, terminal=theirs)
+        os.close(theirs)
+        shown.append(await asyncio.to_thread(read_all, ours))
+        process.wait()
+
+    for text in shown:
+        words = set(text.split())
+        assert {reason.value for reason in Reason} <= {word.rstrip(":") for word in words}
+        assert "recipients" in words
+    assert {f"order-{number}" for number in range(1, 13)} <= set(shown[1].split())
+
+
+async def test_who_reads_only_the_beginning_gets_no_complaint(bus):
+    bus.bury(2000)
+    process = bus.start({}, "dlq", "list", "--json")
+    await asyncio.to_thread(process.stdout.read, 10)
+    process.stdout.close()
+
+    assert await asyncio.to_thread(process.wait) == 0
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
+
+
+async def test_what_others_wrote_steers_neither_the_terminal_nor_its_markup(bus):
+    bus.fill([dead(1, name="[/red] \x1b[2J boom")])
+
+    said = await bus("dlq", "list")
+
+    assert said.code == 0
+    assert "\x1b" not in said.out
+    assert "[/red] ?[2J boom" in said.out

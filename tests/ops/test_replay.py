@@ -1,7 +1,6 @@
 """`optout dlq plan` and `replay` against the broker: nothing is lost, and what is not chosen keeps its place."""
 
 import asyncio
-import contextlib
 import json
 import os
 import pty
@@ -13,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import pytest_asyncio
 
-from tests.ops.making import QUICK, dead, open_bus, queues, stored
+from tests.ops.making import QUICK, dead, open_bus, queues, read_all, stored
 
 REASONS = ("RetriesExhausted", "RecipientRejected", "StaleOptIn", "NewerOptOut", "MaxDeliveryCountExceeded")
 
@@ -309,14 +308,3 @@ async def test_ctrl_c_ends_what_only_looks_at_once(bus):
     assert said.code == 130
     assert said.out == ""
     assert "Traceback" not in said.err
-
-
-def read_all(terminal):
-    """Read a terminal until the program at its other end is gone."""
-    shown = b""
-    # Linux says so with an error.
-    with contextlib.suppress(OSError):
-        while chunk := os.read(terminal, 4096):
-            shown += chunk
-    os.close(terminal)
-    return shown.decode()
