@@ -188,6 +188,8 @@ def _sms_received(envelope: Envelope, arrival: Arrival, keywords: frozenset[str]
 
 
 _Value = TypeVar("_Value")
+#: What pydantic says in words of its own.
+_PLAIN = {"too_short": "must hold at least one", "missing": "is missing"}
 _REQUEST = TypeAdapter(OptInRequest)
 _TIME: TypeAdapter[datetime] = TypeAdapter(Time)
 
@@ -199,4 +201,5 @@ def _validated(adapter: TypeAdapter[_Value], value: object, where: str) -> _Valu
         errors = error.errors(include_input=False, include_url=False, include_context=False)
         path = ".".join((where, *(str(step) for step in errors[0]["loc"])))
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        raise MalformedEvent(f"{path}: {mask_text(errors[0]['msg'])}{more}") from None
+        problem = _PLAIN.get(errors[0]["type"]) or mask_text(errors[0]["msg"])
+        raise MalformedEvent(f"{path}: {problem}{more}") from None

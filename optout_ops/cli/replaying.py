@@ -112,8 +112,8 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     The pass over the queue happens once, however deep it is. Service Bus gives out messages only in order, so what lies
     before the last chosen dead letter is locked until the pass is over. It keeps its place, and its delivery count too,
-    except beyond 10,000 of them: those are locked for up to five minutes more and count one delivery, as do all when
-    the process is killed.
+    except beyond 10,000 of them: those are locked for up to five minutes more and count a delivery for every five
+    minutes of the pass, as do all when the process is killed.
     """
     if plan is not None and which != Which():
         raise Mistake("a plan says exactly what is meant: leave the filters out, or the plan; nothing was sent")
