@@ -6,6 +6,7 @@ import difflib
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -338,12 +339,13 @@ def _lines_to(name: str) -> Iterator[TextIO]:
             yield file
         return
     target = Path(name)
-    part = target.with_name(f".{target.name}.part")
+    part: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             raise Mistake(f"{name}: File exists; nothing was touched; name another file")
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        handle, made = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        part = Path(made)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             yield file
             file.flush()
@@ -352,4 +354,5 @@ def _lines_to(name: str) -> Iterator[TextIO]:
     except OSError as error:
         raise Mistake(f"{name}: {error.strerror}; nothing was touched; name another file") from None
     finally:
-        part.unlink(missing_ok=True)
+        if part is not None:
+            part.unlink(missing_ok=True)

@@ -24,6 +24,8 @@ class Hurried:
 @pytest.fixture(autouse=True, scope="session")
 def _hurry():
     with pytest.MonkeyPatch.context() as patch:
+        # Typer sets and deletes it while it reads arguments; two commands at once would delete it twice.
+        patch.setenv("PYDANTIC_DISABLE_PLUGINS", "1")
         for module in (_client_async, _servicebus_receiver_async, _servicebus_sender_async):
             patch.setattr(module, "asyncio", Hurried())
         yield
