@@ -145,7 +145,9 @@ class DeadLetter:
         """Say whether a number is among the recipients, however it is written; what cannot be read is searched."""
         if self.unreadable is not None:
             digits = "".join(filter(str.isdigit, number))
-            return bool(digits) and digits in "".join(filter(str.isdigit, self.message.body.decode(errors="replace")))
+            # Only what people put between digits is passed over: two fields side by side are not one number.
+            written = self.message.body.decode(errors="replace").translate(str.maketrans("", "", " -.()"))
+            return bool(digits) and digits in written
         return with_plus(number) in map(with_plus, self.recipients)
 
 
