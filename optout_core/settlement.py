@@ -18,7 +18,7 @@ JITTER = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Hold the delays before the next try.
+    """The delays before the next try.
 
     Attributes:
         retries: One delay for each recipient-level attempt, in order; none means that the first failure is the last.
@@ -32,9 +32,10 @@ class Schedule:
 
     def outage(self, hop: int) -> timedelta:
         """Give the endpoint-level delay after `hop` re-sends."""
-        # Beyond 2**16 any delay is above any maximum, and the power stays a small number.
-        doubled: int = 2 ** min(hop, 16)
-        return min(self.outage_max, self.outage_first * doubled)
+        # Doubled 40 times, a microsecond is above any maximum that the settings allow, and the power stays a number.
+        doublings: int = 2 ** min(hop, 40)
+        seconds = self.outage_first.total_seconds() * doublings
+        return timedelta(seconds=min(seconds, self.outage_max.total_seconds()))
 
 
 @dataclass(frozen=True, slots=True)

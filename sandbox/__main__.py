@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from optout_core.errors import SettingsError
-from optout_core.numbers import mask_text
+from optout_core.masking import mask_text
 from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, load_faults
 from sandbox.host import HostError
 from sandbox.run import ROOT, Options, Result, function, services

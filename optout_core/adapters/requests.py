@@ -34,7 +34,8 @@ from optout_core.api import (
 )
 from optout_core.batches import Batch, Pair
 from optout_core.errors import BatchRejected, EndpointUnavailable, RequestError, RequestRefused
-from optout_core.numbers import mask_text
+from optout_core.masking import show
+from optout_core.numbers import Number
 
 #: Seconds. Short: while we wait here, the messages of the whole invocation wait with us.
 _FIRST_WAIT = 0.2
@@ -146,7 +147,7 @@ class OptOutsClient:
             answered = dict.fromkeys(batch.recipients, Outcome.of_error(error))
         outcomes.update({Pair(batch.sender, to): outcome for to, outcome in answered.items()})
 
-    async def _ask_again(self, batch: Batch) -> dict[str, Outcome]:
+    async def _ask_again(self, batch: Batch) -> dict[Number, Outcome]:
         body = request_body(batch)
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(EndpointUnavailable),
@@ -157,7 +158,7 @@ class OptOutsClient:
         )
         return await retrying(self._ask, batch, body)
 
-    async def _ask(self, batch: Batch, body: bytes) -> dict[str, Outcome]:
+    async def _ask(self, batch: Batch, body: bytes) -> dict[Number, Outcome]:
         async with self._slots:
             # After a cooldown one request looks whether ACS is back; the others wait for what it finds.
             async with self._probe:
@@ -165,7 +166,7 @@ class OptOutsClient:
                     return await self._call(batch, body)
             return await self._call(batch, body)
 
-    async def _call(self, batch: Batch, body: bytes) -> dict[str, Outcome]:
+    async def _call(self, batch: Batch, body: bytes) -> dict[Number, Outcome]:
         if self.breaker_open and (closed_for := self._closed_for()) > 0:
             raise EndpointUnavailable("the breaker is open", retry_after=closed_for)
         with self._telemetry.request(len(batch)) as answered, ExitStack() as breaker:
@@ -197,7 +198,7 @@ class OptOutsClient:
         except TimeoutError:
             raise EndpointUnavailable(f"no answer within {self._limits.timeout:g} s") from None
         except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
-            raise EndpointUnavailable(mask_text(f"{type(error).__name__}: {error}").removesuffix(": ")) from None
+            raise EndpointUnavailable(show(f"{type(error).__name__}: {error}").removesuffix(": ")) from None
         except Exception as error:  # noqa: BLE001 - whatever a library raises, nobody goes without an outcome
             # Its text may quote a header, and with it a token or a signature.
             raise EndpointUnavailable(type(error).__name__) from None

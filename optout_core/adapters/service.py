@@ -14,7 +14,6 @@ from optout_core.adapters.requests import Limits, OptOutsClient, open_http
 from optout_core.adapters.signing import EntraAuth, HmacAuth, entra_credential
 from optout_core.adapters.telemetry import Telemetry
 from optout_core.arrivals import TriggerMessage, from_trigger
-from optout_core.consent import Rule, WithoutLedger
 from optout_core.messages import Queue
 from optout_core.processor import Processor
 from optout_core.settings import Settings
@@ -107,11 +106,10 @@ class Service:
         return Processor(
             endpoint=self._client,
             outbox=outbox,
-            ledger=WithoutLedger(),
             telemetry=telemetry,
-            rule=Rule(settings.opt_in_max_age, settings.allowed_senders),
+            rule=settings.rule,
             schedule=settings.schedule,
-            opt_in_keywords=settings.opt_in_keywords,
+            keywords=settings.keywords,
             now=_utc_now,
             chance=random.random,
         )

@@ -17,7 +17,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from optout_core.arrivals import Lineage
 from optout_core.errors import RequestRefused
-from optout_core.numbers import mask_text
+from optout_core.properties import DIAGNOSTIC_ID, TRACEPARENT
 from optout_core.reports import RecipientOutcome, Report
 
 NAME = "optout_core"
@@ -155,15 +155,16 @@ class Telemetry:
         for event_id, reasons_of_event in _dead_events(report).items():
             _log.warning(
                 "event %r: dead letters %s",
-                mask_text(event_id),
+                event_id,
                 dict(reasons_of_event),
-                extra={"optout.event_id": mask_text(event_id), "optout.reasons": ",".join(sorted(reasons_of_event))},
+                extra={"optout.event_id": event_id, "optout.reasons": ",".join(sorted(reasons_of_event))},
             )
 
 
 def _span_context(carried: Mapping[str, str]) -> SpanContext:
-    # Older clients of Service Bus write the traceparent under this name alone.
-    carrier = {"traceparent": carried.get("Diagnostic-Id", ""), **carried}
+    # Older clients of Service Bus write the traceparent under its second name alone. The propagator is not given the
+    # `tracestate`: it logs the text of one that it cannot read, and a link needs none.
+    carrier = {TRACEPARENT: carried.get(TRACEPARENT) or carried.get(DIAGNOSTIC_ID, "")}
     return trace.get_current_span(TraceContextTextMapPropagator().extract(carrier)).get_span_context()
 
 
@@ -171,8 +172,8 @@ def _dead_events(report: Report) -> dict[str, Counter[str]]:
     dead: dict[str, Counter[str]] = {}
     for event in report.events:
         if event.reason:
-            dead.setdefault(event.id, Counter())[event.reason.value] += 1
+            dead.setdefault(str(event.id), Counter())[event.reason.value] += 1
     for each in report.recipients:
         if each.reason:
-            dead.setdefault(each.event, Counter())[each.reason.value] += 1
+            dead.setdefault(str(each.event), Counter())[each.reason.value] += 1
     return dead
