@@ -105,6 +105,11 @@ def numbers(*written):
     return tuple(map(read_number, written))
 
 
+def texts(recipients):
+    """Write numbers down, as they are sent."""
+    return tuple(number.text for number in recipients)
+
+
 def lineage(attempt=0, hop=0, **fields):
     """Say how often an event has been round."""
     return replace(Lineage(attempt=attempt, hop=hop, first_enqueued=NOW - MINUTE), **fields)
