@@ -7,6 +7,7 @@ from pathlib import Path
 
 from optout_core.api import Answer, Outcome, Verdict
 from optout_core.arrivals import Arrival, Lineage
+from optout_core.batches import Batch, Pair
 from optout_core.consent import OptInRule
 from optout_core.envelopes import Form
 from optout_core.events import OptIn, OptOut, decode
@@ -31,6 +32,7 @@ SENDER = "+18001234567"
 PERSON = "+15555555551"
 OTHER = "+15555555552"
 SOURCE = "https://shop.example/preferences"
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def sample(name):
@@ -103,6 +105,21 @@ def _event(kind, form, recipients, fields):
 def numbers(*written):
     """Read numbers, as a decoded event holds them."""
     return tuple(map(read_number, written))
+
+
+def number(written):
+    """Read one number."""
+    return read_number(written)
+
+
+def pair(recipient, sender=SENDER):
+    """Make one entry of the opt-out list."""
+    return Pair(read_sender(sender), read_number(recipient))
+
+
+def batch(*recipients, sender=SENDER):
+    """Make what one request asks."""
+    return Batch(read_sender(sender), numbers(*recipients or (PERSON,)))
 
 
 def texts(recipients):
