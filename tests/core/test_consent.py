@@ -139,7 +139,10 @@ def test_what_was_final_for_another_reason_may_be_tried_again(reason):
 
 
 def test_what_is_no_number_is_refused_by_itself_and_so_it_is_in_a_stale_opt_in():
-    assert objections(opt_in("", PERSON, "abc"), {}, NOW) == {"": Reason.RECIPIENT_REJECTED, "abc": Reason.RECIPIENT_REJECTED}
+    assert objections(opt_in("", PERSON, "abc"), {}, NOW) == {
+        "": Reason.RECIPIENT_REJECTED,
+        "abc": Reason.RECIPIENT_REJECTED,
+    }
     assert objections(opt_in("", PERSON, time=NOW - 2 * HOURS_72), {}, NOW) == {
         "": Reason.RECIPIENT_REJECTED,
         PERSON: Reason.STALE_OPT_IN,

@@ -228,13 +228,29 @@ def test_an_opt_in_keyword_counts_in_any_case_and_between_blanks(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["STOP", "stopall", "Unsubscribe", "CANCEL", "end", "QUIT", "Revoke", "opt out", "OPTOUT", " stop ", "STOP \ud83d", "STOP\0"]
+    "text",
+    [
+        "STOP",
+        "stopall",
+        "Unsubscribe",
+        "CANCEL",
+        "end",
+        "QUIT",
+        "Revoke",
+        "opt out",
+        "OPTOUT",
+        " stop ",
+        "STOP \ud83d",
+        "STOP\0",
+    ],
 )
 def test_an_opt_out_keyword_counts_in_any_case_and_between_blanks(text):
     assert isinstance(decoded(text_message(text)), OptOut)
 
 
-@pytest.mark.parametrize("text", ["", "START please", "START.", "RESTART", "YES", "HELP", "don't STOP", "\ud83d", "START\ud83d", "START\0"])
+@pytest.mark.parametrize(
+    "text", ["", "START please", "START.", "RESTART", "YES", "HELP", "don't STOP", "\ud83d", "START\ud83d", "START\0"]
+)
 def test_any_other_text_is_ignored(text):
     assert isinstance(decoded(text_message(text)), Ignored)
 

@@ -126,7 +126,9 @@ def test_11_to_15_digits_of_a_publisher_get_the_plus_that_was_left_out(number, p
     assert texts(decoded(bare(number)).recipients) == (plus + number,)
 
 
-@pytest.mark.parametrize("number", [" - ", "()", "", None, 15555555551, {"e164": "+1"}, "1" * 1025, "Shop\ud83d", "+1\0"])
+@pytest.mark.parametrize(
+    "number", [" - ", "()", "", None, 15555555551, {"e164": "+1"}, "1" * 1025, "Shop\ud83d", "+1\0"]
+)
 def test_a_sender_that_is_none_is_malformed(number):
     with pytest.raises(MalformedEvent):
         decoded(bare(sender=number))

@@ -10,7 +10,20 @@ from optout_core.errors import MalformedEvent, UnsupportedEvent
 from optout_core.messages import MAX_DESCRIPTION, Queue, dead_letters, retry_messages, undecodable
 from optout_core.reasons import Reason
 from optout_core.settlement import DeadLetter, Removed, RetryLater
-from tests.build import MINUTE, NOW, OTHER, PERSON, TRACEPARENT, arrival, decoded, lineage, number, opt_in, outcome, texts
+from tests.build import (
+    MINUTE,
+    NOW,
+    OTHER,
+    PERSON,
+    TRACEPARENT,
+    arrival,
+    decoded,
+    lineage,
+    number,
+    opt_in,
+    outcome,
+    texts,
+)
 from tests.fakes import delivered
 
 THIRD = "+15555555553"
@@ -158,9 +171,7 @@ def test_what_the_api_did_not_say_is_no_property():
 
 def test_the_description_names_the_three_most_frequent_answers():
     said = ["four"] * 4 + ["two"] * 2 + ["three"] * 3 + ["one"]
-    dead = {
-        f"+1555{each:07}": rejected(PERSON, outcome=outcome(detail=word))[PERSON] for each, word in enumerate(said)
-    }
+    dead = {f"+1555{each:07}": rejected(PERSON, outcome=outcome(detail=word))[PERSON] for each, word in enumerate(said)}
 
     (letter,) = letters(dead, of=opt_in(*dead))
 
@@ -171,8 +182,7 @@ def test_the_description_names_the_three_most_frequent_answers():
 
 def test_the_description_has_at_most_1024_characters():
     dead = {
-        f"+1555{each:07}": DeadLetter(Reason.RETRIES_EXHAUSTED, outcome(detail="xyz"[each] * 1000))
-        for each in range(3)
+        f"+1555{each:07}": DeadLetter(Reason.RETRIES_EXHAUSTED, outcome(detail="xyz"[each] * 1000)) for each in range(3)
     }
 
     (letter,) = letters(dead, of=opt_in(*dead))

@@ -102,9 +102,7 @@ class World:
             self.enqueue(self.arrival(wire(body), f"m{number}.{copy}"))
 
     def arrival(self, body, message_id):
-        message = Arrival(
-            body=body, enqueued_at=self.clock.time + timedelta(microseconds=1), message_id=message_id
-        )
+        message = Arrival(body=body, enqueued_at=self.clock.time + timedelta(microseconds=1), message_id=message_id)
         self.expected += people_of(message)
         self.unreadable[body] += not readable(message)
         return message

@@ -180,7 +180,10 @@ def test_two_texts_that_are_no_number_are_told_apart():
     assert len({read_number(""), read_number("n/a"), read_number("null"), read_number("n/a")}) == 3
 
 
-@given(written=st.text(st.characters(codec=None), max_size=60) | st.text("+0123456789 -.()/tel:;ext=smx\u200f\u0661", max_size=30))
+@given(
+    written=st.text(st.characters(codec=None), max_size=60)
+    | st.text("+0123456789 -.()/tel:;ext=smx\u200f\u0661", max_size=30)
+)
 def test_any_text_can_be_read_and_what_was_read_is_read_again_as_the_same(written):
     for read in (read_number, read_number_of_acs, read_sender):
         number = read(written)
@@ -223,7 +226,9 @@ def test_a_sender_is_a_number_a_short_code_or_a_name_and_a_name_stays_as_it_is_w
     assert (sender.text, sender.is_clear, sender.is_name) == (text, True, is_name)
 
 
-@pytest.mark.parametrize("written", ["", "12", "()", "-", "\u200fContoso\u200f", "Con\ntoso", "Shop\0", "Shop\ud83d", "!"])
+@pytest.mark.parametrize(
+    "written", ["", "12", "()", "-", "\u200fContoso\u200f", "Con\ntoso", "Shop\0", "Shop\ud83d", "!"]
+)
 def test_a_sender_without_letters_or_digits_or_with_invisible_ones_is_none(written):
     assert not read_sender(written).is_clear
 

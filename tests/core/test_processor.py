@@ -64,9 +64,7 @@ def where(report):
 
 
 def waiting(job):
-    return [
-        (to, message.scheduled_at - NOW) for message in job.outbox.retries for to in people_in(message)
-    ]
+    return [(to, message.scheduled_at - NOW) for message in job.outbox.retries for to in people_in(message)]
 
 
 def dead(job):

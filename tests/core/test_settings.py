@@ -144,7 +144,11 @@ SECONDS = ["x", "30", "PT0S", "-PT1S", "P366D", "inf"]
         ("ACS_ACCESS_KEY", "not base64!"),
         ("ACS_ACCESS_KEY", "abc"),
         ("OPT_IN_KEYWORDS", ","),
-        *((name, text) for name in ("OPT_IN_KEYWORDS", "OPT_OUT_KEYWORDS") for text in ("YES,!!", "\u200b", "\U0001f6d1")),
+        *(
+            (name, text)
+            for name in ("OPT_IN_KEYWORDS", "OPT_OUT_KEYWORDS")
+            for text in ("YES,!!", "\u200b", "\U0001f6d1")
+        ),
         ("OPT_OUT_SCOPE", "everybody"),
         *(("ALLOWED_SENDERS", text) for text in (",", " , ", "+18001234567,12", "(),55555")),
         *((name, text) for name in ("OPT_IN_MAX_AGE", "OUTAGE_BACKOFF_FIRST", "RETRY_SCHEDULE") for text in SECONDS),
