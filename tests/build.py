@@ -11,6 +11,7 @@ from optout_core.batches import Batch, Pair
 from optout_core.consent import OptInRule
 from optout_core.envelopes import Form
 from optout_core.events import OptIn, OptOut, decode
+from optout_core.keywords import Keywords
 from optout_core.masking import Untrusted
 from optout_core.numbers import read_number, read_sender
 from optout_core.settlement import Schedule
@@ -27,6 +28,7 @@ SCHEDULE = Schedule(
 )
 
 RULE = OptInRule(timedelta(hours=72))
+ORDINARY = Keywords()
 
 SENDER = "+18001234567"
 PERSON = "+15555555551"
@@ -51,9 +53,9 @@ def arrival(body=b"{}", **fields):
     return replace(Arrival(body=body, enqueued_at=NOW - MINUTE, message_id="message-1"), **fields)
 
 
-def decoded(body, **fields):
+def decoded(body, *, keywords=ORDINARY, **fields):
     """Decode a message that holds one event."""
-    (event,) = decode(arrival(body, **fields))
+    (event,) = decode(arrival(body, **fields), keywords)
     return event
 
 
