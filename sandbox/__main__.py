@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from optout_core.errors import SettingsError
-from optout_core.masking import mask_text
+from optout_core.masking import show as masked
 from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, load_faults
 from sandbox.host import HostError
 from sandbox.run import ROOT, Options, Result, function, services
@@ -190,7 +190,7 @@ class _Said(logging.Handler):
         self._live = live
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = mask_text(record.getMessage())
+        line = masked(record.getMessage())
         self.said[line] += 1
         if self._live:
             print(line, file=sys.stderr)  # noqa: T201 - standard output is for results
@@ -230,7 +230,7 @@ def _run(work: Coroutine[Any, Any, Any], interrupted: Exit = Exit.INTERRUPTED) -
 
 
 def _fail(code: Exit, text: str) -> NoReturn:
-    _err.print(f"[red]Error:[/] {escape(mask_text(text))}", soft_wrap=True, emoji=False)
+    _err.print(f"[red]Error:[/] {escape(masked(text))}", soft_wrap=True, emoji=False)
     raise typer.Exit(code)
 
 
