@@ -20,7 +20,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from optout_core.phone_numbers import mask
+from optout_core.numbers import mask
 
 Operation = Literal["add", "remove", "check"]
 
