@@ -25,7 +25,7 @@ DEAD_LETTER_REASON = "DeadLetterReason"
 DEAD_LETTER_DESCRIPTION = "DeadLetterErrorDescription"
 
 #: Carried through unchanged, in the order in which the trace context of a message is looked up
-#: (facts/functions-and-service-bus.md, "Telemetry").
+#: (docs/facts/functions-and-service-bus.md, "Telemetry").
 TRACE = ("traceparent", "tracestate", "Diagnostic-Id")
 
 #: A counter from a property is believed up to here; beyond it somebody is playing, and ids must stay short.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-#: The API takes 1 to 100 recipients and one sender per request (facts/acs-optouts.md, section 1; swagger `maxItems`).
+#: The API takes 1 to 100 recipients and one sender per request (docs/facts/acs-optouts.md, "The request").
 MAX_RECIPIENTS = 100
 
 

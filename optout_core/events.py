@@ -21,7 +21,7 @@ from optout_core.numbers import clean, mask_text, with_plus
 
 CONTENT_TYPE = "application/cloudevents+json"
 
-#: What lifts an opt-out (facts/acs-optouts.md, section 5); `OPT_IN_KEYWORDS` changes it.
+#: What lifts an opt-out (docs/facts/acs-optouts.md, "Keywords and number types"); `OPT_IN_KEYWORDS` changes it.
 OPT_IN_KEYWORDS = frozenset({"START", "UNSTOP"})
 #: What ACS and the FCC (47 CFR 64.1200(a)(10)) take as STOP.
 OPT_OUT_KEYWORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPT OUT", "OPTOUT"})

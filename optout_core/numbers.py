@@ -9,7 +9,7 @@ import re
 _SEPARATORS = str.maketrans("", "", " -.()")
 
 #: Inbound ACS samples carry numbers without "+"; this many digits can only be an international number
-#: (facts/acs-optouts.md, "Event schemas"; E.164 allows at most 15).
+#: (docs/facts/acs-optouts.md, "Event schemas"; E.164 allows at most 15).
 _INTERNATIONAL = re.compile(r"[0-9]{11,15}")
 
 #: Fewer digits than this identify nobody: short codes have 5 or 6, test values such as +123 have 3.
