@@ -77,7 +77,7 @@ EndpointPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of the e
 
 
 @app.command()
-def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
+def run(
     events: Events = None,
     endpoint: EndpointUrl = None,
     access_key: AccessKey = None,
@@ -85,8 +85,8 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     faults: Faults = None,
     seed: Seed = None,
     timeout: Timeout = 15.0,
-    as_json: Json = False,  # noqa: FBT002 - a flag
-    reveal: Reveal = False,  # noqa: FBT002 - a flag
+    as_json: Json = False,
+    reveal: Reveal = False,
 ) -> None:
     """Publish events and show what the function makes of them."""
     said = _listen(live=as_json)
@@ -116,7 +116,7 @@ def up(
     broker_port: BrokerPort = 0,
     endpoint_port: EndpointPort = 0,
     faults: Faults = None,
-    work: Annotated[bool, typer.Option("--function/--no-function", help="Let the function work as well.")] = True,  # noqa: FBT002 - a flag
+    work: Annotated[bool, typer.Option("--function/--no-function", help="Let the function work as well.")] = True,
 ) -> None:
     """Stay up, and print what to paste into another terminal: for `optout`, or with --no-function for `func start`."""
     _listen(live=True)
@@ -208,7 +208,7 @@ def _listen(*, live: bool) -> Counter[str]:
     return handler.said
 
 
-def _run(work: Coroutine[Any, Any, Any], interrupted: Exit = Exit.INTERRUPTED) -> Any:  # noqa: ANN401 - passes on what it runs
+def _run(work: Coroutine[Any, Any, Any], interrupted: Exit = Exit.INTERRUPTED) -> Any:
     try:
         return asyncio.run(work)
     except BrokenPipeError:

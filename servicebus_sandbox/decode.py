@@ -46,7 +46,7 @@ MAX_COUNT = 100_000
 """Most values we read in one array: an array of nulls takes no bytes, so its count alone must not cost memory."""
 
 
-def decode(buffer: bytes) -> Any:  # noqa: ANN401 - any AMQP value
+def decode(buffer: bytes) -> Any:
     """Decode the one value that fills the buffer.
 
     Raises:

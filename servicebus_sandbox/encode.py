@@ -140,7 +140,7 @@ def _signed(kind: type, small: int) -> Callable[[Any], bytes]:
 def _unsigned(kind: type, small: int, zero: bytes) -> Callable[[Any], bytes]:
     wide = _fixed(kind)
 
-    def compact(value: Any) -> bytes:  # noqa: ANN401 - an int of the given kind
+    def compact(value: Any) -> bytes:
         if value == 0:
             return zero
         return bytes((small, value)) if 0 < value < _SMALL else wide(value)

@@ -22,7 +22,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a fault of the broker
+class Refused(Exception):
     """The broker will not do it. The text goes to the client."""
 
     condition: ClassVar[str] = "amqp:internal-error"

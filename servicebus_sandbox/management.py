@@ -133,7 +133,7 @@ def _reply(status: int, description: str, *, condition: str | None = None, body:
     return Reply(properties, {} if body is None else body)
 
 
-def _argument(body: Mapping[str, Any], name: str, kind: type) -> Any:  # noqa: ANN401 - of the given kind
+def _argument(body: Mapping[str, Any], name: str, kind: type) -> Any:
     value = body.get(name) if isinstance(body, dict) else None
     if not isinstance(value, kind):
         raise InvalidArgument(f"the argument {name} is missing or no {kind.__name__}")

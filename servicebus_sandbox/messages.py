@@ -115,7 +115,7 @@ class Message:
         return b"".join(bytes(content) for content in data_sections(self.body_sections))
 
     @property
-    def value(self) -> Any:  # noqa: ANN401 - any AMQP value
+    def value(self) -> Any:
         """The body, when it is one value (as in requests to `$management`); else None."""
         for code, _, value_at, _ in _sections(self.body_sections):
             if code == _VALUE:

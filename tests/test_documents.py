@@ -19,7 +19,7 @@ from optout_core.reasons import Reason
 from optout_core.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "samples" / "README.md"]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "samples" / "README.md"]
 SETTINGS = {field.alias: field for field in Settings.model_fields.values()}
 #: What the Functions host itself reads on a developer's machine.
 HOST_SETTINGS = {"FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage", "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"}

@@ -121,7 +121,7 @@ class Service:
 
     def _connect(self, settings: Settings) -> "ServiceBusClient":
         # Imported late: an invocation in which nothing fails sends nothing, and this is the slowest import of all.
-        from azure.servicebus.aio import ServiceBusClient  # noqa: PLC0415
+        from azure.servicebus.aio import ServiceBusClient
 
         if settings.connection_string is not None:
             return ServiceBusClient.from_connection_string(settings.connection_string.get_secret_value())
