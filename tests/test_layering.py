@@ -17,6 +17,7 @@ CORE = ROOT / "optout_core"
 #: What pure modules may use of the standard library: nothing in it waits, reads, writes, guesses or looks at a clock.
 PURE = {
     "base64",
+    "binascii",
     "collections",
     "contextlib",
     "dataclasses",

@@ -7,6 +7,7 @@ from subprocess import run
 import pytest
 import yaml
 
+from optout_core import __version__
 from tests.test_citations import ROOT, tracked
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -27,7 +28,11 @@ def test_the_licence_is_the_one_that_the_package_names():
 def test_the_changelog_tells_of_what_comes_and_of_the_version_that_is():
     versions = re.findall(r"^## \[(.+?)\](?: - \d{4}-\d{2}-\d{2})?$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
-    assert versions[:2] == ["Unreleased", PROJECT["version"]]
+    assert versions[:2] == ["Unreleased", __version__]
+
+
+def test_telemetry_on_azure_names_the_version_that_is_deployed():
+    assert f"service.version={__version__}" in (ROOT / "infra/modules/function.bicep").read_text()
 
 
 def test_make_help_names_every_target():

@@ -5,6 +5,7 @@ import logging
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
+from optout_core import __version__
 from optout_core.errors import EndpointUnavailable, RequestRefused
 from optout_core.keywords import Keywords
 from optout_core.processor import Processor
@@ -162,7 +163,8 @@ async def test_an_invocation_is_one_line_of_counts_and_one_for_each_event_with_a
     assert [(record.levelname, record.getMessage()) for record in ours] == [
         (
             "INFO",
-            "settled 2 messages: 1 removed, 1 waiting, 1 dead_lettered {'RecipientRejected': 1, 'MalformedEvent': 1}",
+            "settled 2 messages: 1 removed, 1 waiting, 1 dead_lettered {'RecipientRejected': 1, 'MalformedEvent': 1}"
+            f" (version {__version__})",
         ),
         ("WARNING", "event 'm-2': dead letters {'MalformedEvent': 1}"),
         ("WARNING", "event 'ev-1': dead letters {'RecipientRejected': 1}"),
