@@ -160,11 +160,11 @@ async def test_an_invocation_is_one_line_of_counts_and_one_for_each_event_with_a
         await processor(caller.client, measured).process([arrival(reference), arrival(b"nonsense", message_id="m-2")])
 
     ours = [record for record in log.records if record.name == "optout_core"]
+    reasons = {"RecipientRejected": 1, "MalformedEvent": 1}
     assert [(record.levelname, record.getMessage()) for record in ours] == [
         (
             "INFO",
-            "settled 2 messages: 1 removed, 1 waiting, 1 dead_lettered {'RecipientRejected': 1, 'MalformedEvent': 1}"
-            f" (version {__version__})",
+            f"settled 2 messages: 1 removed, 1 waiting, 1 dead_lettered {reasons} (version {__version__})",
         ),
         ("WARNING", "event 'm-2': dead letters {'MalformedEvent': 1}"),
         ("WARNING", "event 'ev-1': dead letters {'RecipientRejected': 1}"),
