@@ -1,7 +1,5 @@
 """The broker's protocol, frame by frame, as other clients than azure-servicebus and broken ones would use it."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 from contextlib import asynccontextmanager
@@ -187,9 +185,6 @@ async def broker():
         yield broker
 
 
-# --- the opening ceremony ---
-
-
 async def test_a_client_may_authenticate_by_sasl_or_not_at_all(broker):
     async with connected(broker) as peer:
         peer.writer.write(SASL_HEADER)
@@ -345,9 +340,6 @@ async def test_a_client_says_goodbye_and_is_answered(broker):
         assert await peer.reader.read() == b""
 
 
-# --- heartbeats ---
-
-
 async def test_the_broker_sends_heartbeats_to_a_client_that_wants_them(broker):
     async with ready(broker, idle_time_out=Uint(40)) as peer:
         await peer.nothing_of(Transfer, seconds=0.15)
@@ -395,9 +387,6 @@ async def test_links_can_be_told_that_they_are_idle_at_any_time(broker):
         assert broker.detach_idle_links(idle_for=60) == 0
         assert broker.detach_idle_links() == 1
         assert (await peer.read_until(Detach)).handle == 0
-
-
-# --- credit and windows ---
 
 
 async def test_no_message_is_sent_without_credit_and_none_beyond_it(broker):
@@ -474,9 +463,6 @@ async def test_a_sender_is_given_credit_and_window_again_before_they_end(broker)
     assert all(flow.link_credit == 1000 for flow in flows if flow.handle is not None)
 
 
-# --- messages ---
-
-
 async def test_a_message_in_parts_arrives_as_one_and_an_aborted_one_does_not(broker):
     content = message(b"y" * 1000)
     async with ready(broker) as peer:
@@ -524,9 +510,6 @@ async def test_a_batch_with_one_unreadable_message_is_rejected_whole(broker):
 
     assert answer.state != ACCEPTED
     assert len(broker.queue(Q)) == 0
-
-
-# --- settlement ---
 
 
 async def test_outcomes_are_applied_and_echoed_and_unknown_ones_refused(broker):
@@ -694,9 +677,6 @@ async def test_two_waiting_receivers_take_turns(broker):
                 await peer.expect(Transfer)
 
 
-# --- links and sessions that must not be ---
-
-
 @pytest.mark.parametrize(
     ("address", "fields", "condition"),
     [
@@ -772,9 +752,6 @@ async def test_what_a_client_says_of_its_own_deliveries_is_not_needed(broker):
         await peer.expect(Disposition)
         peer.send(Disposition(SENDER, Uint(0), settled=True))
         await peer.nothing_of(Disposition)
-
-
-# --- $cbs and $management ---
 
 
 @pytest.mark.parametrize(
