@@ -57,9 +57,9 @@ class ConsumerLink(OutgoingLink):
         super().__init__(carrier, attach)
         self._queue = queue
         self._deletes = attach.snd_settle_mode == _SETTLED
-        self._outcomes: dict[object, Callable[[UUID, list[Any]], None]] = {
-            _ACCEPTED: lambda token, _fields: queue.complete(token),
-            _RELEASED: lambda token, _fields: queue.release(token),
+        self._outcomes: dict[object, Callable[[UUID, object], None]] = {
+            _ACCEPTED: lambda token, _value: queue.complete(token),
+            _RELEASED: lambda token, _value: queue.release(token),
             _REJECTED: self._reject,
             _MODIFIED: self._modify,
         }
@@ -103,32 +103,44 @@ class ConsumerLink(OutgoingLink):
         if outcome.descriptor == _RECEIVED:
             return None
         try:
-            if outcome.descriptor not in self._outcomes:
-                raise NotImplementedHere(f"the sandbox knows no outcome {outcome.descriptor}, and no transactions")
+            if not isinstance(outcome.descriptor, int) or outcome.descriptor not in self._outcomes:
+                raise NotImplementedHere("the broker knows accepted, rejected, released and modified, no transactions")
             self._outcomes[outcome.descriptor](token, outcome.value)
         except Refused as refused:
             return rejected(error(refused.condition, str(refused)))
-        except (TypeError, ValueError, AttributeError):
-            return rejected(error(InvalidArgument.condition, "the outcome is malformed"))
         return Described(outcome.descriptor, []) if outcome.descriptor == _REJECTED else outcome
 
-    def _reject(self, token: UUID, fields: list[Any]) -> None:
-        """Dead-letter a message; Service Bus clients give their reasons in the error's `info`."""
-        info = _texts(fields[0].value[2] if fields and fields[0] else None)
-        reason = info.pop("DeadLetterReason", None)
-        description = info.pop("DeadLetterErrorDescription", None)
-        self._queue.dead_letter(token, reason, description, info)
+    def _reject(self, token: UUID, value: object) -> None:
+        """Dead-letter a message; Service Bus clients give their reasons in the error's `info`, others give none."""
+        (reason,) = _fields(value, 1)
+        if not isinstance(reason, Described | None):
+            raise InvalidArgument("the outcome is malformed: its error is none")
+        _, _, info = _fields(reason.value if reason else [], 3)
+        changes = _changes(info)
+        given = changes.pop("DeadLetterReason", None)
+        description = changes.pop("DeadLetterErrorDescription", None)
+        self._queue.dead_letter(token, given, description, changes)
 
-    def _modify(self, token: UUID, fields: list[Any]) -> None:
-        failed, elsewhere, properties, *_ = *fields, None, None, None
-        if elsewhere:
-            self._queue.defer(token, _texts(properties))
-        elif failed:
-            self._queue.abandon(token, _texts(properties))
-        else:
-            self._queue.release(token)
+    def _modify(self, token: UUID, value: object) -> None:
+        """Defer a message that is undeliverable here, else abandon it, which counts whatever `delivery-failed` says.
+
+        .NET abandons with no field set (`AmqpReceiver.GetModifiedOutcome`), JavaScript with `undeliverable-here` unset,
+        and both document that the delivery count goes up.
+        """
+        _, elsewhere, properties = _fields(value, 3)
+        settle = self._queue.defer if elsewhere else self._queue.abandon
+        settle(token, _changes(properties))
 
 
-def _texts(changes: dict[object, Any] | None) -> dict[str, Any]:
+def _fields(value: object, count: int) -> list[Any]:
+    """Return the first fields of an outcome or error; those left out are None."""
+    if not isinstance(value, list):
+        raise InvalidArgument("the outcome is malformed: its fields are no list")
+    return [*value, *[None] * count][:count]
+
+
+def _changes(properties: object) -> dict[str, Any]:
     """Return properties under plain strings, as application properties are named; clients send symbols."""
-    return {str(name): change for name, change in (changes or {}).items()}
+    if not isinstance(properties, dict | None):
+        raise InvalidArgument("the outcome is malformed: its properties are no map")
+    return {str(name): change for name, change in (properties or {}).items()}

@@ -396,7 +396,7 @@ async def test_outcomes_are_applied_and_echoed_and_unknown_ones_refused(broker):
     assert echoes[4] == Described(Ulong(0x25), [])
     assert echoes[5].value[0].value[0] == "amqp:not-implemented"
     assert (queue.active, queue.deferred, queue.dead_lettered) == (3, 1, 1)
-    assert [stored.delivery_count for stored in queue.messages()] == [1, 1, 0, 0]
+    assert [stored.delivery_count for stored in queue.messages()] == [1, 1, 1, 0]
     assert queue.dead_letters.messages()[0].message.application_properties == {"DeadLetterReason": "R"}
 
 
