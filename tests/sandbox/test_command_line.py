@@ -111,7 +111,7 @@ def test_settings_and_proxies_of_the_shell_do_not_lead_the_function_astray(sandb
 
 async def test_a_second_run_against_the_same_namespace_is_no_duplicate_of_the_first(sandbox, write):
     file = write("one.json", ONE)
-    async with Broker(load_queues()) as broker:
+    async with Broker(load_queues(ROOT / "infra" / "queues.json")) as broker:
         arguments = ("--json", "--reveal", "--events", file, "--broker", broker.connection_string)
         first = await asyncio.to_thread(sandbox, *arguments)
         second = await asyncio.to_thread(sandbox, *arguments)
