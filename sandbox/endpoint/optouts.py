@@ -1,4 +1,4 @@
-"""The opt-out list and its three operations, as pure as a list that changes can be: no socket, no clock.
+"""The three operations on the opt-out list, pure: what a call is answered, and what it changes.
 
 Source: specification/communication/data-plane/Sms/stable/2026-01-23/communicationservicessms.json. Choices where
 neither specification nor recording speaks: a recipient is E.164 with 7 to 15 digits; removing what is not listed is a
@@ -8,11 +8,11 @@ plain 200; one number that ACS refuses outright poisons the request it is in, wh
 import json
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sandbox.endpoint import answers
 from sandbox.endpoint.answers import Answer
-from sandbox.endpoint.faults import FaultPlan
+from sandbox.endpoint.plan import FaultPlan
 
 OPERATIONS = ("add", "remove", "check")
 
@@ -36,10 +36,21 @@ class Call:
     """What a request body asks for, and everything that is wrong with it."""
 
     operation: str | None
-    sender: str | None
-    recipients: tuple[str, ...]
+    sender: str | None = field(repr=False)
+    recipients: tuple[str, ...] = field(repr=False)
     errors: dict[str, list[str]]
     """By field, in ASP.NET's wording; empty when the body is valid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An entry that a call puts on the list or takes off it."""
+
+    sender: str = field(repr=False)
+    recipient: str = field(repr=False)
+    listed: bool
+    after: float
+    """Seconds from the request's arrival to the change; 0 is at once, when the answer is made."""
 
 
 def read(operation: str | None, body: bytes) -> Call:
@@ -52,8 +63,8 @@ def read(operation: str | None, body: bytes) -> Call:
         return Call(operation, None, (), {"$": ["The JSON value could not be converted to OptOutRequest."]})
     errors: dict[str, list[str]] = {}
     sender = _text(document.get("from"), "From", errors)
-    if sender and not _SENDER.fullmatch(sender):
-        errors["From"] = ["Invalid from phone number format."]
+    if sender and not is_sender(sender):
+        errors |= answers.FROM_PROBLEM
     listed = document.get("recipients")
     if not isinstance(listed, list):
         errors["Recipients"] = ["The Recipients field is required."]
@@ -68,45 +79,50 @@ def read(operation: str | None, body: bytes) -> Call:
     return Call(operation, sender, tuple(to for to in found if to is not None), errors)
 
 
+def is_recipient(number: str) -> bool:
+    """Say whether a number is E.164."""
+    return _RECIPIENT.fullmatch(number) is not None
+
+
+def is_sender(sender: str) -> bool:
+    """Say whether a sender is an E.164 number, a short code or an alphanumeric name."""
+    return _SENDER.fullmatch(sender) is not None
+
+
 def answer(
-    call: Call, *, opted_out: set[tuple[str, str]], owned_senders: Collection[str] | None, plan: FaultPlan
-) -> Answer:
-    """Carry out a call on `opted_out`, a set of (sender, recipient), and answer it as ACS does.
+    call: Call, *, opted_out: Collection[tuple[str, str]], owned_senders: Collection[str] | None, plan: FaultPlan
+) -> tuple[Answer, tuple[Change, ...]]:
+    """Say what ACS answers to a call, and what the call changes on the list.
 
     Args:
         call: its operation is one of `OPERATIONS`.
-        opted_out: changed in place by `add` and `remove`.
+        opted_out: (sender, recipient) of each entry of the list.
         owned_senders: those the account may use; None means any.
-        plan: asked once per recipient for a fault that takes the place of its answer.
+        plan: asked once for the faults that take the place of a recipient's answer.
     """
     if call.errors:
-        return answers.problem(call.errors)
+        return answers.problem(call.errors), ()
     if owned_senders is not None and call.sender not in owned_senders:
-        return answers.unauthorized()
+        return answers.unauthorized(), ()
     if POISON_NUMBER in call.recipients:
-        return answers.invalid_input()
+        return answers.invalid_input(), ()
+    faults = plan.for_recipients(call.operation, call.sender, call.recipients)
     items: list[dict[str, object]] = []
+    changes: list[Change] = []
     for to in call.recipients:
-        fault = plan.for_recipient(call.operation, call.sender, to)
-        if fault is None:
-            items.append(_carry_out(call, to, opted_out))
-            continue
-        if fault.applied:
-            _carry_out(call, to, opted_out)
-        items += [item.answer(to) for item in fault.items or ()]
-    return answers.results(items)
+        fault = faults.get(to)
+        items += [_item(call, to, opted_out)] if fault is None else [item.answer(to) for item in fault.items or ()]
+        if call.operation != "check" and is_recipient(to) and (fault is None or fault.works):
+            after = (fault and fault.applied_after) or 0
+            changes.append(Change(call.sender or "", to, call.operation == "add", after))
+    return answers.results(items), tuple(changes)
 
 
-def _carry_out(call: Call, to: str, opted_out: set[tuple[str, str]]) -> dict[str, object]:
-    if not _RECIPIENT.fullmatch(to):
+def _item(call: Call, to: str, opted_out: Collection[tuple[str, str]]) -> dict[str, object]:
+    if not is_recipient(to):
         return {"to": to, "httpStatusCode": 400, "errorMessage": "Invalid recipient phone number format"}
-    entry = (call.sender or "", to)
     if call.operation == "check":
-        return {"to": to, "httpStatusCode": 200, "isOptedOut": entry in opted_out}
-    if call.operation == "add":
-        opted_out.add(entry)
-    else:
-        opted_out.discard(entry)
+        return {"to": to, "httpStatusCode": 200, "isOptedOut": (call.sender, to) in opted_out}
     return {"to": to, "httpStatusCode": 200}
 
 

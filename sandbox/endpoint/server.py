@@ -7,22 +7,33 @@ checked the credential before.
 
 import asyncio
 import base64
+import contextlib
+import logging
 import secrets
+import traceback
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
-from sandbox.endpoint import answers, optouts
-from sandbox.endpoint.answers import JSON, Answer
+from sandbox.endpoint import answers, control, optouts
+from sandbox.endpoint.answers import Answer
 from sandbox.endpoint.delivery import SUPPORTED_VERSIONS, send, spoil
-from sandbox.endpoint.faults import Fault, FaultPlan, dump_faults, parse_faults
+from sandbox.endpoint.faults import Fault
+from sandbox.endpoint.later import Later
 from sandbox.endpoint.memory import Request
 from sandbox.endpoint.optouts import Call
+from sandbox.endpoint.plan import FaultPlan
 from sandbox.endpoint.signature import DENIED, decode_key, refusal, same
+from sandbox.endpoint.texts import listed_by
 
+_log = logging.getLogger(__name__)
+
+_WITHOUT_ANSWER = {"reset", "close", "silence"}
 _PATHS = {f"/sms/optouts:{operation}": operation for operation in optouts.OPERATIONS}
 
 
@@ -61,15 +72,14 @@ class Endpoint:
         """How many requests were in flight at the busiest moment."""
         self._key = decode_key(self.access_key)
         self._plan = FaultPlan(faults)
+        self._later = Later()
         self._port = port
         self._in_flight = 0
         app = web.Application()
-        app.router.add_get("/sandbox/faults", self._get_faults)
-        app.router.add_put("/sandbox/faults", self._put_faults)
-        app.router.add_delete("/sandbox/faults", self._delete_faults)
+        control.add_routes(app.router, self)
         app.router.add_route("*", "/{path:.*}", self._handle)
         # An answer that a fault still holds back must not hold up the exit.
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(app, access_log=None, logger=_log, shutdown_timeout=0.1)
 
     @property
     def url(self) -> str:
@@ -85,6 +95,33 @@ class Endpoint:
     def faults(self, faults: Iterable[Fault]) -> None:
         self._plan = FaultPlan(faults)
 
+    def text(self, message: str, *, person: str, sender: str) -> bool:
+        """Let a person text a word to a sender, upon which ACS changes its list by itself.
+
+        Args:
+            message: one of `texts.STOP_WORDS` or `texts.START_WORDS`, or any other text, which changes nothing.
+            person: E.164.
+            sender: E.164 or a short code.
+
+        Returns:
+            Whether the person is on the sender's list now.
+
+        Raises:
+            ValueError: nobody has such a number, or nobody can text to such a sender.
+        """
+        if not optouts.is_recipient(person) or not optouts.is_sender(sender):
+            raise ValueError("a text goes from an E.164 number to an E.164 number or a short code")
+        if any(map(str.isalpha, sender)):
+            raise ValueError("nobody can text to an alphanumeric sender, and ACS keeps no list for it")
+        listed = listed_by(message)
+        if listed is not None:
+            self._change((sender, person), listed=listed)
+        return (sender, person) in self.opted_out
+
+    def catch_up(self) -> None:
+        """Let everything that still waits for its moment happen now, in order: late changes of the list, and texts."""
+        self._later.catch_up()
+
     async def __aenter__(self) -> Self:
         await self._runner.setup()
         try:
@@ -98,6 +135,7 @@ class Endpoint:
     async def __aexit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._later.forget()
         await self._runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -109,32 +147,61 @@ class Endpoint:
             self._in_flight -= 1
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        at = datetime.now(UTC)
+        at, arrived = datetime.now(UTC), asyncio.get_running_loop().time()
         body = await request.read()
         call = optouts.read(_PATHS.get(request.path), body)
+        self._receive_texts(call, arrived)
         fault = self._plan.for_request(call.operation, call.sender, call.recipients)
-        if fault is not None and fault.delay:
+        answer = None
+        if fault is not None and fault.applied_after is not None:
+            answer = self._carry_out(request, body, call, fault, arrived)
+        if fault is not None and isinstance(fault.delay, float):
             await asyncio.sleep(fault.delay)
-        answer = Answer(200)
-        if fault is None or fault.applied or not fault.refuses:
-            answer = self._true_answer(request, body, call)
+        if answer is None and (fault is None or fault.works or not fault.refuses):
+            answer = self._carry_out(request, body, call, fault, arrived)
+        answer = answer or Answer(200)
         if fault is not None:
             answer = spoil(answer, fault)
         seconds = (datetime.now(UTC) - at).total_seconds()
-        status = None if fault is not None and fault.drop in {"reset", "close"} else answer.status
+        status = None if fault is not None and fault.drop in _WITHOUT_ANSWER else answer.status
         self.requests.append(Request(call.operation, call.sender, call.recipients, status, at, seconds))
         return await send(request, answer, fault, seconds)
 
-    def _true_answer(self, request: web.Request, body: bytes, call: Call) -> Answer:
+    def _receive_texts(self, call: Call, arrived: float) -> None:
+        for fault, person in self._plan.texts(call.operation, call.sender, call.recipients):
+            text = partial(self._receive_text, fault.text or "", person, call.sender or "")
+            self._later.at(arrived + fault.text_after, text)
+
+    def _receive_text(self, message: str, person: str, sender: str) -> None:
+        # What the call asks for may be no number: who has none cannot text.
+        with contextlib.suppress(ValueError):
+            self.text(message, person=person, sender=sender)
+
+    def _carry_out(self, request: web.Request, body: bytes, call: Call, fault: Fault | None, arrived: float) -> Answer:
+        """Answer truly, and change the list now or later, or never."""
         if denial := self._denial(request, body):
             return answers.denied(denial)
-        return _misdirection(request, call) or optouts.answer(
+        if misdirection := _misdirection(request, call):
+            return misdirection
+        answer, changes = optouts.answer(
             call, opted_out=self.opted_out, owned_senders=self.owned_senders, plan=self._plan
         )
+        if fault is None or fault.works:
+            late = (fault and fault.applied_after) or 0
+            for change in changes:
+                entry = (change.sender, change.recipient)
+                self._later.at(arrived + max(late, change.after), partial(self._change, entry, listed=change.listed))
+        return answer
+
+    def _change(self, entry: tuple[str, str], *, listed: bool) -> None:
+        if listed:
+            self.opted_out.add(entry)
+        else:
+            self.opted_out.discard(entry)
 
     def _denial(self, request: web.Request, body: bytes) -> str | None:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme == "Bearer":
+        if scheme.lower() == "bearer":
             return None if self.bearer_token is not None and same(token, self.bearer_token) else DENIED
         return refusal(
             method=request.method,
@@ -144,20 +211,6 @@ class Endpoint:
             key=self._key,
             now=datetime.now(UTC),
         )
-
-    async def _get_faults(self, _request: web.Request) -> web.Response:
-        return web.Response(body=dump_faults(self.faults), headers={"Content-Type": JSON})
-
-    async def _put_faults(self, request: web.Request) -> web.Response:
-        try:
-            self.faults = parse_faults(await request.read())
-        except ValueError as refused:
-            return web.Response(status=400, text=f"{refused}. Nothing was changed.\n")
-        return await self._get_faults(request)
-
-    async def _delete_faults(self, _request: web.Request) -> web.Response:
-        self.faults = ()
-        return web.Response(status=204)
 
 
 def _misdirection(request: web.Request, call: Call) -> Answer | None:
@@ -172,3 +225,17 @@ def _misdirection(request: web.Request, call: Call) -> Answer | None:
     if version not in SUPPORTED_VERSIONS:
         return answers.invalid_api_version(request.path, version)
     return None if request.content_type == "application/json" else answers.unsupported_media_type()
+
+
+def _without_what_was_sent(record: logging.LogRecord) -> bool:
+    """Log what kind of error it was and where, but not its text: that repeats what a client sent, numbers included."""
+    _, error, frames = record.exc_info or (None, None, None)
+    if error is not None:
+        record.exc_info = None
+        record.msg, record.args = f"{record.getMessage()}: {type(error).__name__}", ()
+        if not isinstance(error, HttpProcessingError):
+            record.stack_info = "".join(traceback.format_tb(frames))
+    return True
+
+
+_log.addFilter(_without_what_was_sent)

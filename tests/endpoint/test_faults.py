@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, Fault, Item, load_faults
-from sandbox.endpoint.faults import Drop, dump_faults, parse_faults
+from sandbox.endpoint.fault_file import dump_faults, parse_faults
+from sandbox.endpoint.faults import Drop
 
 SENDER = "+18001234567"
 PERSON = "+15555555551"
