@@ -1,14 +1,15 @@
 """Read and write fault files, and say what is wrong with one without repeating what it holds."""
 
 from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sandbox.endpoint.faults import Fault
+from sandbox.endpoint.faults import Fault, Item, Slowness
 
 _FAULTS = TypeAdapter(tuple[Fault, ...])
+_FIELDS = {field.alias for model in (Fault, Item, Slowness) for field in model.model_fields.values()}
 
 
 def parse_faults(text: str | bytes) -> tuple[Fault, ...]:
@@ -20,9 +21,13 @@ def parse_faults(text: str | bytes) -> tuple[Fault, ...]:
     try:
         return _FAULTS.validate_json(text)
     except ValidationError as refused:
-        wrong: list[Any] = refused.errors(include_url=False, include_input=False, include_context=False)
+        # A field that may be of several kinds has an error for each.
+        wrong: dict[str, str] = {}
+        for error in refused.errors(include_url=False, include_input=False, include_context=False):
+            wrong.setdefault(_place(error["loc"]), error["msg"])
+        place, why = next(iter(wrong.items()))
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise ValueError(f"these faults cannot be used: {_place(wrong[0])}: {wrong[0]['msg']}{more}") from None
+        raise ValueError(f"these faults cannot be used: {place}: {why}{more}") from None
 
 
 def dump_faults(faults: Iterable[Fault]) -> bytes:
@@ -43,7 +48,7 @@ def load_faults(path: Path) -> tuple[Fault, ...]:
         raise ValueError(f"{path}: {refused}") from None
 
 
-def _place(wrong: dict[str, Any]) -> str:
-    # The name of an unknown field is somebody's text, and may be a number.
-    place = wrong["loc"][:-1] if wrong["type"] == "extra_forbidden" else wrong["loc"]
-    return ".".join(map(str, place)) or "document"
+def _place(location: tuple[int | str, ...]) -> str:
+    # Any other name is the text of whoever wrote the file, and may be a number.
+    known = takewhile(lambda step: isinstance(step, int) or step in _FIELDS, location)
+    return ".".join(map(str, known)) or "document"

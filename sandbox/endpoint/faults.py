@@ -151,8 +151,8 @@ class Fault(_Wire):
     """Seconds from the request's arrival to the text; 0 is before the request changes anything."""
 
     drop: Drop | None = None
-    """How the answer gets lost: the connection ends by RST (`reset`) or FIN (`close`), before any answer or in the
-    middle of its body; `silence` keeps it open and never answers."""
+    """How the answer gets lost. `reset` ends the connection by RST and `close` by FIN, before any answer;
+    `reset-mid-body` and `close-mid-body` in the middle of its body. `silence` leaves it open and never answers."""
 
     status: Annotated[int, Field(ge=300, le=599)] | None = None
     """Answers the whole request with this status, before any credential is asked for, as an edge does."""
@@ -169,7 +169,7 @@ class Fault(_Wire):
     errors: dict[str, tuple[str, ...]] | None = Field(default=None, repr=False)
     """Of the `problem`: messages by field, such as `{"OptOutRequest.From": ["…"]}`; left out: it names nobody."""
     retry_after: int | str | None = Field(default=None, repr=False)
-    """`Retry-After` in seconds, or any text to send as it is. With `times`: 1 it is said once."""
+    """`Retry-After` in seconds, or any text to send as it is; with `times` 1, one-off."""
     retry_after_date: int | None = None
     """`Retry-After` as the HTTP date so many seconds from now."""
     location: str | None = Field(default=None, repr=False)
@@ -179,9 +179,9 @@ class Fault(_Wire):
     """Seconds from the request's arrival to its answer, and to the change of the list; an object draws them."""
 
     applied: bool | None = None
-    """Whether the list changes, where that differs from what the answer says: `true` with `items`, `status` or a `drop`
-    before the answer is work that is done and not confirmed, `false` with or without any other effect is work that is
-    confirmed and never done."""
+    """Whether the list changes, where that is not what the answer says: `true` with `items`, `status` or a `drop`
+    before the answer is work that is done and not confirmed; `false`, alone or with `body`, `delay` or a `drop` in the
+    middle of the body, is work that is confirmed and never done."""
     applied_after: Seconds | None = None
     """Seconds from the request's arrival to the change of the list, whatever is answered and when, and whether or not
     the client is still there."""

@@ -8,9 +8,8 @@ checked the credential before.
 import asyncio
 import base64
 import contextlib
-import logging
 import secrets
-import traceback
+import ssl
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from functools import partial
@@ -18,20 +17,18 @@ from types import TracebackType
 from typing import Self
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from sandbox.endpoint import answers, control, optouts
 from sandbox.endpoint.answers import Answer
 from sandbox.endpoint.delivery import SUPPORTED_VERSIONS, send, spoil
 from sandbox.endpoint.faults import Fault
 from sandbox.endpoint.later import Later
+from sandbox.endpoint.log import server_log
 from sandbox.endpoint.memory import Request
 from sandbox.endpoint.optouts import Call
 from sandbox.endpoint.plan import FaultPlan
 from sandbox.endpoint.signature import DENIED, decode_key, refusal, same
 from sandbox.endpoint.texts import listed_by
-
-_log = logging.getLogger(__name__)
 
 _WITHOUT_ANSWER = {"reset", "close", "silence"}
 _PATHS = {f"/sms/optouts:{operation}": operation for operation in optouts.OPERATIONS}
@@ -46,13 +43,14 @@ class Endpoint:
         owned_senders: the `from` values of the account; None means any.
         faults: see `sandbox.endpoint.faults`.
         port: 0 takes a free one.
+        tls: with a certificate for 127.0.0.1, for clients that send a token over HTTPS only; None serves HTTP.
 
     Raises:
         ValueError: `access_key` is not base64.
         OSError: on entering, when the port is taken.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each may be left out
         self,
         *,
         access_key: str | None = None,
@@ -60,6 +58,7 @@ class Endpoint:
         owned_senders: Collection[str] | None = None,
         faults: Iterable[Fault] = (),
         port: int = 0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.access_key = base64.b64encode(secrets.token_bytes(64)).decode() if access_key is None else access_key
         self.bearer_token = bearer_token
@@ -74,17 +73,18 @@ class Endpoint:
         self._plan = FaultPlan(faults)
         self._later = Later()
         self._port = port
+        self._tls = tls
         self._in_flight = 0
         app = web.Application()
         control.add_routes(app.router, self)
         app.router.add_route("*", "/{path:.*}", self._handle)
         # An answer that a fault still holds back must not hold up the exit.
-        self._runner = web.AppRunner(app, access_log=None, logger=_log, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(app, access_log=None, logger=server_log, shutdown_timeout=0.1)
 
     @property
     def url(self) -> str:
-        """`http://127.0.0.1:<port>`, without a slash at the end; the port is known once the context is open."""
-        return f"http://127.0.0.1:{self._port}"
+        """`http://127.0.0.1:<port>` or `https://…`, without a slash at the end; the port is known once it is open."""
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -125,7 +125,7 @@ class Endpoint:
     async def __aenter__(self) -> Self:
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+            await web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls).start()
         except BaseException:
             await self._runner.cleanup()
             raise
@@ -225,17 +225,3 @@ def _misdirection(request: web.Request, call: Call) -> Answer | None:
     if version not in SUPPORTED_VERSIONS:
         return answers.invalid_api_version(request.path, version)
     return None if request.content_type == "application/json" else answers.unsupported_media_type()
-
-
-def _without_what_was_sent(record: logging.LogRecord) -> bool:
-    """Log what kind of error it was and where, but not its text: that repeats what a client sent, numbers included."""
-    _, error, frames = record.exc_info or (None, None, None)
-    if error is not None:
-        record.exc_info = None
-        record.msg, record.args = f"{record.getMessage()}: {type(error).__name__}", ()
-        if not isinstance(error, HttpProcessingError):
-            record.stack_info = "".join(traceback.format_tb(frames))
-    return True
-
-
-_log.addFilter(_without_what_was_sent)
