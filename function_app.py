@@ -4,7 +4,7 @@ import typing
 
 import azure.functions as func
 
-from optout_core.wiring import Service
+from optout_core.adapters.service import Service
 
 app = func.FunctionApp()
 # A wrong setting stops the app here, before it has a trigger: messages wait.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from azure.servicebus import ServiceBusMessage, ServiceBusReceiveMode
 from azure.servicebus.aio import ServiceBusClient
 
-from sandbox.broker import Broker, QueueProperties
+from servicebus_sandbox import Broker, QueueProperties
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

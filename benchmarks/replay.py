@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
 
-from sandbox.broker import Broker, load_queues
+from servicebus_sandbox import Broker, load_queues
 
 BATCH = 100
 

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from optout_core.adapters.requests import Limits, OptOutsClient, open_http
+from optout_core.adapters.signing import HmacAuth
+from optout_core.adapters.telemetry import Telemetry
 from optout_core.api import Outcome, Verdict
 from optout_core.arrivals import Arrival, read_lineage
-from optout_core.auth import HmacAuth
 from optout_core.batches import Batch, Pair, plan
-from optout_core.client import Limits, OptOutsClient, open_http
 from optout_core.consent import Rule, WithoutLedger
 from optout_core.events import OPT_IN_KEYWORDS, OptIn, decode
 from optout_core.messages import dead_letters, retry_messages
-from optout_core.metrics import Telemetry
 from optout_core.processor import Processor
 from optout_core.settlement import Schedule, Settlement, settle
 from sandbox.endpoint import Endpoint

@@ -1,6 +1,5 @@
 """The opt-in side of SMS consent on Azure Communication Services.
 
-Read in this order: `reasons`, `errors`, `events`, `batches`, `api`, `consent`, `settlement`, `messages`, then
-`processor`, which is the whole job on one screen. Those are pure. `auth`, `client`, `outbox` and `metrics` do the
-I/O; `wiring` puts them together.
+Every module that lies directly in this folder is pure: no I/O, no clock, no environment. Everything in `adapters` talks
+to the world and decides nothing. Start with `processor`: the whole job on one screen.
 """

@@ -17,7 +17,7 @@ from pydantic_core import from_json
 
 from optout_core.batches import Batch
 from optout_core.errors import BatchRejected, EndpointUnavailable, RequestError, RequestRefused, SenderRejected, said
-from optout_core.phone_numbers import mask_text, with_plus
+from optout_core.numbers import mask_text, with_plus
 
 API_VERSION = "2026-01-23"
 #: Sent and signed as it stands: the ":" must not become "%3A" on one side only (section 3).

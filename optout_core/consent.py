@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from optout_core.batches import Pair
 from optout_core.events import OptIn, OptOut
-from optout_core.phone_numbers import with_plus
+from optout_core.numbers import with_plus
 from optout_core.reasons import Reason
 
 

@@ -17,7 +17,7 @@ from optout_core.arrivals import Arrival
 from optout_core.contract import OPT_IN_TYPE, OPT_OUT_TYPE, Consent, OptInRequest, Time
 from optout_core.envelopes import Envelope, Form, json_object, open_envelopes, text_field
 from optout_core.errors import MalformedEvent, UnsupportedEvent
-from optout_core.phone_numbers import clean, mask_text, with_plus
+from optout_core.numbers import clean, mask_text, with_plus
 
 CONTENT_TYPE = "application/cloudevents+json"
 

@@ -17,7 +17,7 @@ from optout_core.api import Outcome
 from optout_core.arrivals import Arrival, Lineage
 from optout_core.errors import EventError
 from optout_core.events import CONTENT_TYPE, OptIn, encode
-from optout_core.phone_numbers import mask_text
+from optout_core.numbers import mask_text
 from optout_core.reasons import Reason
 from optout_core.settlement import DeadLetter, RetryLater, Settlement
 

@@ -22,7 +22,7 @@ from pydantic import (
 
 from optout_core.errors import SettingsError
 from optout_core.events import OPT_IN_KEYWORDS, means_stop
-from optout_core.phone_numbers import clean
+from optout_core.numbers import clean
 from optout_core.settlement import Schedule
 
 _ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(:(?P<port>[0-9]{1,5}))?/?")

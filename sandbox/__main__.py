@@ -22,14 +22,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from optout_core.errors import SettingsError
-from optout_core.phone_numbers import mask_text
-from sandbox.broker import Broker, load_queues
+from optout_core.numbers import mask_text
 from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, load_faults
 from sandbox.host import HostError
 from sandbox.run import ROOT, Options, Result, function, services
 from sandbox.run import run as run_events
 from sandbox.show import as_document, show
 from sandbox.watch import Watch
+from servicebus_sandbox import Broker, load_queues
 
 
 class Exit(IntEnum):

@@ -26,7 +26,7 @@ _LINES = {".jsonl", ".ndjson"}
 _Integer = Annotated[int, Field(strict=True, ge=-(2**31), lt=2**31)]
 _Map: Any = dict[str, bool | _Integer | float | str]
 _PROPERTY_MAP: TypeAdapter[dict[str | bytes, Property]] = TypeAdapter(_Map)
-#: Bytes that the envelope of a batch may need beyond what the client counts; see optout_core/outbox.py.
+#: Bytes that the envelope of a batch may need beyond what the client counts; see optout_core/adapters/outbox.py.
 _HEADROOM = 1024
 
 

@@ -16,12 +16,12 @@ from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 
 from optout_core.reports import Report
 from optout_core.settings import Settings
-from sandbox.broker import Broker, load_queues
 from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, load_faults
 from sandbox.host import Host, find_trigger
 from sandbox.publishing import publish, read_publications
 from sandbox.telemetry import Collected, Collector
 from sandbox.watch import DeadLetter, Watch, read_dead_letter
+from servicebus_sandbox import Broker, load_queues
 
 ROOT = Path(__file__).parent.parent
 

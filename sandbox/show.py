@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from optout_core.phone_numbers import mask, mask_text
+from optout_core.numbers import mask, mask_text
 from optout_core.reports import EventResult, RecipientOutcome
 from sandbox.run import Result
 from sandbox.watch import Recipient

@@ -8,7 +8,7 @@ import warnings
 import pytest
 
 #: The folders whose tests talk to a broker.
-WITH_BROKER = {"broker", "infra", "ops", "sandbox", "shell"}
+WITH_BROKER = {"adapters", "infra", "ops", "sandbox"}
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -1,6 +1,7 @@
-"""Imports flow one way: every edge that exists is in these tables, and every edge in these tables exists.
+"""Imports flow one way: what lies directly in `optout_core` is pure, and only `adapters` talk to the world.
 
-Read with `ast`, so that an import inside a function or under TYPE_CHECKING counts like any other.
+Nothing here lists modules: a new file falls under the rule of the folder it lies in. Imports are read with `ast`, so
+that one inside a function or under TYPE_CHECKING counts like any other.
 """
 
 import ast
@@ -11,94 +12,68 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+CORE = ROOT / "optout_core"
 
-#: The pure core: what each module may import of ours.
-CORE = {
-    "phone_numbers": set(),
-    "reasons": set(),
-    "errors": {"reasons"},
-    "arrivals": set(),
-    "contract": set(),
-    "envelopes": {"arrivals", "contract", "errors"},
-    "events": {"arrivals", "contract", "envelopes", "errors", "phone_numbers"},
-    "batches": set(),
-    "api": {"batches", "errors", "phone_numbers"},
-    "consent": {"batches", "events", "phone_numbers", "reasons"},
-    "settlement": {"api", "arrivals", "reasons"},
-    "messages": {"api", "arrivals", "errors", "events", "phone_numbers", "reasons", "settlement"},
-    "reports": {"arrivals", "events", "reasons", "settlement"},
-    "settings": {"errors", "events", "phone_numbers", "settlement"},
-    "processor": {
-        "api",
-        "arrivals",
-        "batches",
-        "consent",
-        "errors",
-        "events",
-        "messages",
-        "reasons",
-        "reports",
-        "settlement",
-    },
-}
-SHELL = {
-    "auth": {"errors"},
-    "client": {"api", "batches", "errors", "phone_numbers"},
-    "outbox": {"errors", "messages"},
-    "metrics": {"arrivals", "errors", "phone_numbers", "reports"},
-    "wiring": {
-        "arrivals",
-        "auth",
-        "client",
-        "consent",
-        "messages",
-        "metrics",
-        "outbox",
-        "processor",
-        "reports",
-        "settings",
-    },
-}
-OURS = CORE | SHELL
-
-#: Libraries, by the first two steps of their names where the first says little.
-LIBRARIES = {
-    "api": {"pydantic_core"},
-    "contract": {"pydantic"},
-    "events": {"pydantic"},
-    "settings": {"pydantic"},
-    "auth": {"azure.core", "azure.identity", "httpx", "pydantic"},
-    "client": {"circuitbreaker", "httpx", "tenacity"},
-    "outbox": {"azure.servicebus", "tenacity"},
-    "metrics": {"opentelemetry"},
-    "wiring": {"azure.core", "azure.servicebus", "httpx"},
-}
-
-#: What the core may use of the standard library: nothing in it waits, reads, writes, guesses or looks at a clock.
+#: What pure modules may use of the standard library: nothing in it waits, reads, writes, guesses or looks at a clock.
 PURE = {
     "base64",
     "collections",
     "contextlib",
     "dataclasses",
     "datetime",
+    "decimal",
     "email",
     "enum",
+    "functools",
     "hashlib",
     "http",
     "itertools",
     "json",
+    "operator",
     "re",
     "string",
+    "struct",
     "typing",
     "unicodedata",
+    "uuid",
+}
+#: The libraries that a pure module may use.
+PURE_LIBRARIES = {"pydantic", "pydantic_core"}
+
+#: A library that does I/O, or is slow to import, and who may use it at run time; a folder stands for its files.
+USERS = {
+    "aiohttp": ("sandbox/endpoint", "sandbox/run.py"),
+    "aiolimiter": ("optout_ops/queues",),
+    "azure.identity": ("optout_core/adapters", "optout_ops/queues"),
+    "azure.servicebus": ("optout_core/adapters", "optout_ops/queues", "sandbox"),
+    "azurefunctions": ("optout_core/adapters/trigger.py",),
+    "httpx": ("optout_core/adapters/http.py",),
+    "opentelemetry": ("optout_core/adapters/telemetry.py", "sandbox/telemetry.py"),
+    "rich": ("optout_ops/cli", "sandbox"),
+    "typer": ("optout_ops/cli", "optout_ops/__main__.py", "optout_ops/machine.py", "sandbox"),
 }
 
-#: What each folder beside the core may import of ours.
-FOLDERS = {"optout_core": set(), "sandbox": {"optout_core"}, "optout_ops": {"optout_core"}}
+#: What each folder may import of the others.
+FOLDERS = {
+    "optout_core": set(),
+    "servicebus_sandbox": set(),
+    "optout_ops": {"optout_core"},
+    "sandbox": {"optout_core", "servicebus_sandbox"},
+}
+
+
+def modules(package: str) -> list[Path]:
+    """Give the files of a package, without those of its tests."""
+    return [path for path in sorted((ROOT / package).rglob("*.py")) if "tests" not in path.relative_to(ROOT).parts]
+
+
+def name_of(path: Path) -> str:
+    """Give the name under which a file is imported."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 def imports(path: Path, *, at_run_time: bool = False) -> Iterator[str]:
-    """Give the full name of every module that a file imports; `from optout_core import x` imports `optout_core.x`."""
+    """Give the full name of everything that a file imports; `from a import b` imports both `a` and `a.b`."""
     tree = ast.parse(path.read_text())
     if at_run_time:
         tree.body = [node for node in tree.body if not _is_for_types(node)]
@@ -107,94 +82,95 @@ def imports(path: Path, *, at_run_time: bool = False) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
-            if node.module == "optout_core":
-                yield from (f"optout_core.{alias.name}" for alias in node.names)
-            else:
-                yield node.module or ""
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def _is_for_types(node: ast.stmt) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
-def module(name: str) -> Path:
-    return ROOT / "optout_core" / f"{name}.py"
+def inner_imports(package: str) -> dict[str, set[str]]:
+    """Give for each module of a package those that it imports of the same package."""
+    names = {name_of(path) for path in modules(package)}
+    return {name_of(path): names & set(imports(path)) - {name_of(path)} for path in modules(package)}
 
 
-def imports_of_ours(name: str) -> set[str]:
-    return {found.split(".")[1] for found in imports(module(name)) if found.startswith("optout_core.")}
+def circle(below: dict[str, set[str]]) -> set[str]:
+    """Give the names that stand in a circle, or above one."""
+    rest = dict(below)
+    while ready := [name for name, imported in rest.items() if not imported & rest.keys()]:
+        for name in ready:
+            del rest[name]
+    return set(rest)
 
 
-def libraries(name: str, *, at_run_time: bool = False) -> set[str]:
-    every = imports(module(name), at_run_time=at_run_time)
-    foreign = {found for found in every if found.split(".")[0] not in sys.stdlib_module_names}
-    return {
-        ".".join(found.split(".")[: 2 if found.startswith("azure.") else 1])
-        for found in foreign
-        if not found.startswith("optout_core.")
-    }
+PURE_MODULES = [pytest.param(path, id=path.stem) for path in sorted(CORE.glob("*.py"))]
 
 
-def test_every_module_has_its_place_in_the_tables():
-    modules = {path.stem for path in (ROOT / "optout_core").rglob("*.py")} - {"__init__"}
-
-    assert modules == OURS.keys()
-    assert not list(imports(module("__init__")))
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_a_module_imports_of_ours_just_what_the_table_says(name):
-    assert imports_of_ours(name) == OURS[name]
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_a_module_imports_just_the_libraries_the_table_says(name):
-    assert libraries(name) == LIBRARIES.get(name, set())
-
-
-@pytest.mark.parametrize("name", CORE)
-def test_the_core_imports_the_core_alone(name):
-    assert CORE[name] <= CORE.keys()
-
-
-def test_no_module_imports_one_that_imports_it():
-    above: set[str] = set()
-    while len(above) < len(OURS):
-        ready = {name for name, below in OURS.items() if name not in above and below <= above}
-        assert ready, f"a circle among {OURS.keys() - above}"
-        above |= ready
-
-
-@pytest.mark.parametrize("name", CORE)
-def test_the_core_uses_nothing_that_waits_reads_writes_or_guesses(name):
-    standard = {found.split(".")[0] for found in imports(module(name))} & sys.stdlib_module_names
+@pytest.mark.parametrize("path", PURE_MODULES)
+def test_what_lies_directly_in_the_core_imports_only_what_is_pure(path):
+    found = set(imports(path))
+    standard = {name.split(".")[0] for name in found} & sys.stdlib_module_names
+    libraries = {name.split(".")[0] for name in found} - sys.stdlib_module_names - {"optout_core"}
 
     assert standard <= PURE
+    assert libraries <= PURE_LIBRARIES
+    assert not [name for name in found if name.startswith("optout_core.adapters")]
 
 
-@pytest.mark.parametrize("name", CORE)
-def test_the_core_looks_at_no_clock_and_opens_no_file(name):
-    tree = ast.parse(module(name).read_text())
-    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+@pytest.mark.parametrize("path", PURE_MODULES)
+def test_what_lies_directly_in_the_core_looks_at_no_clock_and_opens_no_file(path):
+    called = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
 
     assert not called & {"datetime.now", "datetime.utcnow", "datetime.today", "open", "print", "input", "__import__"}
 
 
-@pytest.mark.parametrize(
-    ("library", "users"),
-    [("httpx", {"auth", "client"}), ("azure.servicebus", {"outbox", "wiring"}), ("opentelemetry", {"metrics"})],
-)
-def test_a_library_that_does_io_has_its_few_users(library, users):
-    assert {name for name in OURS if library in libraries(name, at_run_time=True)} == users
+@pytest.mark.parametrize("package", ["optout_core", "optout_ops", "sandbox"])
+def test_no_module_imports_one_that_imports_it(package):
+    assert not circle(inner_imports(package))
 
 
-def test_the_function_is_one_call_into_the_wiring():
-    assert set(imports(ROOT / "function_app.py")) == {"typing", "azure.functions", "optout_core.wiring"}
+def test_a_circle_is_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("library", USERS)
+def test_a_library_that_does_io_is_used_where_it_belongs(library):
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for package in FOLDERS
+        for path in modules(package)
+        if any(f"{name}.".startswith(f"{library}.") for name in imports(path, at_run_time=True))
+    }
+
+    assert not [user for user in users if not user.startswith(USERS[library])]
+
+
+def test_the_function_is_one_call_into_the_service():
+    ours = {name for name in imports(ROOT / "function_app.py") if name.split(".")[0] in FOLDERS}
+
+    assert ours <= {
+        "optout_core.adapters.service",
+        "optout_core.adapters.service.Service",
+        "optout_core.adapters.trigger",
+        "optout_core.adapters.trigger.WholeMessage",
+    }
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_the_tools_use_the_core_and_nobody_uses_the_tools(folder):
-    found = {name.split(".")[0] for path in (ROOT / folder).rglob("*.py") for name in imports(path)}
+    found = {name.split(".")[0] for path in modules(folder) for name in imports(path)}
 
     assert found & FOLDERS.keys() - {folder} <= FOLDERS[folder]
     assert not found & {"tests", "benchmarks", "function_app"}
+
+
+def test_only_the_entry_imports_the_commands():
+    users = {
+        path.stem
+        for path in modules("optout_ops")
+        if "cli" not in path.parts and any(name.startswith("optout_ops.cli") for name in imports(path))
+    }
+
+    assert users <= {"__main__"}

@@ -107,7 +107,7 @@ var metricAlerts = [
   }
 ]
 
-// Metrics of optout_core/metrics.py. Each query gives a column `measured`.
+// Metrics of optout_core/adapters/telemetry.py. Each query gives a column `measured`.
 var logAlerts = [
   {
     name: 'dead-letters-rising'

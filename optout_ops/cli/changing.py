@@ -17,24 +17,25 @@ from typing import Annotated, TextIO
 import typer
 
 from optout_core.messages import Queue
-from optout_core.phone_numbers import mask_body, mask_text
+from optout_core.numbers import mask_body, mask_text
 from optout_core.reasons import Replay
-from optout_ops import archive, machine
+from optout_ops import machine
 from optout_ops.audit import Audit, Run
 from optout_ops.cli.looking import find
 from optout_ops.cli.options import Judging, Rate, Reach, Reveal, Which, Yes, command
 from optout_ops.cli.terminal import advance, confirm, out, progress, say, show_json
-from optout_ops.dead_letters import DeadLetter, read_dead_letter
 from optout_ops.exits import Exit, Guarded, Mistake, OpsError
-from optout_ops.filters import Filter
-from optout_ops.orders import matching
-from optout_ops.pacing import pace
-from optout_ops.plans import Chosen
-from optout_ops.queues import Queues
-from optout_ops.replaying import BATCH, earlier_replays
-from optout_ops.replays import edited, restored
-from optout_ops.taking import Take
-from optout_ops.verdicts import Rule
+from optout_ops.letters import archive
+from optout_ops.letters.dead_letters import DeadLetter, read_dead_letter
+from optout_ops.letters.filters import Filter
+from optout_ops.letters.verdicts import Rule
+from optout_ops.queues.client import Queues
+from optout_ops.queues.pacing import pace
+from optout_ops.queues.taking import Take
+from optout_ops.replay.loop import BATCH, earlier_replays
+from optout_ops.replay.messages import edited, restored
+from optout_ops.replay.orders import matching
+from optout_ops.replay.plans import Chosen
 from optout_ops.wording import count
 
 

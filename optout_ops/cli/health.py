@@ -14,17 +14,18 @@ import typer
 from pydantic import TypeAdapter
 
 from optout_core.messages import Queue
-from optout_core.phone_numbers import clean, mask
+from optout_core.numbers import clean, mask
 from optout_core.settings import Settings
-from optout_ops import acs, machine
+from optout_ops import machine
 from optout_ops.audit import Audit
-from optout_ops.checks import Listed, Standing
 from optout_ops.cli.options import Reach, command
 from optout_ops.cli.terminal import out, plain, show_json, table
 from optout_ops.exits import Exit, Mistake, OpsError, OutOfReach
-from optout_ops.findings import Finding, Health, compare_queue, duplicate_detection, outage_budget, skew
-from optout_ops.namespace import read_properties
-from optout_ops.queues import Queues
+from optout_ops.health import acs
+from optout_ops.health.checks import Listed, Standing
+from optout_ops.health.findings import Finding, Health, compare_queue, duplicate_detection, outage_budget, skew
+from optout_ops.queues.client import Queues
+from optout_ops.queues.namespace import read_properties
 
 #: In a checkout, or where pip put it (pyproject.toml, data-files); `--queues` names it elsewhere.
 _IN_CHECKOUT = Path(__file__).parents[2] / "infra" / "queues.json"

@@ -10,18 +10,18 @@ import typer
 
 from optout_core import arrivals
 from optout_core.messages import Queue
-from optout_core.phone_numbers import mask, mask_body, mask_text
+from optout_core.numbers import mask, mask_body, mask_text
 from optout_core.reasons import Reason, Replay
 from optout_ops import machine
 from optout_ops.audit import Audit
 from optout_ops.cli.options import Judging, Reach, Reveal, Which, command
 from optout_ops.cli.terminal import as_text, at, coloured, out, plain, show_json, show_table
-from optout_ops.dead_letters import DeadLetter, read_dead_letter
 from optout_ops.exits import Exit, OpsError
-from optout_ops.orders import matching
-from optout_ops.queues import Queues
-from optout_ops.summaries import Summary
-from optout_ops.verdicts import Rule
+from optout_ops.letters.dead_letters import DeadLetter, read_dead_letter
+from optout_ops.letters.summaries import Summary
+from optout_ops.letters.verdicts import Rule
+from optout_ops.queues.client import Queues
+from optout_ops.replay.orders import matching
 from optout_ops.wording import count, duration
 
 #: More recipients than this are counted and not named.

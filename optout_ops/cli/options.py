@@ -16,8 +16,8 @@ import typer
 
 from optout_core.reasons import Reason
 from optout_ops.exits import Mistake
-from optout_ops.filters import Filter
-from optout_ops.verdicts import Rule
+from optout_ops.letters.filters import Filter
+from optout_ops.letters.verdicts import Rule
 from optout_ops.wording import read_duration, read_past
 
 _DEFAULT_MAX_REPLAYS = 3

@@ -10,15 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from optout_core.messages import Queue
-from optout_core.phone_numbers import mask_text
+from optout_core.numbers import mask_text
 from optout_ops import machine
 from optout_ops.audit import Audit, Run
+from optout_ops.changes.publications import Problem, Publication, Text, examine, split
 from optout_ops.cli.options import Rate, Reach, command
 from optout_ops.cli.terminal import advance, out, progress, say, show_json
 from optout_ops.exits import Exit, Mistake
-from optout_ops.pacing import pace
-from optout_ops.publications import Problem, Publication, Text, examine, split
-from optout_ops.queues import Queues
+from optout_ops.queues.client import Queues
+from optout_ops.queues.pacing import pace
 from optout_ops.wording import count, read_time
 
 _LINES = {".jsonl", ".ndjson"}

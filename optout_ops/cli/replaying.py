@@ -10,21 +10,21 @@ from typing import Annotated, Any
 
 import typer
 
-from optout_core.phone_numbers import mask_text
+from optout_core.numbers import mask_text
 from optout_core.reasons import Replay
 from optout_ops import machine
 from optout_ops.audit import Audit
 from optout_ops.cli.options import Judging, Rate, Reach, Which, Yes, command
 from optout_ops.cli.terminal import advance, confirm, out, plain, progress, say, show_json, table
 from optout_ops.exits import Exit, Mistake, OpsError, OutOfReach
-from optout_ops.orders import Done, Order, carry_out, matching
-from optout_ops.plans import Header, Item, Selection
-from optout_ops.queues import Queues, namespace_of
-from optout_ops.ramps import STEPS, Ramp
-from optout_ops.runs import count_sent, read_runs
-from optout_ops.tallies import Tally
-from optout_ops.verdicts import Rule
-from optout_ops.watching import tally
+from optout_ops.letters.verdicts import Rule
+from optout_ops.queues.client import Queues, namespace_of
+from optout_ops.replay.history import count_sent, read_runs
+from optout_ops.replay.orders import Done, Order, carry_out, matching
+from optout_ops.replay.plans import Header, Item, Selection
+from optout_ops.replay.ramp import STEPS, Ramp
+from optout_ops.replay.tally import Tally
+from optout_ops.replay.watcher import tally
 from optout_ops.wording import count
 
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from optout_core.phone_numbers import mask_text
+from optout_core.numbers import mask_text
 from optout_core.reasons import Replay
 from optout_ops.exits import Guarded
 

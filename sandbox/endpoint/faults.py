@@ -16,7 +16,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.alias_generators import to_camel
 
-from optout_core.phone_numbers import mask
+from optout_core.numbers import mask
 
 Operation = Literal["add", "remove", "check"]
 Body = Literal[

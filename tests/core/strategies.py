@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from optout_core.contract import Consent
 from optout_core.envelopes import Form
 from optout_core.events import OptIn
-from optout_core.phone_numbers import clean
+from optout_core.numbers import clean
 from tests.build import NOW
 
 #: Numbers that name a person, as they are after cleaning.

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optout_core.phone_numbers import clean, mask, mask_body, mask_text, with_plus
+from optout_core.numbers import clean, mask, mask_body, mask_text, with_plus
 from tests.core.strategies import people, written_numbers
 
 

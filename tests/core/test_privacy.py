@@ -6,6 +6,7 @@ from dataclasses import is_dataclass, replace
 from datetime import timedelta
 from importlib import import_module
 from inspect import getmembers, isclass
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -30,8 +31,7 @@ from tests.build import MINUTE, NOW, SCHEDULE, arrival, bare, canonical, lineage
 from tests.core.strategies import people
 from tests.fakes import FakeEndpoint, FakeLedger, FakeOutbox, FakeTelemetry
 
-CORE = [*("phone_numbers", "reasons", "errors", "arrivals", "contract", "envelopes", "events", "batches", "api")]
-CORE += [*("consent", "settlement", "messages", "reports", "settings", "processor")]
+CORE = [path.stem for path in (Path(__file__).parents[2] / "optout_core").glob("[a-z]*.py")]
 
 
 def classes_with_values():

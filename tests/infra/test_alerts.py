@@ -7,8 +7,8 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from optout_core.adapters.telemetry import Telemetry
 from optout_core.errors import RequestRefused
-from optout_core.metrics import Telemetry
 from optout_core.reports import RecipientOutcome
 from optout_core.settings import Settings
 from tests.infra.bicep_tree import INFRA, ROOT, read
@@ -30,7 +30,7 @@ every_alert = pytest.mark.parametrize("alert", [*METRIC_ALERTS, *LOG_ALERTS], id
 
 def _instruments() -> set[str]:
     """Give the names of the instruments that the code makes."""
-    source = (ROOT / "optout_core/metrics.py").read_text()
+    source = (ROOT / "optout_core/adapters/telemetry.py").read_text()
     return set(re.findall(r'create_\w+\(\s*"(optout\.[a-z._]+)"', source))
 
 
@@ -112,7 +112,7 @@ def test_the_workbook_shows_every_metric_the_code_has():
 
 @pytest.mark.parametrize(("name", "query"), _queries().items(), ids=list(_queries()))
 def test_a_query_asks_for_attributes_the_code_sets(name, query):
-    source = (ROOT / "optout_core/metrics.py").read_text()
+    source = (ROOT / "optout_core/adapters/telemetry.py").read_text()
 
     for attribute in re.findall(r"customDimensions\.(\w+)", query):
         assert f'"{attribute}":' in source, name
@@ -160,7 +160,7 @@ def test_a_backlog_is_what_ten_instances_do_not_have_in_hand():
 
 
 def test_the_alert_on_the_breaker_knows_every_class_of_answer():
-    source = (ROOT / "optout_core/metrics.py").read_text()
+    source = (ROOT / "optout_core/adapters/telemetry.py").read_text()
     (alert,) = [alert for alert in LOG_ALERTS if alert.body["name"].startswith("breaker-open")]
     query = alert.properties["criteria"]["allOf"][0]["query"]
 

@@ -16,7 +16,7 @@ from azure.servicebus import ServiceBusClient, ServiceBusMessage
 
 from optout_core.arrivals import Arrival
 from optout_core.events import OptIn, decode
-from sandbox.broker import Broker, load_queues
+from servicebus_sandbox import Broker, load_queues
 from tests.infra.bicep_tree import INFRA
 from tests.infra.commands import run
 

@@ -13,13 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from optout_ops.__main__ import main
-from optout_ops.dead_letters import QueueMessage
-from sandbox.broker import Broker, load_queues
-from sandbox.broker.amqp import Symbol
-from sandbox.broker.encode import encode
-from sandbox.broker.messages import Entries, Message
+from optout_ops.letters.dead_letters import QueueMessage
 from sandbox.endpoint import Endpoint
 from sandbox.run import SHORT_DELAYS, function
+from servicebus_sandbox import Broker, load_queues
+from servicebus_sandbox.amqp import Symbol
+from servicebus_sandbox.encode import encode
+from servicebus_sandbox.messages import Entries, Message
 
 ROOT = Path(__file__).parents[2]
 SENDER = "+18001234567"

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import pytest_asyncio
 
-from sandbox.broker.errors import QuotaExceeded
+from servicebus_sandbox.errors import QuotaExceeded
 from tests.ops.making import ROOT, dead, event, open_bus, queues
 
 

@@ -6,14 +6,14 @@ from uuid import UUID
 
 import pytest
 
-from optout_ops import archive
 from optout_ops.audit import Audit, Run
-from optout_ops.dead_letters import REPLAY_OF, read_dead_letter
 from optout_ops.exits import Mistake
-from optout_ops.plans import Chosen
-from optout_ops.ramps import Ramp
-from optout_ops.runs import Sent, count_sent, cut_off, read_runs
-from optout_ops.tallies import Tally
+from optout_ops.letters import archive
+from optout_ops.letters.dead_letters import REPLAY_OF, read_dead_letter
+from optout_ops.replay.history import Sent, count_sent, cut_off, read_runs
+from optout_ops.replay.plans import Chosen
+from optout_ops.replay.ramp import Ramp
+from optout_ops.replay.tally import Tally
 from optout_ops.wording import count, duration, read_duration, read_time
 from tests.ops.making import message, properties
 

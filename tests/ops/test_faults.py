@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import pytest_asyncio
 
-from sandbox.broker.errors import QuotaExceeded
+from servicebus_sandbox.errors import QuotaExceeded
 from tests.ops.making import QUICK, open_bus, queues
 
 # The SDK leaves the socket of a connection that the broker dropped to the garbage collector.

@@ -11,10 +11,10 @@ import pytest_asyncio
 
 from optout_core.api import Answer
 from optout_core.batches import Batch
-from optout_ops.checks import Listed, read_standings
-from optout_ops.findings import Health, compare_queue, duplicate_detection, skew
-from sandbox.broker import LISTEN, AccessKey, Broker
+from optout_ops.health.checks import Listed, read_standings
+from optout_ops.health.findings import Health, compare_queue, duplicate_detection, skew
 from sandbox.endpoint import Endpoint
+from servicebus_sandbox import LISTEN, AccessKey, Broker
 from tests.ops.making import Bus, queues, run
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "acs"

@@ -7,10 +7,10 @@ import pytest
 
 from optout_core.arrivals import REPLAY_COUNT
 from optout_core.reasons import Reason, Replay
-from optout_ops.dead_letters import read_dead_letter
-from optout_ops.filters import Filter
-from optout_ops.replays import edited, replay, restored
-from optout_ops.verdicts import Rule
+from optout_ops.letters.dead_letters import read_dead_letter
+from optout_ops.letters.filters import Filter
+from optout_ops.letters.verdicts import Rule
+from optout_ops.replay.messages import edited, replay, restored
 from tests.ops.making import NOW, event, message, properties
 
 RULE = Rule(timedelta(hours=72), max_replays=3)

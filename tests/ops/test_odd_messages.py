@@ -8,12 +8,12 @@ import pytest
 
 from optout_core.events import OptOut, decode
 from optout_core.reasons import Replay
-from optout_ops.dead_letters import read_dead_letter
-from optout_ops.replays import replay
-from optout_ops.verdicts import Rule
-from sandbox.broker.amqp import Symbol, Timestamp, Ulong
-from sandbox.broker.encode import encode
-from sandbox.broker.messages import Entries, Message
+from optout_ops.letters.dead_letters import read_dead_letter
+from optout_ops.letters.verdicts import Rule
+from optout_ops.replay.messages import replay
+from servicebus_sandbox.amqp import Symbol, Timestamp, Ulong
+from servicebus_sandbox.encode import encode
+from servicebus_sandbox.messages import Entries, Message
 from tests.ops.making import NOW, QUICK, dead, event, message, properties
 
 RULE = Rule(timedelta(hours=72), max_replays=3)

@@ -4,10 +4,10 @@ import asyncio
 import json
 from datetime import timedelta
 
-from optout_ops.ramps import Ramp
-from optout_ops.replaying import Replayer
-from optout_ops.tallies import Tally
-from optout_ops.verdicts import Rule
+from optout_ops.letters.verdicts import Rule
+from optout_ops.replay.loop import Replayer
+from optout_ops.replay.ramp import Ramp
+from optout_ops.replay.tally import Tally
 from tests.ops.making import NOW, event, message
 
 

@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 from azure.servicebus.aio import ServiceBusClient
 
-from optout_ops.plans import Chosen
-from optout_ops.taking import Take
-from sandbox.broker import Broker
+from optout_ops.queues.taking import Take
+from optout_ops.replay.plans import Chosen
+from servicebus_sandbox import Broker
 from tests.ops.making import dead, queues
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -3,9 +3,9 @@
 import asyncio
 
 from optout_core.messages import Queue
-from optout_ops.dead_letters import REPLAY_OF
-from optout_ops.ramps import Ramp
-from optout_ops.watching import ReplayWatcher
+from optout_ops.letters.dead_letters import REPLAY_OF
+from optout_ops.replay.ramp import Ramp
+from optout_ops.replay.watcher import ReplayWatcher
 from tests.ops.making import message, properties
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.broker import Broker, load_queues
 from sandbox.publishing import Publication
 from sandbox.watch import DeadLetter, Watch
+from servicebus_sandbox import Broker, load_queues
 
 ROOT = Path(__file__).parents[2]
 NUMBER = re.compile(r"\+1\d{10}")

@@ -13,9 +13,9 @@ from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.amqp import AmqpAnnotatedMessage
 
-from sandbox.broker import Broker, load_queues
 from sandbox.host import Host, HostError, Trigger, find_trigger
 from sandbox.run import ROOT
+from servicebus_sandbox import Broker, load_queues
 
 SETTINGS = {"OPT_IN_QUEUE": "opt-ins", "ServiceBusConnection": "Endpoint=sb://127.0.0.1"}
 

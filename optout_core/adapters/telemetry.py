@@ -1,0 +1,178 @@
+"""Metrics, traces and log lines of what the core reports, through the OpenTelemetry API.
+
+Who collects them is decided elsewhere: on Azure the worker (docs/deploy.md), in the sandbox and in tests an in-memory
+reader. No attribute, span or line holds a phone number, and every set of attribute values is small and closed.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from time import monotonic
+
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+from opentelemetry.trace import Link, SpanContext, SpanKind, TracerProvider
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from optout_core.arrivals import Lineage
+from optout_core.errors import RequestRefused
+from optout_core.numbers import mask_text
+from optout_core.reports import RecipientOutcome, Report
+
+NAME = "optout_core"
+
+#: Seconds. The default buckets are made for milliseconds: every request would fall into the first. Up to 10 s these are
+#: those of the HTTP semantic conventions of OpenTelemetry; beyond, up to the longest invocation and the oldest opt-in.
+_DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 120, 240)
+_AGES = (1, 10, 60, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400, 172_800, 259_200)
+
+_log = logging.getLogger(NAME)
+
+
+class Telemetry:
+    """Count, time and trace; attribute sets are in docs/metrics.md."""
+
+    def __init__(self, meters: MeterProvider | None = None, tracers: TracerProvider | None = None) -> None:
+        """Make the instruments; the providers are the process's own unless given."""
+        meter = metrics.get_meter(NAME, meter_provider=meters)
+        self._meter = meter
+        self._tracer = trace.get_tracer(NAME, tracer_provider=tracers)
+        self._events = meter.create_counter("optout.events", "{event}", "Events that came in")
+        self._recipients = meter.create_counter("optout.recipients", "{recipient}", "Recipients settled")
+        self._retries = meter.create_counter("optout.retries.scheduled", "{message}", "Retry messages sent")
+        self._dead_letters = meter.create_counter("optout.dead_letters", "{message}", "Dead letters sent")
+        self._age = meter.create_histogram(
+            "optout.event.age", "s", "From the opt-in to the removal", explicit_bucket_boundaries_advisory=_AGES
+        )
+        self._waiting = meter.create_histogram(
+            "optout.waiting.age",
+            "s",
+            "From the opt-in to now, while it waits",
+            explicit_bucket_boundaries_advisory=_AGES,
+        )
+        self._invocations = meter.create_histogram(
+            "optout.invocation.duration", "s", "Time of one invocation", explicit_bucket_boundaries_advisory=_DURATIONS
+        )
+        self._requests = meter.create_counter("optout.requests", "{request}", "Requests to ACS")
+        self._request_time = meter.create_histogram(
+            "optout.request.duration", "s", "Time of one request to ACS", explicit_bucket_boundaries_advisory=_DURATIONS
+        )
+        self._request_size = meter.create_histogram(
+            "optout.request.recipients", "{recipient}", "Recipients of one request to ACS"
+        )
+
+    def watch_breaker(self, is_open: Callable[[], bool]) -> None:
+        """Report at every collection whether we have stopped calling ACS."""
+
+        def observe(_: CallbackOptions) -> Iterable[Observation]:
+            yield Observation(int(is_open()))
+
+        self._meter.create_observable_gauge(
+            "optout.breaker.open", [observe], "1", "1 while ACS is not called and has not answered since"
+        )
+
+    @contextmanager
+    def invocation(self, lineages: Sequence[Lineage]) -> Iterator[None]:
+        """Time an invocation in a span that links to the traces of its events."""
+        contexts = (_span_context(lineage.trace) for lineage in lineages if lineage.trace)
+        links = {context.span_id: Link(context) for context in contexts if context.is_valid}
+        started = monotonic()
+        with self._tracer.start_as_current_span(
+            "process opt-ins",
+            kind=SpanKind.CONSUMER,
+            links=list(links.values()),
+            attributes={"messaging.system": "servicebus", "messaging.batch.message_count": len(lineages)},
+        ):
+            try:
+                yield
+            finally:
+                self._invocations.record(monotonic() - started)
+
+    @contextmanager
+    def request(self, recipients: int) -> Iterator[Callable[[int], None]]:
+        """Time one request to ACS in a span; the block calls what it is given with the status of the answer."""
+        status: int | None = None
+        refused = False
+        started = monotonic()
+
+        def answered(answer: int) -> None:
+            nonlocal status
+            status = answer
+            span.set_attribute("http.response.status_code", answer)
+
+        with self._tracer.start_as_current_span(
+            "optouts:remove",
+            kind=SpanKind.CLIENT,
+            attributes={"optout.request.recipients": recipients},
+            record_exception=False,
+        ) as span:
+            try:
+                yield answered
+            except RequestRefused as error:
+                refused = True
+                _log.error(
+                    "ACS refuses us (%s); the recipients wait for their next try; check endpoint, key or role, sender",
+                    error,
+                    extra={"optout.status": error.status, "optout.ms_cv": error.ms_cv},
+                )
+                raise
+            finally:
+                status_class = "refused" if refused else f"{status // 100}xx" if status else "none"
+                self._requests.add(1, {"status_class": status_class})
+                self._request_time.record(monotonic() - started, {"status_class": status_class})
+                self._request_size.record(recipients)
+
+    def report(self, report: Report) -> None:
+        """Count what an invocation did, and say it in one line."""
+        for (form, result), count in Counter((event.form, event.result) for event in report.events).items():
+            self._events.add(count, {"form": form, "result": result.value})
+        settled = Counter((each.outcome, each.reason) for each in report.recipients)
+        for (outcome, reason), count in settled.items():
+            self._recipients.add(count, {"outcome": outcome.value, "reason": reason.value if reason else ""})
+        for each in report.recipients:
+            if each.outcome is RecipientOutcome.REMOVED:
+                self._age.record(max(0.0, each.age))
+            elif each.outcome is RecipientOutcome.WAITING:
+                self._waiting.record(max(0.0, each.age))
+        if report.retries:
+            self._retries.add(report.retries)
+        for reason, count in Counter(report.dead_letters).items():
+            self._dead_letters.add(count, {"reason": reason.value})
+        self._say(report)
+
+    def _say(self, report: Report) -> None:
+        outcomes = Counter(each.outcome for each in report.recipients)
+        reasons = Counter(reason.value for reason in report.dead_letters)
+        counts = {outcome.value: outcomes[outcome] for outcome in RecipientOutcome}
+        _log.info(
+            "settled %d messages: %s%s",
+            report.messages,
+            ", ".join(f"{count} {name}" for name, count in counts.items()),
+            f" {dict(reasons)}" if reasons else "",
+            extra={f"optout.{name}": count for name, count in (counts | {"messages": report.messages}).items()},
+        )
+        for event_id, reasons_of_event in _dead_events(report).items():
+            _log.warning(
+                "event %r: dead letters %s",
+                mask_text(event_id),
+                dict(reasons_of_event),
+                extra={"optout.event_id": mask_text(event_id), "optout.reasons": ",".join(sorted(reasons_of_event))},
+            )
+
+
+def _span_context(carried: Mapping[str, str]) -> SpanContext:
+    # Older clients of Service Bus write the traceparent under this name alone.
+    carrier = {"traceparent": carried.get("Diagnostic-Id", ""), **carried}
+    return trace.get_current_span(TraceContextTextMapPropagator().extract(carrier)).get_span_context()
+
+
+def _dead_events(report: Report) -> dict[str, Counter[str]]:
+    dead: dict[str, Counter[str]] = {}
+    for event in report.events:
+        if event.reason:
+            dead.setdefault(event.id, Counter())[event.reason.value] += 1
+    for each in report.recipients:
+        if each.reason:
+            dead.setdefault(each.event, Counter())[each.reason.value] += 1
+    return dead

@@ -1,0 +1,1 @@
+"""What changes a queue other than a replay: purge, import, edit, send."""

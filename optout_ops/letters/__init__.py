@@ -1,0 +1,1 @@
+"""Dead letters: read, filtered, judged, counted, archived. Pure."""

@@ -1,0 +1,76 @@
+"""Which dead letters are meant: the same filters for every command. Pure."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from optout_core.consent import same_sender
+from optout_core.numbers import clean, mask, mask_text
+from optout_ops.letters.dead_letters import DeadLetter
+
+#: HTTP statuses by their first digit: 4 in `4xx`.
+_CLASS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Hold conditions, all of which must be met; one that is not set is met by all.
+
+    Attributes:
+        reasons: Reason codes, in lower case.
+        sender: Sender of the event.
+        event: Id of the event.
+        to: A recipient's number.
+        since: Dead-lettered at or after; aware.
+        until: Dead-lettered before; aware.
+        older_than: Dead-lettered at least so long ago.
+        attempts: At least so many attempts were used up.
+        status: An HTTP status such as `429`, or a class such as `5xx`.
+        limit: At most so many, the first in the queue.
+    """
+
+    reasons: frozenset[str] = frozenset()
+    sender: str | None = field(default=None, repr=False)
+    event: str | None = None
+    to: str | None = field(default=None, repr=False)
+    since: datetime | None = None
+    until: datetime | None = None
+    older_than: timedelta | None = None
+    attempts: int | None = None
+    status: str | None = None
+    limit: int | None = None
+
+    def matches(self, dead: DeadLetter, now: datetime) -> bool:
+        """Say whether a dead letter meets all conditions but the limit."""
+        at = dead.message.enqueued_at
+        return (
+            (not self.reasons or dead.code.lower() in self.reasons)
+            and (self.sender is None or same_sender(clean(self.sender)) in map(same_sender, dead.senders))
+            and (self.event is None or self.event in {dead.event_id, *(event.id for event in dead.events)})
+            and (self.to is None or dead.concerns(self.to))
+            and (self.since is None or at >= self.since)
+            and (self.until is None or at < self.until)
+            and (self.older_than is None or now - at >= self.older_than)
+            and (self.attempts is None or dead.lineage.attempt >= self.attempts)
+            and (self.status is None or self._has_status(dead.status))
+        )
+
+    def as_document(self) -> dict[str, object]:
+        """Give the conditions that are set, numbers masked, for the audit trail."""
+        said = {
+            "reason": sorted(self.reasons) or None,
+            "sender": mask(clean(self.sender)) if self.sender else None,
+            "event": mask_text(self.event) if self.event else None,
+            "to": mask(clean(self.to)) if self.to else None,
+            "since": self.since.isoformat() if self.since else None,
+            "until": self.until.isoformat() if self.until else None,
+            "olderThanSeconds": self.older_than.total_seconds() if self.older_than else None,
+            "attempts": self.attempts,
+            "status": self.status,
+            "limit": self.limit,
+        }
+        return {name: value for name, value in said.items() if value is not None}
+
+    def _has_status(self, status: int | None) -> bool:
+        if status is None or self.status is None:
+            return False
+        return self.status == str(status) or self.status.lower() == f"{status // _CLASS}xx"

@@ -1,0 +1,1 @@
+"""The two queues: peeked, locked, settled, sent to."""

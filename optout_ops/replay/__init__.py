@@ -1,0 +1,1 @@
+"""A replay: chosen, shown, carried out, looked after, written down."""

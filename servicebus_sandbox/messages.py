@@ -1,0 +1,297 @@
+"""A message as the broker keeps it: the sender's bytes, and the few facts the broker itself must know.
+
+What the broker does not need stays encoded and is handed out byte for byte: properties, application properties and body
+reach the receiver exactly as the sender wrote them.
+
+Source: https://docs.oasis-open.org/amqp/core/v1.0/os/amqp-core-messaging-v1.0-os.html, section 3.2
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
+
+from servicebus_sandbox.amqp import DecodeError, Int, Symbol, Timestamp, Ubyte, Uint, Ulong
+from servicebus_sandbox.decode import decode_at, end_of, map_entries
+from servicebus_sandbox.encode import compound, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+BATCH_FORMAT = 0x80013700
+"""The message format that says: each data section is a whole encoded message (as all Service Bus clients send it)."""
+
+SCHEDULED_ENQUEUE_TIME = "x-opt-scheduled-enqueue-time"
+
+BROKER_ANNOTATIONS = frozenset(
+    {
+        SCHEDULED_ENQUEUE_TIME,
+        "x-opt-deadletter-source",
+        "x-opt-enqueue-sequence-number",
+        "x-opt-enqueued-time",
+        "x-opt-locked-until",
+        "x-opt-message-state",
+        "x-opt-sequence-number",
+    }
+)
+"""Annotations that only the broker may set: a received message sent on must not carry its old ones."""
+
+_HEADER, _DELIVERY_ANNOTATIONS, _ANNOTATIONS, _PROPERTIES, _APPLICATION_PROPERTIES, _DATA = range(0x70, 0x76)
+_VALUE, _LAST_SECTION = 0x77, 0x78
+_MAX_UINT = 2**32 - 1
+_PROPERTY_NAMES = (
+    "message_id",
+    "user_id",
+    "to",
+    "subject",
+    "reply_to",
+    "correlation_id",
+    "content_type",
+    "content_encoding",
+    "absolute_expiry_time",
+    "creation_time",
+    "group_id",
+    "group_sequence",
+    "reply_to_group_id",
+)
+
+
+class Entries(NamedTuple):
+    """The content of a map, still encoded: how many pairs, and the bytes of their keys and values."""
+
+    pairs: int = 0
+    encoded: bytes = b""
+
+    def with_(self, extra: Mapping[Any, object]) -> Entries:
+        """Return the entries with others added; an existing key is replaced."""
+        kept = [pair for key, _, pair in map_entries(self.as_map()) if key not in extra]
+        added = [encode(key) + encode(value) for key, value in extra.items()]
+        return Entries(len(kept) + len(added), b"".join(kept + added))
+
+    def as_map(self) -> bytes:
+        """Encode the map."""
+        return compound(0xC1, self.pairs * 2, self.encoded)
+
+
+NO_ENTRIES = Entries()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a sender sent.
+
+    `ttl_ms` and `scheduled_ms` (since 1970) are milliseconds, `size` is bytes as received. `durable` and `priority` are
+    passed on and mean nothing to Service Bus.
+    """
+
+    message_id: object = None
+    durable: bool | None = None
+    priority: Ubyte | None = None
+    ttl_ms: int | None = None
+    scheduled_ms: int | None = None
+    annotations: Entries = NO_ENTRIES
+    application_entries: Entries = NO_ENTRIES
+    properties_section: bytes = b""
+    body_sections: bytes = b""
+    size: int = 0
+
+    @property
+    def application_properties(self) -> dict[Any, Any]:
+        """The application properties, decoded."""
+        return {key: value for key, value, _ in map_entries(self.application_entries.as_map())}
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """The properties that are set (`message_id`, `correlation_id`, `content_type` ...), decoded."""
+        if not self.properties_section:
+            return {}
+        section, _ = decode_at(self.properties_section, 0)
+        return {name: value for name, value in zip(_PROPERTY_NAMES, section.value, strict=False) if value is not None}
+
+    @property
+    def body(self) -> bytes:
+        """The data sections, joined; empty when the body is a value or a sequence."""
+        return b"".join(bytes(content) for content in data_sections(self.body_sections))
+
+    @property
+    def value(self) -> Any:  # noqa: ANN401 - any AMQP value
+        """The body, when it is one value (as in requests to `$management`); else None."""
+        for code, _, value_at, _ in _sections(self.body_sections):
+            if code == _VALUE:
+                return decode_at(self.body_sections, value_at)[0]
+        return None
+
+    def with_application_properties(self, extra: Mapping[str, object]) -> Message:
+        """Return the message with more application properties."""
+        return replace(self, application_entries=self.application_entries.with_(extra))
+
+    def without_times(self) -> Message:
+        """Return the message without the time to live and the schedule its sender gave it."""
+        return replace(self, ttl_ms=None, scheduled_ms=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamps:
+    """What the broker writes on a message when it hands it out. Times in milliseconds since 1970 in UTC.
+
+    `state` is 0 active, 1 deferred, 2 scheduled; `first_sequence_number` is the one a forwarded message had before.
+    """
+
+    sequence_number: int
+    enqueued_ms: int
+    state: int
+    delivery_count: int
+    ttl_ms: int
+    locked_until_ms: int | None = None
+    lock_token: UUID | None = None
+    dead_letter_source: str | None = None
+    first_sequence_number: int | None = None
+
+
+def decode_message(payload: bytes) -> Message:
+    """Read an encoded message.
+
+    Raises:
+        DecodeError: The bytes are no message.
+    """
+    facts: dict[str, Any] = {"size": len(payload)}
+    body = []
+    for code, start, value_at, end in _sections(payload):
+        if code == _HEADER:
+            facts |= _read_header(payload, value_at)
+        elif code == _ANNOTATIONS:
+            facts |= _read_annotations(payload, value_at)
+        elif code == _PROPERTIES:
+            facts["properties_section"] = payload[start:end]
+            facts["message_id"] = _message_id(payload, value_at)
+        elif code == _APPLICATION_PROPERTIES:
+            pairs = [pair for _, _, pair in map_entries(payload, value_at)]
+            facts["application_entries"] = Entries(len(pairs), b"".join(pairs))
+        elif code != _DELIVERY_ANNOTATIONS:
+            body.append(payload[start:end])
+    return Message(**facts, body_sections=b"".join(body))
+
+
+def split_batch(payload: bytes) -> list[bytes]:
+    """Split a transfer of format `BATCH_FORMAT` into its encoded messages.
+
+    Raises:
+        DecodeError: The bytes are no message.
+    """
+    return list(data_sections(payload))
+
+
+def data_sections(payload: bytes) -> Iterator[bytes]:
+    """Yield the content of each data section.
+
+    Raises:
+        DecodeError: The bytes are no sections of a message.
+    """
+    for code, _, value_at, _ in _sections(payload):
+        if code == _DATA:
+            content, _ = decode_at(payload, value_at)
+            if not isinstance(content, bytes):
+                raise DecodeError("a data section holds no binary")
+            yield content
+
+
+def encode_message(message: Message, stamps: Stamps) -> bytes:
+    """Encode a message for a receiver.
+
+    A time to live that does not fit the header's 32 bits (49.7 days) is written as the longest that does.
+    """
+    header = [message.durable, message.priority, Uint(min(stamps.ttl_ms, _MAX_UINT)), None, Uint(stamps.delivery_count)]
+    sections = [_SECTIONS[_HEADER], encode(header)]
+    if stamps.lock_token is not None:
+        sections += _SECTIONS[_DELIVERY_ANNOTATIONS], compound(0xC1, 2, _LOCK_TOKEN + encode(stamps.lock_token))
+    written = _annotations(message, stamps)
+    count = message.annotations.pairs + len(written)
+    sections += _SECTIONS[_ANNOTATIONS], compound(0xC1, count * 2, message.annotations.encoded + b"".join(written))
+    sections.append(message.properties_section)
+    if message.application_entries.pairs:
+        sections += _SECTIONS[_APPLICATION_PROPERTIES], message.application_entries.as_map()
+    sections.append(message.body_sections)
+    return b"".join(sections)
+
+
+def encode_reply(correlation_id: object, to: object, application_properties: dict[str, object], value: object) -> bytes:
+    """Encode a message with a value as its body, in answer to a request whose message id was `correlation_id`."""
+    properties = [None, None, to, None, None, correlation_id]
+    sections = ((_PROPERTIES, properties), (_APPLICATION_PROPERTIES, application_properties), (_VALUE, value))
+    return b"".join(_SECTIONS[code] + encode(content) for code, content in sections)
+
+
+def _annotations(message: Message, stamps: Stamps) -> list[bytes]:
+    written = [
+        _SEQUENCE_NUMBER + encode(stamps.sequence_number),
+        _ENQUEUED_TIME + encode(Timestamp(stamps.enqueued_ms)),
+        _MESSAGE_STATE + encode(Int(stamps.state)),
+    ]
+    if stamps.locked_until_ms is not None:
+        written.append(_LOCKED_UNTIL + encode(Timestamp(stamps.locked_until_ms)))
+    if message.scheduled_ms is not None:
+        written.append(_SCHEDULED_ENQUEUE_TIME + encode(Timestamp(message.scheduled_ms)))
+    if stamps.dead_letter_source is not None:
+        written.append(_DEAD_LETTER_SOURCE + encode(stamps.dead_letter_source))
+    if stamps.first_sequence_number is not None:
+        written.append(_ENQUEUE_SEQUENCE_NUMBER + encode(stamps.first_sequence_number))
+    return written
+
+
+_SECTIONS = {code: b"\x00\x53" + bytes((code,)) for code in range(_HEADER, _LAST_SECTION + 1)}
+_LOCK_TOKEN = encode(Symbol("x-opt-lock-token"))
+_SEQUENCE_NUMBER = encode(Symbol("x-opt-sequence-number"))
+_ENQUEUED_TIME = encode(Symbol("x-opt-enqueued-time"))
+_MESSAGE_STATE = encode(Symbol("x-opt-message-state"))
+_LOCKED_UNTIL = encode(Symbol("x-opt-locked-until"))
+_SCHEDULED_ENQUEUE_TIME = encode(Symbol(SCHEDULED_ENQUEUE_TIME))
+_DEAD_LETTER_SOURCE = encode(Symbol("x-opt-deadletter-source"))
+_ENQUEUE_SEQUENCE_NUMBER = encode(Symbol("x-opt-enqueue-sequence-number"))
+
+
+def _sections(payload: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Yield each section's code, its start, where its value starts, and its end."""
+    position = 0
+    while position < len(payload):
+        if payload[position] != 0:
+            raise DecodeError("a message section must be described")
+        code, value_at = decode_at(payload, position + 1)
+        if type(code) is not Ulong or not _HEADER <= code <= _LAST_SECTION:
+            raise DecodeError("an unknown message section")
+        end = end_of(payload, value_at)
+        yield code, position, value_at, end
+        position = end
+
+
+def _read_header(payload: bytes, value_at: int) -> dict[str, Any]:
+    fields, _ = decode_at(payload, value_at)
+    if not isinstance(fields, list):
+        raise DecodeError("a header is no list")
+    durable, priority, ttl, *_ = *fields, None, None, None
+    if not isinstance(ttl, Uint | None):
+        raise DecodeError("a header's ttl is no uint")
+    return {"durable": durable, "priority": priority, "ttl_ms": ttl}
+
+
+def _read_annotations(payload: bytes, value_at: int) -> dict[str, Any]:
+    kept = []
+    scheduled = None
+    for key, value, pair in map_entries(payload, value_at):
+        if key == SCHEDULED_ENQUEUE_TIME:
+            if not isinstance(value, Timestamp | None):
+                raise DecodeError(f"{SCHEDULED_ENQUEUE_TIME} is no timestamp")
+            scheduled = value
+        elif key not in BROKER_ANNOTATIONS:
+            kept.append(pair)
+    return {"scheduled_ms": scheduled, "annotations": Entries(len(kept), b"".join(kept))}
+
+
+def _message_id(payload: bytes, value_at: int) -> object:
+    section, _ = decode_at(payload, value_at)
+    if not isinstance(section, list):
+        raise DecodeError("the properties are no list")
+    identifier = section[0] if section else None
+    if not isinstance(identifier, str | bytes | Ulong | UUID | None):
+        raise DecodeError("a message id is no string, binary, ulong or uuid")
+    return identifier

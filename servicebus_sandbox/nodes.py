@@ -1,0 +1,109 @@
+"""Which link a client gets for the address it attaches to: a queue, a queue's `$management`, or `$cbs`.
+
+Source for `$cbs`: https://docs.oasis-open.org/amqp/amqp-cbs/v1.0/amqp-cbs-v1.0.html
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from servicebus_sandbox.access import LISTEN, SEND, Grant, covers, path_of
+from servicebus_sandbox.amqp import Int
+from servicebus_sandbox.errors import InvalidArgument, NotAllowed, NotImplementedHere, Refused, Unauthorized
+from servicebus_sandbox.frames import RECEIVER, SENDER, Attach
+from servicebus_sandbox.management import Management
+from servicebus_sandbox.queue_links import ConsumerLink, PublisherLink
+from servicebus_sandbox.request_links import Reply, ReplyLink, Request, RequestLink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from servicebus_sandbox.exchange import Exchange
+    from servicebus_sandbox.links import Link
+    from servicebus_sandbox.session import Session
+
+_CBS = "$cbs"
+_MANAGEMENT = "/$management"
+_SOURCE, _TARGET = 0x28, 0x29
+_FILTERS = 7
+_SESSION_FILTER = "com.microsoft:session-filter"
+_ACCEPTED = 202
+
+
+class Grants:
+    """What the tokens that a connection has shown allow it."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._grants: dict[str, Grant] = {}
+
+    def require(self, path: str, claim: str | None = None) -> None:
+        """Check that a path may be used at all, or for what `claim` names.
+
+        Raises:
+            Unauthorized: No token of this connection says so.
+        """
+        allowed = [grant for grant in self._grants.values() if covers(grant.path, path)]
+        if not any(claim is None or claim in grant.claims for grant in allowed):
+            wanted = f"'{claim}' claim" if claim else "A token"
+            raise Unauthorized(f"unauthorized access: {wanted} is required to perform this operation on {path}")
+
+    def put_token(self, request: Request) -> Reply:
+        """Answer a request to `$cbs`."""
+        fields = request.properties
+        try:
+            if fields.get("operation") != "put-token":
+                raise NotImplementedHere("$cbs knows the operation put-token only")
+            if not isinstance(request.body, str):
+                raise InvalidArgument("the body of put-token must be a string")
+            grant = self._exchange.access.check(request.body, str(fields.get("name")))
+        except Refused as refused:
+            return Reply({"status-code": Int(refused.status), "status-description": str(refused)})
+        self._grants[grant.path] = grant
+        return Reply({"status-code": Int(_ACCEPTED), "status-description": "Accepted"})
+
+
+def make_link(session: Session, attach: Attach, grants: Grants) -> Link:
+    """Make the broker's end of a link.
+
+    Raises:
+        Refused: There is no such node, or the client may not use it so.
+    """
+    node = path_of(_address(attach))
+    if node == _CBS:
+        return _node_link(session, attach, node, grants.put_token)
+    if node.endswith(_MANAGEMENT):
+        path = node.removesuffix(_MANAGEMENT)
+        grants.require(path)
+        management = Management(
+            session.exchange, session.exchange.queue(path), lambda claim: grants.require(path, claim)
+        )
+        return _node_link(session, attach, node, management.answer)
+    if attach.role is SENDER:
+        grants.require(node, SEND)
+        return PublisherLink(session, attach, session.exchange.queue(node))
+    grants.require(node, LISTEN)
+    return ConsumerLink(session, attach, session.exchange.queue(node))
+
+
+def _node_link(session: Session, attach: Attach, node: str, answer: Callable[[Request], Reply]) -> Link:
+    if attach.role is SENDER:
+        return RequestLink(session, attach, node, answer)
+    return ReplyLink(session, attach, node)
+
+
+def _address(attach: Attach) -> str:
+    """Return the address of the node, which is at the broker's end of the link.
+
+    Raises:
+        Refused: There is none, or what it needs is not there.
+    """
+    end = attach.source if attach.role is RECEIVER else attach.target
+    if end is None or end.descriptor not in (_SOURCE, _TARGET) or not isinstance(end.value, list):
+        raise NotImplementedHere("the sandbox has queues only, and no transactions")
+    address, filters = (*end.value, *[None] * (_FILTERS + 1))[0 : _FILTERS + 1 : _FILTERS]
+    if end.descriptor == _SOURCE and isinstance(filters, dict) and _SESSION_FILTER in filters:
+        raise NotAllowed("it is not possible for an entity that has no sessions to create a session receiver")
+    if not isinstance(address, str):
+        raise InvalidArgument("the link names no address")
+    return address

@@ -1,0 +1,116 @@
+"""The real client with everything around it that a test may want to see or to shorten."""
+
+import asyncio
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+
+from pydantic import SecretStr
+
+from optout_core.adapters.requests import Limits, OptOutsClient, open_http
+from optout_core.adapters.signing import HmacAuth
+from optout_core.batches import Batch, Pair, plan
+
+SENDER = "+18001234567"
+PERSON = "+15555555551"
+ANOTHER = "+15555555552"
+
+#: Generous: a test that wants to see a limit at work names it.
+LIMITS = Limits(budget=20, timeout=5, attempts=3, concurrency=16, breaker_failures=1000, breaker_cooldown=30)
+
+
+class Naps:
+    """A sleep that takes no time and remembers how long it was asked for."""
+
+    def __init__(self):
+        self.seconds = []
+
+    async def __call__(self, seconds):
+        self.seconds.append(seconds)
+        await asyncio.sleep(0)
+
+
+class Watch:
+    """Request telemetry that remembers: recipients and status of each request, None where no answer came."""
+
+    def __init__(self):
+        self.requests = []
+
+    @contextmanager
+    def request(self, recipients):
+        entry = [recipients, None]
+        self.requests.append(entry)
+
+        def answered(status):
+            entry[1] = status
+
+        yield answered
+
+
+class Caller:
+    """The client under test, and what it did."""
+
+    def __init__(self, http, limits, sleep, telemetry):
+        self.http = http
+        self.naps = Naps()
+        self.watch = Watch()
+        self.client = OptOutsClient(http, limits, telemetry or self.watch, sleep or self.naps)
+
+    async def remove(self, *recipients, sender=SENDER):
+        """Give the outcome of each recipient, by number."""
+        outcomes = await self.client.remove(plan(Pair(sender, to) for to in recipients))
+        assert {pair.sender for pair in outcomes} <= {sender}
+        return {pair.recipient: outcome for pair, outcome in outcomes.items()}
+
+    async def verdict(self, recipient=PERSON):
+        """Give what came of one recipient."""
+        return (await self.remove(recipient))[recipient].verdict
+
+
+@asynccontextmanager
+async def calling(endpoint, *, auth=None, sleep=None, telemetry=None, **limits):
+    """Open a client for a sandbox endpoint, or for any server with a `url`; limits not named are `LIMITS`."""
+    bounds = replace(LIMITS, **limits)
+    auth = auth or HmacAuth(SecretStr(getattr(endpoint, "access_key", "pw==")))
+    async with open_http(endpoint.url, auth, bounds) as http:
+        yield Caller(http, bounds, sleep, telemetry)
+
+
+async def removing_one_by_one(caller, recipients):
+    """Ask for each recipient in a request of its own, all at once; give the verdicts in the same order."""
+    outcomes = await caller.client.remove([Batch(SENDER, (to,)) for to in recipients])
+    return [outcomes[Pair(SENDER, to)].verdict for to in recipients]
+
+
+def people(count):
+    """Give so many different numbers."""
+    return tuple(f"+1555{number:07}" for number in range(1, count + 1))
+
+
+class RawServer:
+    """A server of bytes: it reads one request and lets `answer(reader, writer)` do the rest."""
+
+    def __init__(self, answer):
+        self._answer = answer
+        self.heads = []
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_):
+        self._server.close()
+        await self._server.wait_closed()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def _serve(self, reader, writer):
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            self.heads.append(head)
+            await self._answer(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()

@@ -1,0 +1,141 @@
+"""The real function_app.py, found and fed as the host does it, with the broker and the endpoint of the sandbox."""
+
+import asyncio
+
+import pytest
+import pytest_asyncio
+from azure.servicebus import ServiceBusMessage
+from azure.servicebus.aio import ServiceBusClient
+
+from optout_core.errors import SettingsError
+from optout_core.settings import Settings
+from sandbox.endpoint import REFERENCE_FAULTS, Endpoint
+from sandbox.host import Host, find_trigger
+from servicebus_sandbox import Broker, State, load_queues
+from tests.adapters.calling import SENDER
+from tests.adapters.hosting import ROOT, fresh, function_app, messages, process_opt_ins
+from tests.adapters.sending import DEAD_LETTERS, OPT_INS
+from tests.build import wire
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+REFERENCE = ("+15555555551", "+123", "+15555555553")
+
+
+@pytest_asyncio.fixture
+async def broker():
+    async with Broker(load_queues()) as running:
+        yield running
+
+
+@pytest.fixture
+def environ(broker, endpoint, monkeypatch):
+    """The app settings, as the process's own environment."""
+    for field in Settings.model_fields.values():
+        monkeypatch.delenv(field.alias, raising=False)
+    settings = {
+        "ACS_ENDPOINT": endpoint.url,
+        "ACS_ACCESS_KEY": endpoint.access_key,
+        "ServiceBusConnection": broker.connection_string,
+        "OPT_IN_QUEUE": OPT_INS,
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return settings
+
+
+def dead(broker):
+    """Give the dead letters by reason."""
+    stored = [each.message for each in broker.queue(DEAD_LETTERS).messages()]
+    return {message.application_properties["DeadLetterReason"]: message for message in stored}
+
+
+async def test_the_host_finds_it_feeds_it_and_completes_what_it_settled(broker, endpoint, environ):
+    endpoint.faults = REFERENCE_FAULTS
+    endpoint.opted_out = {(SENDER, to) for to in REFERENCE}
+    async with (
+        ServiceBusClient.from_connection_string(broker.connection_string) as client,
+        client.get_queue_sender(OPT_INS) as sender,
+    ):
+        published = [wire(fresh(*REFERENCE, id="ev-1")), b"nonsense \xff"]
+        await sender.send_messages(
+            [ServiceBusMessage(each, application_properties={"traceparent": TRACEPARENT}) for each in published]
+        )
+
+    async with function_app() as app:
+        host = Host(find_trigger(app, ROOT / "host.json", environ))
+        running = asyncio.create_task(host.run())
+        await broker.wait_until(lambda: broker.queue(OPT_INS).active == 0 and len(broker.queue(DEAD_LETTERS)) == 2)
+        host.stop()
+        await running
+
+    assert endpoint.opted_out == {(SENDER, to) for to in REFERENCE[1:]}
+    [retry] = broker.queue(OPT_INS).messages(State.SCHEDULED)
+    assert b"+15555555553" in retry.message.body
+    assert b"+15555555551" not in retry.message.body
+    assert retry.message.application_properties["optout-attempt"] == 1
+    assert dead(broker).keys() == {"RecipientRejected", "MalformedEvent"}
+    assert dead(broker)["MalformedEvent"].body == published[1]
+    everything = [retry.message, *dead(broker).values()]
+    assert {message.application_properties["traceparent"] for message in everything} == {TRACEPARENT}
+
+
+@pytest.mark.usefixtures("environ")
+async def test_odd_properties_of_a_message_do_not_keep_it_from_its_dead_letter(broker):
+    """Each of them once made the client raise, or could: a failed send gives back the whole batch."""
+    odd = {"millis": 1_700_000_000_000, "unsigned": 2**64 - 1, "half": "\ud83d", "list": [1, {"a": None}], "none": None}
+    batch = messages(b"garbled", ApplicationProperties=[odd], UserProperties=[odd], ContentType=["té/xt\ud800"])
+
+    async with process_opt_ins() as process:
+        await process(batch)
+
+    [stored] = broker.queue(DEAD_LETTERS).messages()
+    properties = stored.message.application_properties
+    assert stored.message.body == b"garbled"
+    assert {name: properties[name] for name in odd} == {
+        "millis": "1700000000000",
+        "unsigned": "18446744073709551615",
+        "half": "?",
+        "list": "[1, {'a': None}]",
+        "none": None,
+    }
+
+
+@pytest.mark.usefixtures("environ")
+async def test_a_wrong_setting_stops_the_app_before_it_has_a_trigger_and_messages_wait(monkeypatch):
+    """Found at an invocation, it would fail ten deliveries within seconds and dead-letter the whole queue."""
+    monkeypatch.setenv("ACS_ENDPOINT", "http://not-this-machine.example")
+
+    with pytest.raises(SettingsError, match="ACS_ENDPOINT must start with https://"):
+        async with function_app():
+            pytest.fail("there is an app")
+
+
+@pytest.mark.usefixtures("environ")
+async def test_sixteen_first_invocations_at_once_all_do_their_work(endpoint):
+    numbers = [f"+1555555{number:04}" for number in range(16)]
+    async with process_opt_ins() as process:
+        await asyncio.gather(*[process(messages(fresh(number))) for number in numbers])
+
+    assert sorted(to for request in endpoint.requests for to in request.recipients) == numbers
+
+
+@pytest.mark.usefixtures("environ")
+async def test_it_returns_nothing_since_the_worker_allows_nothing_else():
+    async with process_opt_ins() as process:
+        assert await process(messages(fresh())) is None
+
+
+@pytest.mark.usefixtures("environ")
+async def test_an_endpoint_that_is_gone_puts_everybody_off_and_fails_nothing(broker, monkeypatch):
+    async with Endpoint() as gone:
+        pass
+    monkeypatch.setenv("ACS_ENDPOINT", gone.url)
+    monkeypatch.setenv("HTTP_ATTEMPTS", "1")
+
+    async with process_opt_ins() as process:
+        await process(messages(fresh("+15555555551", "+15555555552"), fresh(id="2")))
+
+    waiting = [each.message for each in broker.queue(OPT_INS).messages(State.SCHEDULED)]
+    assert [message.application_properties["optout-recipients"] for message in waiting] == [2, 1]
+    assert {message.application_properties["optout-attempt"] for message in waiting} == {0}
+    assert len(broker.queue(DEAD_LETTERS)) == 0

@@ -1,0 +1,213 @@
+"""Each instrument with its unit and its small, closed sets of attribute values: docs/metrics.md."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from optout_core.envelopes import Form
+from optout_core.errors import BatchRejected, EndpointUnavailable, RequestRefused
+from optout_core.reasons import Reason
+from optout_core.reports import EventReport, EventResult, RecipientOutcome, RecipientReport, Report
+from sandbox.endpoint import Fault
+from tests.adapters.calling import PERSON, SENDER, calling, people, removing_one_by_one
+from tests.adapters.measuring import measuring
+from tests.build import NOW
+
+UNITS = {
+    "optout.events": "{event}",
+    "optout.recipients": "{recipient}",
+    "optout.requests": "{request}",
+    "optout.request.duration": "s",
+    "optout.request.recipients": "{recipient}",
+    "optout.event.age": "s",
+    "optout.waiting.age": "s",
+    "optout.retries.scheduled": "{message}",
+    "optout.dead_letters": "{message}",
+    "optout.invocation.duration": "s",
+    "optout.breaker.open": "1",
+}
+
+
+@pytest.fixture
+def measured():
+    with measuring() as everything:
+        yield everything
+
+
+def recipient(outcome=RecipientOutcome.REMOVED, reason=None, age=90.0, event="ev-1"):
+    waits = NOW + timedelta(minutes=1) if outcome is RecipientOutcome.WAITING else None
+    return RecipientReport("shop", event, SENDER, PERSON, outcome, reason, 1, waits, age)
+
+
+def report(**facts):
+    return replace(Report(messages=1, events=(), recipients=(), retries=0, dead_letters=()), **facts)
+
+
+EVERYTHING = report(
+    messages=4,
+    events=(
+        EventReport("shop", "ev-1", Form.CLOUD_EVENT, EventResult.DECODED),
+        EventReport("shop", "ev-2", Form.CLOUD_EVENT, EventResult.DECODED),
+        EventReport("acs", "ev-3", Form.EVENT_GRID, EventResult.IGNORED),
+        EventReport("", "message-4", "unknown", EventResult.DEAD_LETTERED, Reason.MALFORMED_EVENT),
+    ),
+    recipients=(
+        recipient(),
+        recipient(),
+        recipient(RecipientOutcome.WAITING),
+        recipient(RecipientOutcome.DEAD_LETTERED, Reason.STALE_OPT_IN),
+    ),
+    retries=1,
+    dead_letters=(Reason.MALFORMED_EVENT, Reason.STALE_OPT_IN, Reason.STALE_OPT_IN),
+)
+
+
+def measure_everything(measured):
+    measured.telemetry.watch_breaker(lambda: False)
+    with measured.telemetry.invocation([]), measured.telemetry.request(1) as answered:
+        answered(200)
+    measured.telemetry.report(EVERYTHING)
+
+
+def test_every_instrument_has_its_unit_and_a_description_and_there_is_no_other(measured):
+    measure_everything(measured)
+
+    metrics = measured.metrics()
+    assert {name: metric.unit for name, metric in metrics.items()} == UNITS
+    assert all(metric.description for metric in metrics.values())
+
+
+def test_durations_and_ages_have_buckets_that_tell_them_apart(measured):
+    measure_everything(measured)
+
+    metrics = measured.metrics()
+    bounds = {
+        name: metrics[name].data.data_points[0].explicit_bounds
+        for name, unit in UNITS.items()
+        if unit == "s" and name != "optout.breaker.open"
+    }
+    assert bounds["optout.request.duration"][0] < 0.05
+    assert bounds["optout.invocation.duration"][-1] >= 60
+    assert bounds["optout.event.age"][-1] >= timedelta(hours=72).total_seconds()
+    assert bounds["optout.waiting.age"][-1] >= timedelta(hours=72).total_seconds()
+
+
+def test_a_report_is_counted_by_form_result_outcome_and_reason(measured):
+    measured.telemetry.report(EVERYTHING)
+
+    assert measured.points("optout.events") == {
+        ("cloud-event", "decoded"): 2,
+        ("event-grid", "ignored"): 1,
+        ("unknown", "dead_lettered"): 1,
+    }
+    assert measured.points("optout.recipients") == {
+        ("removed", ""): 2,
+        ("waiting", ""): 1,
+        ("dead_lettered", "StaleOptIn"): 1,
+    }
+    assert measured.points("optout.dead_letters") == {("MalformedEvent",): 1, ("StaleOptIn",): 2}
+    assert measured.points("optout.retries.scheduled") == {(): 1}
+    assert measured.points("optout.event.age") == {(): 2}
+    assert measured.points("optout.waiting.age") == {(): 1}
+
+
+def test_the_attributes_are_named_as_the_document_says(measured):
+    measure_everything(measured)
+
+    names = {
+        name: {key for point in metric.data.data_points for key in point.attributes}
+        for name, metric in measured.metrics().items()
+    }
+    assert {name: keys for name, keys in names.items() if keys} == {
+        "optout.events": {"form", "result"},
+        "optout.recipients": {"outcome", "reason"},
+        "optout.requests": {"status_class"},
+        "optout.request.duration": {"status_class"},
+        "optout.dead_letters": {"reason"},
+    }
+
+
+def test_an_invocation_without_messages_counts_nothing_but_itself(measured):
+    with measured.telemetry.invocation([]):
+        measured.telemetry.report(report(messages=0))
+
+    assert measured.metrics().keys() == {"optout.invocation.duration"}
+
+
+def test_an_event_from_the_future_is_no_time_old(measured):
+    measured.telemetry.report(report(recipients=(recipient(age=-5.0),)))
+
+    [point] = measured.metrics()["optout.event.age"].data.data_points
+    assert (point.count, point.sum) == (1, 0.0)
+
+
+def test_an_invocation_that_fails_is_timed_too(measured):
+    with pytest.raises(RuntimeError), measured.telemetry.invocation([]):
+        raise RuntimeError("the broker is gone")
+
+    assert measured.points("optout.invocation.duration") == {(): 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "status_class"),
+    [
+        (200, None, "2xx"),
+        (400, BatchRejected("InvalidInput", 400), "4xx"),
+        (429, EndpointUnavailable("", 429), "4xx"),
+        (503, EndpointUnavailable("", 503), "5xx"),
+        (401, RequestRefused("Denied", 401), "refused"),
+        (307, RequestRefused("", 307), "refused"),
+        (None, RequestRefused("no token", error_code="NoToken"), "refused"),
+        (None, EndpointUnavailable("no answer within 10 s"), "none"),
+        (None, asyncio.CancelledError(), "none"),
+    ],
+    ids=str,
+)
+def test_a_request_is_counted_timed_and_sized_by_the_class_of_its_status(measured, status, error, status_class):
+    def ask():
+        with measured.telemetry.request(100) as answered:
+            if status is not None:
+                answered(status)
+            if error is not None:
+                raise error
+
+    if error is None:
+        ask()
+    else:
+        with pytest.raises(type(error)):
+            ask()
+
+    assert measured.points("optout.requests") == {(status_class,): 1}
+    assert measured.points("optout.request.duration") == {(status_class,): 1}
+    [size] = measured.metrics()["optout.request.recipients"].data.data_points
+    assert (size.count, size.sum) == (1, 100)
+
+
+async def test_the_requests_of_a_client_are_those_that_were_made(measured, endpoint):
+    endpoint.faults = [Fault(status=503, times=2), Fault(drop="reset", times=1), Fault(status=401, times=1)]
+
+    async with calling(endpoint, telemetry=measured.telemetry, attempts=5) as caller:
+        await removing_one_by_one(caller, people(3))
+
+    assert sum(measured.points("optout.requests").values()) == len(endpoint.requests) == 6
+    assert measured.points("optout.requests") == {("5xx",): 2, ("none",): 1, ("refused",): 1, ("2xx",): 2}
+
+
+def test_the_breaker_is_looked_at_when_metrics_are_collected(measured):
+    state = {"open": False}
+    measured.telemetry.watch_breaker(lambda: state["open"])
+
+    closed = measured.points("optout.breaker.open")
+    state["open"] = True
+    opened = measured.points("optout.breaker.open")
+
+    assert (closed, opened) == ({(): 0}, {(): 1})
+
+
+@pytest.mark.parametrize("age", [0.0, 1e300])
+def test_odd_ages_do_no_harm(measured, age):
+    measured.telemetry.report(report(recipients=(recipient(age=age), recipient(RecipientOutcome.WAITING, age=age))))
+
+    assert measured.points("optout.event.age") == {(): 1}
