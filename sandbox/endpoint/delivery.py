@@ -13,8 +13,17 @@ from email.utils import format_datetime
 
 from aiohttp import web
 
-from sandbox.endpoint import answers
-from sandbox.endpoint.answers import JSON, Answer
+from sandbox.endpoint.answers import (
+    FROM_PROBLEM,
+    HTML,
+    JSON,
+    Answer,
+    edge_page,
+    error,
+    invalid_input,
+    phrase,
+    problem,
+)
 from sandbox.endpoint.faults import Body, Drop, Fault
 
 OVERSIZED_BYTES = 32 * 2**20
@@ -40,9 +49,9 @@ def spoil(answer: Answer, fault: Fault) -> Answer:
         return answer
     status = fault.status or 200
     if fault.status is not None or fault.body == "error":
-        phrase = answers.phrase(status)
-        code = phrase.replace(" ", "") if fault.code is None else fault.code
-        answer = answers.error(status, code, phrase if fault.message is None else fault.message)
+        words = phrase(status)
+        code = words.replace(" ", "") if fault.code is None else fault.code
+        answer = error(status, code, words if fault.message is None else fault.message)
     if fault.body in _BODIES:
         answer = _BODIES[fault.body](status, fault)
     elif fault.body in _CHANGES:
@@ -56,10 +65,10 @@ def _compressed(answer: Answer) -> Answer:
 
 #: The bodies that take the place of the answer, and those that are made from it.
 _BODIES: Mapping[Body | None, Callable[[int, Fault], Answer]] = {
-    "problem": lambda status, fault: answers.problem(fault.errors or {}, status),
-    "problem-from": lambda status, _: answers.problem(answers.FROM_PROBLEM, status),
-    "invalid-input": lambda status, _: replace(answers.invalid_input(), status=status),
-    "html": lambda status, _: answers.edge_page(status),
+    "problem": lambda status, fault: problem(fault.errors or {}, status),
+    "problem-from": lambda status, _: problem(FROM_PROBLEM, status),
+    "invalid-input": lambda status, _: replace(invalid_input(), status=status),
+    "html": lambda status, _: edge_page(status),
     "empty": lambda status, _: Answer(status),
     "garbage": lambda status, _: Answer(status, GARBAGE, JSON),
 }
@@ -132,7 +141,7 @@ def _platform_headers(answer: Answer, elapsed: float) -> dict[str, str]:
     headers = {"x-azure-ref": f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(16)}"}
     if answer.content_type:
         headers["Content-Type"] = answer.content_type
-    if answer.content_type != answers.HTML:
+    if answer.content_type != HTML:
         headers |= {
             "api-supported-versions": ", ".join(SUPPORTED_VERSIONS),
             "MS-CV": f"{secrets.token_urlsafe(16)}.0",

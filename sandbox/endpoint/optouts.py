@@ -10,8 +10,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from sandbox.endpoint import answers
-from sandbox.endpoint.answers import Answer
+from sandbox.endpoint.answers import FROM_PROBLEM, Answer, invalid_input, problem, results, unauthorized
 from sandbox.endpoint.plan import FaultPlan
 
 OPERATIONS = ("add", "remove", "check")
@@ -53,7 +52,7 @@ class Change:
     """Seconds from the request's arrival to the change; 0 is at once, when the answer is made."""
 
 
-def read(operation: str | None, body: bytes) -> Call:
+def read_call(operation: str | None, body: bytes) -> Call:
     """Read a request body; never raises: a body that is no request gives a call with errors."""
     try:
         document = json.loads(body)
@@ -64,7 +63,7 @@ def read(operation: str | None, body: bytes) -> Call:
     errors: dict[str, list[str]] = {}
     sender = _text(document.get("from"), "From", errors)
     if sender and not is_sender(sender):
-        errors |= answers.FROM_PROBLEM
+        errors |= FROM_PROBLEM
     listed = document.get("recipients")
     if not isinstance(listed, list):
         errors["Recipients"] = ["The Recipients field is required."]
@@ -89,7 +88,7 @@ def is_sender(sender: str) -> bool:
     return _SENDER.fullmatch(sender) is not None
 
 
-def answer(
+def answer_call(
     call: Call, *, opted_out: Collection[tuple[str, str]], owned_senders: Collection[str] | None, plan: FaultPlan
 ) -> tuple[Answer, tuple[Change, ...]]:
     """Say what ACS answers to a call, and what the call changes on the list.
@@ -101,11 +100,11 @@ def answer(
         plan: asked once for the faults that take the place of a recipient's answer.
     """
     if call.errors:
-        return answers.problem(call.errors), ()
+        return problem(call.errors), ()
     if owned_senders is not None and call.sender not in owned_senders:
-        return answers.unauthorized(), ()
+        return unauthorized(), ()
     if POISON_NUMBER in call.recipients:
-        return answers.invalid_input(), ()
+        return invalid_input(), ()
     faults = plan.for_recipients(call.operation, call.sender, call.recipients)
     items: list[dict[str, object]] = []
     changes: list[Change] = []
@@ -115,7 +114,7 @@ def answer(
         if call.operation != "check" and is_recipient(to) and (fault is None or fault.works):
             after = (fault and fault.applied_after) or 0
             changes.append(Change(call.sender or "", to, call.operation == "add", after))
-    return answers.results(items), tuple(changes)
+    return results(items), tuple(changes)
 
 
 def _item(call: Call, to: str, opted_out: Collection[tuple[str, str]]) -> dict[str, object]:

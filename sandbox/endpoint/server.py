@@ -18,20 +18,26 @@ from typing import Self
 
 from aiohttp import web
 
-from sandbox.endpoint import answers, control, optouts
-from sandbox.endpoint.answers import Answer
+from sandbox.endpoint.answers import (
+    Answer,
+    api_version_unspecified,
+    denied,
+    invalid_api_version,
+    unsupported_media_type,
+)
+from sandbox.endpoint.control import add_routes
 from sandbox.endpoint.delivery import SUPPORTED_VERSIONS, send, spoil
 from sandbox.endpoint.faults import Fault
 from sandbox.endpoint.later import Later
 from sandbox.endpoint.log import server_log
 from sandbox.endpoint.memory import Request
-from sandbox.endpoint.optouts import Call
+from sandbox.endpoint.optouts import OPERATIONS, Call, answer_call, is_recipient, is_sender, read_call
 from sandbox.endpoint.plan import FaultPlan
 from sandbox.endpoint.signature import DENIED, decode_key, refusal, same
 from sandbox.endpoint.texts import listed_by
 
 _WITHOUT_ANSWER = {"reset", "close", "silence"}
-_PATHS = {f"/sms/optouts:{operation}": operation for operation in optouts.OPERATIONS}
+_PATHS = {f"/sms/optouts:{operation}": operation for operation in OPERATIONS}
 
 
 class Endpoint:
@@ -76,7 +82,7 @@ class Endpoint:
         self._tls = tls
         self._in_flight = 0
         app = web.Application()
-        control.add_routes(app.router, self)
+        add_routes(app.router, self)
         app.router.add_route("*", "/{path:.*}", self._handle)
         # An answer that a fault still holds back must not hold up the exit.
         self._runner = web.AppRunner(app, access_log=None, logger=server_log, shutdown_timeout=0.1)
@@ -109,7 +115,7 @@ class Endpoint:
         Raises:
             ValueError: nobody has such a number, or nobody can text to such a sender.
         """
-        if not optouts.is_recipient(person) or not optouts.is_sender(sender):
+        if not is_recipient(person) or not is_sender(sender):
             raise ValueError("a text goes from an E.164 number to an E.164 number or a short code")
         if any(map(str.isalpha, sender)):
             raise ValueError("nobody can text to an alphanumeric sender, and ACS keeps no list for it")
@@ -149,7 +155,7 @@ class Endpoint:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         at, arrived = datetime.now(UTC), asyncio.get_running_loop().time()
         body = await request.read()
-        call = optouts.read(_PATHS.get(request.path), body)
+        call = read_call(_PATHS.get(request.path), body)
         self._receive_texts(call, arrived)
         fault = self._plan.for_request(call.operation, call.sender, call.recipients)
         answer = None
@@ -180,12 +186,10 @@ class Endpoint:
     def _carry_out(self, request: web.Request, body: bytes, call: Call, fault: Fault | None, arrived: float) -> Answer:
         """Answer truly, and change the list now or later, or never."""
         if denial := self._denial(request, body):
-            return answers.denied(denial)
+            return denied(denial)
         if misdirection := _misdirection(request, call):
             return misdirection
-        answer, changes = optouts.answer(
-            call, opted_out=self.opted_out, owned_senders=self.owned_senders, plan=self._plan
-        )
+        answer, changes = answer_call(call, opted_out=self.opted_out, owned_senders=self.owned_senders, plan=self._plan)
         if fault is None or fault.works:
             late = (fault and fault.applied_after) or 0
             for change in changes:
@@ -221,7 +225,7 @@ def _misdirection(request: web.Request, call: Call) -> Answer | None:
         return Answer(405, headers={"Allow": "POST"})
     version = request.query.get("api-version")
     if not version:
-        return answers.api_version_unspecified()
+        return api_version_unspecified()
     if version not in SUPPORTED_VERSIONS:
-        return answers.invalid_api_version(request.path, version)
-    return None if request.content_type == "application/json" else answers.unsupported_media_type()
+        return invalid_api_version(request.path, version)
+    return None if request.content_type == "application/json" else unsupported_media_type()

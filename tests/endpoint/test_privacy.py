@@ -9,9 +9,9 @@ import pytest
 from sandbox.endpoint import Endpoint, Fault, Item
 from sandbox.endpoint.answers import results
 from sandbox.endpoint.fault_file import parse_faults
-from sandbox.endpoint.optouts import Change, read
-from tests.endpoint.conftest import SENDER
+from sandbox.endpoint.optouts import Change, read_call
 
+SENDER = "+18001234567"
 PERSON = "+15555555551"
 
 
@@ -82,8 +82,8 @@ def test_a_fault_file_that_cannot_be_used_does_not_have_its_names_or_values_repe
 
 
 def test_values_are_shown_without_numbers():
-    call = read("add", json.dumps({"from": SENDER, "recipients": [{"to": PERSON}]}).encode())
-    odd = read("add", json.dumps({"from": SENDER, "recipients": [{"to": PERSON}], PERSON: 1}).encode())
+    call = read_call("add", json.dumps({"from": SENDER, "recipients": [{"to": PERSON}]}).encode())
+    odd = read_call("add", json.dumps({"from": SENDER, "recipients": [{"to": PERSON}], PERSON: 1}).encode())
     values = [
         call,
         odd,
