@@ -7,7 +7,7 @@ plain 200; one number that ACS refuses outright poisons the request it is in, wh
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from sandbox.endpoint.answers import FROM_PROBLEM, Answer, invalid_input, problem, results, unauthorized
@@ -39,17 +39,6 @@ class Call:
     recipients: tuple[str, ...] = field(repr=False)
     errors: dict[str, list[str]]
     """By field, in ASP.NET's wording; empty when the body is valid."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """An entry that a call puts on the list or takes off it."""
-
-    sender: str = field(repr=False)
-    recipient: str = field(repr=False)
-    listed: bool
-    after: float
-    """Seconds from the request's arrival to the change; 0 is at once, when the answer is made."""
 
 
 def read_call(operation: str | None, body: bytes) -> Call:
@@ -90,35 +79,44 @@ def is_sender(sender: str) -> bool:
 
 def answer_call(
     call: Call, *, opted_out: Collection[tuple[str, str]], owned_senders: Collection[str] | None, plan: FaultPlan
-) -> tuple[Answer, tuple[Change, ...]]:
-    """Say what ACS answers to a call, and what the call changes on the list.
+) -> tuple[Answer, Mapping[float, list[str]]]:
+    """Say what ACS answers to a call, and whose entries on the list it changes.
 
     Args:
         call: its operation is one of `OPERATIONS`.
         opted_out: (sender, recipient) of each entry of the list.
         owned_senders: those the account may use; None means any.
         plan: asked once for the faults that take the place of a recipient's answer.
+
+    Returns:
+        The answer, and the recipients whose entry changes, by the seconds from the request's arrival to the change;
+        0 is at once.
     """
     if call.errors:
-        return problem(call.errors), ()
+        return problem(call.errors), {}
     if owned_senders is not None and call.sender not in owned_senders:
-        return unauthorized(), ()
+        return unauthorized(), {}
     if POISON_NUMBER in call.recipients:
-        return invalid_input(), ()
+        return invalid_input(), {}
     faults = plan.for_recipients(call.operation, call.sender, call.recipients)
     items: list[dict[str, object]] = []
-    changes: list[Change] = []
+    changes: dict[float, list[str]] = {}
     for to in call.recipients:
         fault = faults.get(to)
-        items += [_item(call, to, opted_out)] if fault is None else [item.answer(to) for item in fault.items or ()]
-        if call.operation != "check" and is_recipient(to) and (fault is None or fault.works):
-            after = (fault and fault.applied_after) or 0
-            changes.append(Change(call.sender or "", to, call.operation == "add", after))
-    return results(items), tuple(changes)
+        known = is_recipient(to)
+        items += (
+            [_item(call, to, opted_out, known=known)]
+            if fault is None
+            else [one.answer(to) for one in fault.items or ()]
+        )
+        if known and call.operation != "check" and (fault is None or fault.works):
+            after = 0 if fault is None else fault.applied_after or 0
+            changes.setdefault(after, []).append(to)
+    return results(items), changes
 
 
-def _item(call: Call, to: str, opted_out: Collection[tuple[str, str]]) -> dict[str, object]:
-    if not is_recipient(to):
+def _item(call: Call, to: str, opted_out: Collection[tuple[str, str]], *, known: bool) -> dict[str, object]:
+    if not known:
         return {"to": to, "httpStatusCode": 400, "errorMessage": "Invalid recipient phone number format"}
     if call.operation == "check":
         return {"to": to, "httpStatusCode": 200, "isOptedOut": (call.sender, to) in opted_out}

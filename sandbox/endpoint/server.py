@@ -121,7 +121,7 @@ class Endpoint:
             raise ValueError("nobody can text to an alphanumeric sender, and ACS keeps no list for it")
         listed = listed_by(message)
         if listed is not None:
-            self._change((sender, person), listed=listed)
+            self._change({(sender, person)}, listed=listed)
         return (sender, person) in self.opted_out
 
     def catch_up(self) -> None:
@@ -192,16 +192,17 @@ class Endpoint:
         answer, changes = answer_call(call, opted_out=self.opted_out, owned_senders=self.owned_senders, plan=self._plan)
         if fault is None or fault.works:
             late = (fault and fault.applied_after) or 0
-            for change in changes:
-                entry = (change.sender, change.recipient)
-                self._later.at(arrived + max(late, change.after), partial(self._change, entry, listed=change.listed))
+            for after, people in changes.items():
+                entries = {(call.sender or "", to) for to in people}
+                change = partial(self._change, entries, listed=call.operation == "add")
+                self._later.at(arrived + max(late, after), change)
         return answer
 
-    def _change(self, entry: tuple[str, str], *, listed: bool) -> None:
+    def _change(self, entries: set[tuple[str, str]], *, listed: bool) -> None:
         if listed:
-            self.opted_out.add(entry)
+            self.opted_out |= entries
         else:
-            self.opted_out.discard(entry)
+            self.opted_out -= entries
 
     def _denial(self, request: web.Request, body: bytes) -> str | None:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
