@@ -24,7 +24,7 @@ def parse_faults(text: str | bytes) -> tuple[Fault, ...]:
         # A field that may be of several kinds has an error for each.
         wrong: dict[str, str] = {}
         for error in refused.errors(include_url=False, include_input=False, include_context=False):
-            wrong.setdefault(_place(error["loc"]), error["msg"])
+            wrong.setdefault(_place(error["loc"]), error["msg"].removeprefix("Value error, "))
         place, why = next(iter(wrong.items()))
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise ValueError(f"these faults cannot be used: {place}: {why}{more}") from None

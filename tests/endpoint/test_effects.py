@@ -271,7 +271,8 @@ async def test_a_text_is_sent_by_who_is_named_or_by_everybody_whatever_else_goes
 
     await call(endpoint, to=[PERSON, ANOTHER])
     first = set(endpoint.opted_out)
-    await call(endpoint, to=[PERSON, ANOTHER, "+123"])
+    answered = await call(endpoint, to=["+123", PERSON, ANOTHER])
 
     assert first == LISTED
+    assert answered.status_code == 503
     assert endpoint.opted_out == {(SENDER, PERSON), (SENDER, ANOTHER)}
