@@ -25,7 +25,7 @@ class BrokerThread:
         OSError: The port is in use (on entering).
     """
 
-    def __init__(self, queues: Mapping[str, QueueProperties], **options: Any) -> None:  # noqa: ANN401 - Broker's own
+    def __init__(self, queues: Mapping[str, QueueProperties], **options: Any) -> None:
         self._make: Callable[[], Broker] = lambda: Broker(queues, **options)
         self._started: Future[tuple[asyncio.AbstractEventLoop, Broker]] = Future()
         self._stop = asyncio.Event()
