@@ -5,7 +5,7 @@ import pytest
 from optout_core.api import Outcome, Verdict
 from optout_core.batches import Batch, Pair, plan
 from sandbox.endpoint import Endpoint, Fault, Item
-from tests.adapters.calling import ANOTHER, PERSON, SENDER, calling, people
+from tests.adapters.acs_client import ANOTHER, PERSON, SENDER, open_client, people
 from tests.fakes import FakeEndpoint
 
 
@@ -41,7 +41,7 @@ async def side(request):
     if request.param == "fake":
         yield Fake()
         return
-    async with Endpoint() as endpoint, calling(endpoint, attempts=1) as caller:
+    async with Endpoint() as endpoint, open_client(endpoint, attempts=1) as caller:
         yield Real(caller, endpoint)
 
 
