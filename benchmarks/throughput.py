@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from optout_core.adapters.requests import Limits, OptOutsClient, open_http
-from optout_core.adapters.signing import HmacAuth
+from optout_core.adapters.http import HttpEndpoint
+from optout_core.adapters.requests import Limits, OptOutsClient
+from optout_core.adapters.signing import HmacSigner
 from optout_core.adapters.telemetry import Telemetry
 from optout_core.api import Outcome, Verdict
 from optout_core.arrivals import Arrival, read_lineage
@@ -95,7 +96,7 @@ def event(number: int, recipients: int) -> Arrival:
 
 
 def processor(*, failing: bool) -> Processor:
-    """Make the processor as `wiring` does, but for the endpoint and the outbox."""
+    """Make the processor as `service` does, but for the endpoint and the outbox."""
     return Processor(
         endpoint=MemoryEndpoint(failing=failing),
         outbox=MemoryOutbox(),
@@ -170,7 +171,7 @@ def serve(pipe: Connection) -> None:
 
 async def through_client(url: str, key: str, in_flight: int, requests: int, recipients: int) -> None:
     """Print requests a second and the processor time of each."""
-    limits = Limits(600, 60, 1, in_flight, 1000, 30)
+    limits = Limits(budget=600, attempts=1, concurrency=in_flight, breaker_failures=1000, breaker_cooldown=30)
     batches = [
         Batch(
             read_number(SENDER),
@@ -178,8 +179,8 @@ async def through_client(url: str, key: str, in_flight: int, requests: int, reci
         )
         for number in range(requests)
     ]
-    async with open_http(url, HmacAuth(SecretStr(key)), limits) as http:
-        client = OptOutsClient(http, limits, Telemetry())
+    async with HttpEndpoint(url, HmacSigner(url, SecretStr(key)), timeout=60, connections=in_flight) as acs:
+        client = OptOutsClient(acs.post, limits, Telemetry())
         await client.remove(batches[:in_flight])
         used, started = time.process_time(), time.perf_counter()
         outcomes = await client.remove(batches)

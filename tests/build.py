@@ -15,6 +15,7 @@ from optout_core.numbers import read_number, read_sender
 from optout_core.settlement import Schedule
 
 SAMPLES = Path(__file__).parent / "samples"
+QUEUES_FILE = Path(__file__).parents[1] / "infra" / "queues.json"
 
 NOW = datetime(2026, 1, 23, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

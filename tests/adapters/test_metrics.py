@@ -13,8 +13,8 @@ from optout_core.numbers import read_number
 from optout_core.reasons import Reason
 from optout_core.reports import EventReport, EventResult, RecipientOutcome, RecipientReport, Report
 from sandbox.endpoint import Fault
-from tests.adapters.calling import PERSON, SENDER, calling, people, removing_one_by_one
-from tests.adapters.measuring import measuring
+from tests.adapters.acs_client import PERSON, SENDER, open_client, people, removing_one_by_one
+from tests.adapters.telemetry import open_telemetry
 from tests.build import NOW
 
 UNITS = {
@@ -34,7 +34,7 @@ UNITS = {
 
 @pytest.fixture
 def measured():
-    with measuring() as everything:
+    with open_telemetry() as everything:
         yield everything
 
 
@@ -204,7 +204,7 @@ def test_a_request_is_counted_timed_and_sized_by_the_class_of_its_status(measure
 async def test_the_requests_of_a_client_are_those_that_were_made(measured, endpoint):
     endpoint.faults = [Fault(status=503, times=2), Fault(drop="reset", times=1), Fault(status=401, times=1)]
 
-    async with calling(endpoint, telemetry=measured.telemetry, attempts=5) as caller:
+    async with open_client(endpoint, telemetry=measured.telemetry, attempts=5) as caller:
         await removing_one_by_one(caller, people(3))
 
     assert sum(measured.points("optout.requests").values()) == len(endpoint.requests) == 6
