@@ -131,6 +131,22 @@ def mask_body(body: bytes) -> str:
     return json.dumps(_masked(document), ensure_ascii=False, separators=(", ", ": "))
 
 
+def find_number(body: bytes, digits: str) -> bool:
+    """Say whether a number stands in a body that cannot be decoded, however it is written there.
+
+    Args:
+        body: The bytes of a message.
+        digits: The number without "+". Only what people write inside a number may stand between its digits: two fields
+            side by side are no number.
+    """
+    text = _text(body)
+    if not digits or text is None:
+        return False
+    plain = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
+    ascii_digits = "".join(str(digit(each)) if each.isdecimal() else each for each in plain)
+    return re.search(f"{_BETWEEN}{{0,4}}".join(digits), ascii_digits) is not None
+
+
 def _shown_lines(text: str) -> str:
     # Masked as a whole: a line break may stand between two digits of a number.
     return "".join(character if character == "\n" else _printable(character) for character in mask_text(text))

@@ -1,4 +1,4 @@
-"""Reads the properties of queues from the namespace's management endpoint; few have the right to manage it needs."""
+"""The properties of queues, as the namespace's management endpoint tells them; that needs the Manage right."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,13 +11,13 @@ from pydantic.alias_generators import to_snake
 from optout_core.adapters.connections import connect_service_bus
 from optout_core.settings import Settings
 
-#: Seconds; who may not manage should not have to wait.
-_PATIENCE = 5
+#: Seconds; an operator without the Manage right should not have to wait for the refusal.
+_TIMEOUT = 5
 
 
 def read_properties(settings: Settings, queue: str, names: Mapping[str, object]) -> dict[str, object] | None:
-    """Read those properties of a queue that are named as in infra/queues.json; None when they cannot be read."""
-    options: dict[str, Any] = {"retry_total": 0, "connection_timeout": _PATIENCE, "read_timeout": _PATIENCE}
+    """Read the properties of a queue that are named as in infra/queues.json; None when they cannot be read."""
+    options: dict[str, Any] = {"retry_total": 0, "connection_timeout": _TIMEOUT, "read_timeout": _TIMEOUT}
     try:
         with connect_service_bus(ServiceBusAdministrationClient, settings, _credential, **options) as client:
             found = client.get_queue(queue)
