@@ -7,9 +7,11 @@ from pathlib import Path
 
 from optout_core.api import Answer, Outcome, Verdict
 from optout_core.arrivals import Arrival, Lineage
+from optout_core.batches import Batch, Pair
 from optout_core.consent import OptInRule
 from optout_core.envelopes import Form
 from optout_core.events import OptIn, OptOut, decode
+from optout_core.keywords import Keywords
 from optout_core.masking import Untrusted
 from optout_core.numbers import read_number, read_sender
 from optout_core.settlement import Schedule
@@ -28,11 +30,13 @@ SCHEDULE = Schedule(
 )
 
 RULE = OptInRule(timedelta(hours=72))
+ORDINARY = Keywords()
 
 SENDER = "+18001234567"
 PERSON = "+15555555551"
 OTHER = "+15555555552"
 SOURCE = "https://shop.example/preferences"
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def sample(name):
@@ -51,9 +55,9 @@ def arrival(body=b"{}", **fields):
     return replace(Arrival(body=body, enqueued_at=NOW - MINUTE, message_id="message-1"), **fields)
 
 
-def decoded(body, **fields):
+def decoded(body, *, keywords=ORDINARY, **fields):
     """Decode a message that holds one event."""
-    (event,) = decode(arrival(body, **fields))
+    (event,) = decode(arrival(body, **fields), keywords)
     return event
 
 
@@ -105,6 +109,26 @@ def _event(kind, form, recipients, fields):
 def numbers(*written):
     """Read numbers, as a decoded event holds them."""
     return tuple(map(read_number, written))
+
+
+def number(written):
+    """Read one number."""
+    return read_number(written)
+
+
+def pair(recipient, sender=SENDER):
+    """Make one entry of the opt-out list."""
+    return Pair(read_sender(sender), read_number(recipient))
+
+
+def batch(*recipients, sender=SENDER):
+    """Make what one request asks."""
+    return Batch(read_sender(sender), numbers(*recipients or (PERSON,)))
+
+
+def texts(recipients):
+    """Write numbers down, as they are sent."""
+    return tuple(number.text for number in recipients)
 
 
 def lineage(attempt=0, hop=0, **fields):
