@@ -1,8 +1,7 @@
 """The wire contract of `POST {endpoint}/sms/optouts:remove`: bytes out, an answer's meaning in. No I/O.
 
 Spec: Azure/azure-rest-api-specs, communicationservicessms.json, stable/2026-01-23. What the service does beyond it is
-in facts/acs-optouts.md; the sections named below are of that file. Never match on `errorMessage`: its wording differs
-from endpoint to endpoint.
+in docs/facts/acs-optouts.md. Never match on `errorMessage`: its wording differs from endpoint to endpoint.
 """
 
 import json
@@ -21,7 +20,8 @@ from optout_core.masking import show
 from optout_core.numbers import Number, read_number
 
 API_VERSION = "2026-01-23"
-#: Sent and signed as it stands: the ":" must not become "%3A" on one side only (section 3).
+#: Sent and signed as it stands: the ":" must not become "%3A" on one side only
+#: (docs/facts/acs-optouts.md, "Signing").
 REQUEST_TARGET = f"/sms/optouts:remove?api-version={API_VERSION}"
 
 #: 100 items with long messages stay far below; more is not an answer to our question.
@@ -161,7 +161,8 @@ def _read_item(item: Mapping[str, object], ms_cv: str | None) -> Outcome:
     if not isinstance(status, int) or status not in _STATUSES:
         return Outcome(Verdict.FAILED, detail or "the answer holds no status for this recipient", ms_cv=ms_cv)
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES and not message:
-        # Absent is not false, and anything but a plain false is no proof either (section 2, "SDK foot-guns").
+        # Absent is not false, and anything but a plain false is no proof either
+        # (docs/facts/acs-optouts.md, "Faults of the SDKs").
         still = item.get("isOptedOut") not in (None, False)
         return Outcome(Verdict.STILL_OPTED_OUT if still else Verdict.REMOVED, "", status, ms_cv=ms_cv)
     permanent = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _LATER
@@ -189,7 +190,8 @@ def _refusal(answer: Answer) -> RequestError:
     if answer.status != HTTPStatus.BAD_REQUEST or code.lower() in _VERSION_CODES:
         return RequestRefused(*facts)
     if document is None:
-        # An empty body or a page from the edge in front of ACS says nothing about our recipients (section 8, 4).
+        # An empty body or a page from the edge in front of ACS says nothing about our recipients
+        # (docs/facts/acs-optouts.md, "Answers from the edge").
         return EndpointUnavailable("the answer cannot be read", *facts[1:])
     if _names_sender(document, error):
         return SenderRejected(*facts)

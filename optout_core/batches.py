@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from optout_core.numbers import Number
 
-#: The API takes 1 to 100 recipients and one sender per request (facts/acs-optouts.md, section 1; swagger `maxItems`).
+#: The API takes 1 to 100 recipients and one sender per request (docs/facts/acs-optouts.md, "The request").
 MAX_RECIPIENTS = 100
 
 

@@ -28,7 +28,7 @@ _SPEC_VERSION = "specversion"
 _STRUCTURED = "application/cloudevents"
 #: AMQP's own two prefixes, and those of HTTP and Kafka, which publishers copy with the headers
 #: (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md#3132-amqp-application-property-names,
-#: http-protocol-binding.md 3.1.3.2, kafka-protocol-binding.md 3.2.4).
+#: its siblings for HTTP, 3.1.3.2, and for Kafka, 3.2.4).
 _PREFIX = re.compile(r"(?:cloudevents?|ce)[:_.-]", re.IGNORECASE)
 #: Names that say what happened, or to what it belongs, in the forms of events we know of; compared without case and
 #: separators, so that `eventType`, `event-type` and `Type` are one.

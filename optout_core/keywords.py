@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from unicodedata import combining, normalize
 
-#: What lifts an opt-out (docs/facts/acs-optouts.md, "Keywords"); `OPT_IN_KEYWORDS` changes it.
+#: What lifts an opt-out (docs/facts/acs-optouts.md, "Keywords and number types"); `OPT_IN_KEYWORDS` changes it.
 OPT_IN_KEYWORDS = frozenset({"START", "UNSTOP"})
 #: What ACS and the FCC (47 CFR 64.1200(a)(10)) take as STOP. These always count.
 STOP_KEYWORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPT OUT", "OPTOUT"})

@@ -32,6 +32,9 @@ _NO_NUMBER = re.compile(
     r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"  # a UUID
     r"|(?=[0-9]*[a-fA-F])(?:[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{32}|[0-9A-F]{64}|[0-9A-F]{32})"  # a hash, as hexadecimal
     r"|[rdp][0-9]{1,7}:[0-9a-f]{16}"  # the end of a MessageId of ours: kind, hop, hash
+    # The ids of texts in events of ACS begin with the time (docs/facts/acs-optouts.md, "Event schemas").
+    r"|(?:Incoming|Outgoing)_20[0-9]{2}(?:0[1-9]|1[0-2])[0-3][0-9][0-2][0-9][0-5][0-9][0-5][0-9][0-9a-f]{0,8}"
+    r"(?:-[0-9a-f]{4}){0,3}(?:-[0-9a-f]{12})?"
     r"|(?:19|20|21)[0-9]{6}T[0-9]{6}Z(?:-[0-9a-f]{6})?"  # a replay id of `optout`
     r"|(?:19|20|21)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"  # a date
     r"(?:[T ][0-2][0-9]:[0-5][0-9](?::[0-6][0-9](?:[.,][0-9]{1,9})?)?(?: ?Z|[+-][0-9]{2}:?[0-9]{2})?)?"  # and a time
@@ -108,14 +111,18 @@ def holds_number(text: str) -> bool:
 def show(text: str) -> str:
     """Show a text from outside: masked, on one line, without control characters, cut at 1,024 characters."""
     # Masked before it is cut, or the cut could leave the first digits of a number too few to be masked.
-    masked = "".join(map(_printable, mask_text(text)))
+    masked = printable(mask_text(text))
     return masked if len(masked) <= _SHOWN else f"{masked[: _SHOWN - 1]}…"
+
+
+def printable(text: str) -> str:
+    """Give a text on one line, with a blank or `�` for each character that could change what a terminal shows."""
+    return "".join(map(_printable, text))
 
 
 def _printable(character: str) -> str:
     if character.isprintable():
         return character
-    # C0 and C1 controls, bidirectional controls and half surrogates can change what a terminal shows.
     return " " if character.isspace() else "\ufffd"
 
 
@@ -131,6 +138,22 @@ def mask_body(body: bytes) -> str:
         return json.dumps(_masked(json.loads(text)), ensure_ascii=False, separators=(", ", ": "))
     except (ValueError, RecursionError):
         return _masked_text(text)
+
+
+def find_number(body: bytes, digits: str) -> bool:
+    """Say whether a number stands in a body that cannot be decoded, however it is written there.
+
+    Args:
+        body: The bytes of a message.
+        digits: The number without "+". Only what people write inside a number may stand between its digits: two fields
+            side by side are no number.
+    """
+    text = _text(body)
+    if not digits or text is None:
+        return False
+    plain = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
+    ascii_digits = "".join(str(digit(each)) if each.isdecimal() else each for each in plain)
+    return re.search(f"{_BETWEEN}{{0,4}}".join(digits), ascii_digits) is not None
 
 
 def _shown_lines(text: str) -> str:

@@ -25,7 +25,7 @@ from optout_core.settlement import DeadLetter, RetryLater, Settlement
 #: Service Bus Standard takes 256 KB for body and properties; 64 KB of it may be properties
 #: (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas).
 MAX_BODY_BYTES = 192 * 1024
-#: The limit for DeadLetterErrorDescription that the design names.
+#: Characters of a DeadLetterErrorDescription (docs/design.md, "Names that other people depend on").
 MAX_DESCRIPTION = 1024
 #: The id may have 128 characters; kind, hop, hash and part take 27 of them at most.
 _MAX_ROOT = 96

@@ -1,4 +1,4 @@
-"""From what happened to what becomes of it: done, later, or dead letter. A pure decision, row by row of the design.
+"""From what happened to what becomes of it: done, later or dead letter, as in docs/design.md, "Outcomes".
 
 Two kinds of "later" must not be mixed. A failure of the recipient, or of our configuration, uses up one attempt of the
 schedule. A failure of the endpoint uses up none: it is rescheduled until the opt-in is too old, so an outage shorter

@@ -15,6 +15,7 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from opentelemetry.trace import Link, SpanContext, SpanKind, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from optout_core import __version__
 from optout_core.arrivals import Lineage
 from optout_core.errors import RequestRefused
 from optout_core.properties import DIAGNOSTIC_ID, TRACEPARENT
@@ -35,9 +36,9 @@ class Telemetry:
 
     def __init__(self, meters: MeterProvider | None = None, tracers: TracerProvider | None = None) -> None:
         """Make the instruments; the providers are the process's own unless given."""
-        meter = metrics.get_meter(NAME, meter_provider=meters)
+        meter = metrics.get_meter(NAME, __version__, meter_provider=meters)
         self._meter = meter
-        self._tracer = trace.get_tracer(NAME, tracer_provider=tracers)
+        self._tracer = trace.get_tracer(NAME, __version__, tracer_provider=tracers)
         self._events = meter.create_counter("optout.events", "{event}", "Events that came in")
         self._recipients = meter.create_counter("optout.recipients", "{recipient}", "Recipients settled")
         self._retries = meter.create_counter("optout.retries.scheduled", "{message}", "Retry messages sent")
@@ -146,11 +147,13 @@ class Telemetry:
         reasons = Counter(reason.value for reason in report.dead_letters)
         counts = {outcome.value: outcomes[outcome] for outcome in RecipientOutcome}
         _log.info(
-            "settled %d messages: %s%s",
+            "settled %d messages: %s%s (version %s)",
             report.messages,
             ", ".join(f"{count} {name}" for name, count in counts.items()),
             f" {dict(reasons)}" if reasons else "",
-            extra={f"optout.{name}": count for name, count in (counts | {"messages": report.messages}).items()},
+            __version__,
+            extra={f"optout.{name}": count for name, count in (counts | {"messages": report.messages}).items()}
+            | {"optout.version": __version__},
         )
         for event_id, reasons_of_event in _dead_events(report).items():
             _log.warning(

@@ -1,4 +1,4 @@
-"""The outcome table of the design, row by row, and the answers as they were recorded."""
+"""The table of docs/design.md, "Outcomes", row by row, and the answers as they were recorded."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from optout_core.api import Outcome, Verdict, read_answer, request_body
 from optout_core.errors import BatchRejected, EndpointUnavailable, RequestError, RequestRefused, SenderRejected
-from tests.build import OTHER, PERSON, SENDER, answer, batch, number, sample
+from tests.build import OTHER, PERSON, answer, batch, number, sample
 
 EXAMPLE = batch(PERSON, "+123", "+15555555553")
 

@@ -12,7 +12,6 @@ from tests.build import PERSON, canonical, wire
 from tests.core.strategies import people
 from tests.core.test_numbers import MARKS, SCRIPTS, SPELLINGS
 
-
 #: What a person would find who looks for base64 in what is shown: the number at each of its three offsets.
 IN_BASE64 = [b64encode(b"." * offset + PERSON.encode()).decode()[4:12] for offset in range(3)]
 

@@ -1,0 +1,128 @@
+"""The real client with everything around it that a test may want to see or to shorten."""
+
+import asyncio
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+
+from pydantic import SecretStr
+
+from optout_core.adapters.http import HttpEndpoint
+from optout_core.adapters.requests import Limits, OptOutsClient
+from optout_core.adapters.signing import HmacSigner
+from optout_core.batches import Batch, Pair, plan
+from optout_core.numbers import read_number, read_sender
+
+SENDER = "+18001234567"
+PERSON = "+15555555551"
+ANOTHER = "+15555555552"
+
+#: Generous: a test that wants to see a limit at work names it.
+LIMITS = Limits(budget=20, attempts=3, concurrency=16, breaker_failures=1000, breaker_cooldown=30)
+
+
+class Naps:
+    """A sleep that takes no time and remembers how long it was asked for."""
+
+    def __init__(self):
+        self.seconds = []
+
+    async def __call__(self, seconds):
+        self.seconds.append(seconds)
+        await asyncio.sleep(0)
+
+
+class Watch:
+    """Request telemetry that remembers: recipients and status of each request, None where no answer came."""
+
+    def __init__(self):
+        self.requests = []
+
+    @contextmanager
+    def request(self, recipients):
+        entry = [recipients, None]
+        self.requests.append(entry)
+
+        def answered(status):
+            entry[1] = status
+
+        yield answered
+
+
+class Caller:
+    """The client under test, and what it did."""
+
+    def __init__(self, acs, limits, sleep, telemetry):
+        self.acs = acs
+        self.naps = Naps()
+        self.watch = Watch()
+        self.client = OptOutsClient(acs.post, limits, telemetry or self.watch, sleep or self.naps)
+
+    async def remove(self, *recipients, sender=SENDER):
+        """Give the outcome of each recipient, by number."""
+        outcomes = await self.client.remove(plan(pair(to, sender) for to in recipients))
+        assert {asked.sender.text for asked in outcomes} <= {sender}
+        return {asked.recipient.text: outcome for asked, outcome in outcomes.items()}
+
+    async def verdict(self, recipient=PERSON):
+        """Give what came of one recipient."""
+        return (await self.remove(recipient))[recipient].verdict
+
+
+@asynccontextmanager
+async def open_client(endpoint, *, sign=None, sleep=None, telemetry=None, timeout=5, **limits):  # noqa: ASYNC109 - of ours
+    """Open a client for a sandbox endpoint, or for any server with a `url`; limits not named are `LIMITS`."""
+    bounds = replace(LIMITS, **limits)
+    sign = sign or HmacSigner(endpoint.url, SecretStr(getattr(endpoint, "access_key", "pw==")))
+    async with HttpEndpoint(endpoint.url, sign, timeout=timeout, connections=bounds.concurrency) as acs:
+        yield Caller(acs, bounds, sleep, telemetry)
+
+
+async def removing_one_by_one(caller, recipients):
+    """Ask for each recipient in a request of its own, all at once; give the verdicts in the same order."""
+    outcomes = await caller.client.remove([batch(to) for to in recipients])
+    return [outcomes[pair(to)].verdict for to in recipients]
+
+
+def pair(recipient=PERSON, sender=SENDER):
+    """Name one entry of the opt-out list."""
+    return Pair(read_sender(sender), read_number(recipient))
+
+
+def batch(*recipients, sender=SENDER):
+    """Ask for these recipients in one request."""
+    return Batch(read_sender(sender), tuple(map(read_number, recipients)))
+
+
+def people(count):
+    """Give so many different numbers."""
+    return tuple(f"+1555{number:07}" for number in range(1, count + 1))
+
+
+class RawServer:
+    """A server of bytes: it reads one request and lets `answer(reader, writer)` do the rest."""
+
+    def __init__(self, answer):
+        self._answer = answer
+        self.heads = []
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_):
+        self._server.close()
+        await self._server.wait_closed()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def _serve(self, reader, writer):
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            self.heads.append(head)
+            await self._answer(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()

@@ -1,0 +1,160 @@
+"""What the client does not do: wait without end, read without end, call without end."""
+
+import asyncio
+
+import pytest
+
+from optout_core.api import MAX_ANSWER_BYTES, Verdict
+from optout_core.errors import EndpointUnavailable
+from sandbox.endpoint import Fault
+from tests.adapters.acs_client import PERSON, RawServer, open_client, people, removing_one_by_one
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+async def test_ten_thousand_pairs_of_one_sender_cost_a_hundred_requests(endpoint):
+    async with open_client(endpoint, budget=60) as caller:
+        outcomes = await caller.remove(*people(10_000))
+
+    assert len(outcomes) == 10_000
+    assert {outcome.verdict for outcome in outcomes.values()} == {Verdict.REMOVED}
+    assert len(endpoint.requests) == 100
+    assert [recipients for recipients, _ in caller.watch.requests] == [100] * 100
+
+
+async def test_nobody_asked_about_costs_no_request(endpoint):
+    async with open_client(endpoint) as caller:
+        assert await caller.remove() == {}
+
+    assert endpoint.requests == []
+
+
+async def test_no_more_requests_are_in_flight_than_the_setting_says(endpoint):
+    endpoint.faults = [Fault(delay=0.02)]
+
+    async with open_client(endpoint, concurrency=16) as caller:
+        await asyncio.gather(removing_one_by_one(caller, people(64)[:32]), removing_one_by_one(caller, people(64)[32:]))
+
+    assert len(endpoint.requests) == 64
+    assert endpoint.most_in_flight == 16
+
+
+async def test_an_answer_without_end_is_not_read_to_its_end():
+    sent = 0
+
+    async def flood(_, writer):
+        nonlocal sent
+        writer.write(OK + b"\r\n")
+        while True:
+            writer.write(b" " * 65536)
+            await writer.drain()
+            sent += 65536
+
+    async with RawServer(flood) as server, open_client(server, attempts=1) as caller:
+        outcome = (await caller.remove(PERSON))[PERSON]
+
+    assert (outcome.verdict, outcome.detail) == (Verdict.UNAVAILABLE, "the answer is too long to be one")
+    assert sent < 16 * MAX_ANSWER_BYTES
+
+
+@pytest.mark.parametrize("part", [b"HTTP/1.1 200 OK\r\nX-Slow: ", OK + b"\r\n"], ids=["headers", "body"])
+async def test_an_answer_that_trickles_is_cut_off(part):
+    gone = asyncio.Event()
+
+    async def trickle(_, writer):
+        try:
+            writer.write(part)
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        finally:
+            gone.set()
+
+    async with RawServer(trickle) as server, open_client(server, timeout=0.2, attempts=1) as caller:
+        outcome = (await caller.remove(PERSON))[PERSON]
+        async with asyncio.timeout(5):
+            await gone.wait()
+
+    assert (outcome.verdict, outcome.detail) == (Verdict.UNAVAILABLE, "no answer within 0.2 s")
+
+
+async def test_requests_that_timed_out_give_their_places_back(endpoint):
+    endpoint.faults = [Fault(delay=60, times=8)]
+
+    async with open_client(endpoint, timeout=0.2, attempts=1, concurrency=4) as caller:
+        first = await removing_one_by_one(caller, people(8))
+        second = await removing_one_by_one(caller, people(8))
+
+    assert set(first) == {Verdict.UNAVAILABLE}
+    assert set(second) == {Verdict.REMOVED}
+
+
+async def test_when_the_budget_ends_what_was_answered_is_kept_and_the_rest_is_later(endpoint):
+    endpoint.faults = [Fault(to=PERSON, delay=60)]
+    quick = people(20)
+
+    async with open_client(endpoint, budget=0.5) as caller:
+        verdicts = await removing_one_by_one(caller, [PERSON, *quick])
+
+    assert verdicts == [Verdict.UNAVAILABLE, *[Verdict.REMOVED] * 20]
+
+
+async def test_the_budget_also_ends_a_wait_for_the_next_try(endpoint):
+    endpoint.faults = [Fault(status=503)]
+
+    async def forever(_):
+        await asyncio.Event().wait()
+
+    async with open_client(endpoint, budget=0.3, sleep=forever) as caller:
+        assert await caller.verdict() is Verdict.UNAVAILABLE
+
+
+async def test_cancelling_the_invocation_hangs_up_and_is_not_swallowed():
+    asked, hung_up = asyncio.Event(), asyncio.Event()
+
+    async def never(reader, _):
+        asked.set()
+        await reader.read()
+        hung_up.set()
+
+    async with RawServer(never) as server, open_client(server) as caller:
+        invocation = asyncio.create_task(caller.remove(PERSON))
+        await asked.wait()
+        invocation.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await invocation
+        await hung_up.wait()
+
+
+async def test_what_nobody_foresaw_leaves_everybody_for_later_and_stops_nobody_else(endpoint):
+    async def moody(_, body):
+        if PERSON.encode() in body:
+            raise ValueError(f"never seen before: {PERSON}")
+        return {}
+
+    async with open_client(endpoint, sign=moody) as caller:
+        verdicts = await removing_one_by_one(caller, [PERSON, *people(3)])
+        outcome = (await caller.remove(PERSON))[PERSON]
+
+    assert verdicts == [Verdict.UNAVAILABLE, *[Verdict.REFUSED] * 3]
+    assert outcome.detail == "ValueError"
+
+
+async def test_a_client_that_was_closed_meanwhile_leaves_everybody_for_later(endpoint):
+    async with open_client(endpoint) as caller:
+        await caller.acs.__aexit__()
+
+        assert await caller.verdict() is Verdict.UNAVAILABLE
+
+
+async def test_errors_keep_quiet_about_what_went_before(endpoint):
+    """No chain of exceptions leads from ours to one that holds the request, and with it number and signature."""
+    endpoint.faults = [Fault(drop="reset")]
+
+    async with open_client(endpoint) as caller:
+        with pytest.raises(EndpointUnavailable) as raised:
+            await caller.acs.post("/", PERSON.encode())
+
+    assert raised.value.__suppress_context__
+    assert PERSON not in str(raised.value)
