@@ -224,9 +224,9 @@ class Settings(BaseModel):
     @field_validator("opt_in_keywords")
     @classmethod
     def _are_no_stops(cls, value: frozenset[str]) -> frozenset[str]:
-        if any(map(Keywords().mean_stop, value)):
+        if any(map(Keywords(opt_outs=frozenset()).mean_stop, value)):
             raise ValueError("must not hold a word that means STOP")
-        return frozenset(keyword.upper() for keyword in value)
+        return value
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Settings":
