@@ -19,9 +19,18 @@ class Job:
     """A processor and everything around it."""
 
     def __init__(
-        self, script=None, accepts=(), allowed_senders=(), chance=0.0, telemetry=None, rule=None, keywords=None
+        self,
+        script=None,
+        accepts=(),
+        allowed_senders=(),
+        chance=0.0,
+        telemetry=None,
+        rule=None,
+        keywords=None,
+        endpoint=None,
     ):
-        self.endpoint = FakeEndpoint({to: list(outcomes) for to, outcomes in (script or {}).items()})
+        outcomes = {to: list(outcomes) for to, outcomes in (script or {}).items()}
+        self.endpoint = endpoint or FakeEndpoint(outcomes)
         self.outbox = FakeOutbox(list(accepts))
         self.telemetry = telemetry or FakeTelemetry()
         self.clock = FakeClock(NOW)
