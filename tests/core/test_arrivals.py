@@ -125,3 +125,36 @@ def test_a_replay_id_or_trace_that_is_no_text_counts_as_absent(value):
 
     assert lineage.replay_id is None
     assert lineage.trace == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("traceparent", "00-1-2-01"),
+        ("traceparent", "+15555555551"),
+        ("Diagnostic-Id", "|4bf92f35.1."),
+        ("tracestate", "phone +15555555551"),
+        ("tracestate", "vendor=15555555551"),
+        ("tracestate", "a=b,vendor=cust_15555555551"),
+        ("tracestate", "a=" + "b" * 512),
+        ("tracestate", "a=b\nc=d"),
+    ],
+)
+def test_a_trace_context_that_is_none_or_holds_a_number_is_not_carried_on(name, value):
+    assert read_lineage(arrival(properties={name: value})).trace == {}
+
+
+@pytest.mark.parametrize("state", ["a=b", "vendor=t61rcWkgMzE,a-b/c*d_1@e=x:1.2", "a=b, c=d"])
+def test_a_trace_state_without_a_number_is_carried_on(state):
+    assert read_lineage(arrival(properties={"tracestate": state})).trace == {"tracestate": state}
+
+
+@pytest.mark.parametrize(
+    "replay_id", ["replay 9", "x" * 65, "15555555551", "+15555555551", "r-1555-555-5551", "r\x1b[31m"]
+)
+def test_a_replay_id_that_is_none_of_ours_counts_as_absent(replay_id):
+    assert read_lineage(arrival(properties={"optout-replay-id": replay_id})).replay_id is None
+
+
+def test_a_replay_id_of_ours_is_carried_on():
+    assert read_lineage(arrival(properties={"optout-replay-id": "20260123T100000Z-0a1b2c"})).replay_id
