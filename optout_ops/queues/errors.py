@@ -17,6 +17,12 @@ from optout_ops.exits import OutOfReach
 _REFUSALS = (ServiceBusAuthenticationError, ServiceBusAuthorizationError, ClientAuthenticationError)
 
 
+#: The service refuses an unknown queue when the token for it is handed in, and the client calls that an authentication
+#: error (azure-servicebus 7.15, `tests/test_sb_client.py`, `test_sb_client_bad_entity`). Its text has the status of the
+#: answer.
+_NO_SUCH_ENTITY = "404"
+
+
 @contextmanager
 def translated(queue: str = "") -> Iterator[None]:
     """Turn an error of the SDK into one line that says what happened, what is safe and what to do.
@@ -34,17 +40,23 @@ def translated(queue: str = "") -> Iterator[None]:
     except MessageLockLostError:
         raise
     except _REFUSALS as error:
+        if _NO_SUCH_ENTITY in str(error):
+            raise _no_such_queue(at) from error
         raise OutOfReach(
             f"we are not allowed at {at} ({type(error).__name__}); nothing was changed; `az login`, and ask for the"
             " roles Service Bus Data Receiver and Sender on both queues, or check the key in ServiceBusConnection"
         ) from error
     except MessagingEntityNotFoundError as error:
-        raise OutOfReach(
-            f"{at} does not exist in this namespace; nothing was changed; check OPT_IN_QUEUE, DEAD_LETTER_QUEUE and the"
-            " namespace"
-        ) from error
+        raise _no_such_queue(at) from error
     except (ServiceBusError, AzureError, OSError, TimeoutError) as error:
         raise OutOfReach(
             f"{at} cannot be reached ({type(error).__name__}); nothing is lost: what was sent is in the queue and what"
             " was not is still a dead letter; check that it exists, and the network, then run the same command again"
         ) from error
+
+
+def _no_such_queue(at: str) -> OutOfReach:
+    return OutOfReach(
+        f"{at} does not exist in this namespace; nothing was changed; check OPT_IN_QUEUE, DEAD_LETTER_QUEUE and the"
+        " namespace"
+    )

@@ -200,7 +200,7 @@ def test_a_dead_letter_sent_back_unchanged_is_the_same_opt_in_one_hop_on():
 
     assert decoded(again.body, enqueued_at=again.enqueued_at) == opt_in(OTHER)
     # Whoever sends it back wants it tried: its schedule starts anew.
-    assert read_lineage(again) == lineage(attempt=0, hop=4, of=2, sent_back="RecipientRejected")
+    assert read_lineage(again) == lineage(attempt=2, hop=4, of=2, sent_back="RecipientRejected")
 
 
 # --- what could not be decoded ------------------------------------------------------------------------------------

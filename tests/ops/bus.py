@@ -91,9 +91,9 @@ async def finish(process):
 def current(number, *arguments, **fields):
     """A dead letter whose person decided just now: on the broker the time is the machine's."""
     now = datetime.now(UTC)
-    return dead_letter(
-        number, *arguments, **{"time": now, "optout-first-enqueued": (now + timedelta(seconds=1)).isoformat()} | fields
-    )
+    later = now + timedelta(seconds=1)
+    properties = {"time": now, "optout-first-enqueued": later.isoformat()} | fields
+    return replace(dead_letter(number, *arguments, **properties), enqueued_at=later)
 
 
 def as_stored(message):
