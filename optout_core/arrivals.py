@@ -160,7 +160,7 @@ class Lineage:
     replay_count: int = 0
     trace: Mapping[str, str] = field(default_factory=dict)
     correlation_id: str | None = None
-    sent_back: str | None = None
+    sent_back: Untrusted | None = None
 
 
 def read_lineage(arrival: Arrival) -> Lineage:
@@ -178,7 +178,7 @@ def read_lineage(arrival: Arrival) -> Lineage:
         replay_count=_count(properties.get(REPLAY_COUNT)) or 0,
         trace=_trace(properties),
         correlation_id=None if arrival.correlation_id is None else str(Untrusted(arrival.correlation_id)),
-        sent_back=sent_back if isinstance(sent_back, str) and sent_back else None,
+        sent_back=Untrusted(sent_back) if isinstance(sent_back, str) and sent_back else None,
     )
 
 

@@ -10,7 +10,6 @@
 import json
 import re
 from base64 import b64decode
-from binascii import Error as NotBase64
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -37,6 +36,9 @@ _SAYS_WHAT = frozenset(
     {"type", "eventtype", "messagetype", "specversion", "source", "id", "eventid", "time", "eventtime", "subject"}
     | {"event", "eventname", "topic", "dataschema", "datacontenttype", "dataversion", "action", "operation"}
 )
+#: The ends of names under which frameworks say it: `rbs2-msg-type`, `NServiceBus.EnclosedMessageTypes`.
+_TYPES = frozenset({"type", "eventtype", "messagetype", "enclosedmessagetypes"})
+_SEPARATOR = re.compile(r"[^0-9A-Za-z]")
 #: Every 64-bit integer has fewer digits.
 _SAFE_DIGITS = 20
 #: An AMQP timestamp counts milliseconds since 1970, a DateTimeOffset of .NET 100 ns since the year 1. Up to the year
@@ -168,7 +170,7 @@ def _content(event: Mapping[str, Any]) -> object:
         raise MalformedEvent("`data` and `data_base64` are both there: which one counts is not known")
     try:
         return _json(b64decode(text_field(event, "data_base64"), validate=True))
-    except NotBase64:
+    except ValueError:
         raise MalformedEvent("`data_base64` is not base64") from None
 
 
@@ -201,7 +203,7 @@ def _signs_of_an_event(request: Mapping[str, object], arrival: Arrival) -> str:
         if _plain(name) in _SAYS_WHAT:
             return "a field that could be an attribute"
     for name in arrival.properties:
-        if _PREFIX.match(name) or _plain(name) in _SAYS_WHAT or _plain(re.split(r"[^0-9A-Za-z]", name)[-1]) == "type":
+        if _PREFIX.match(name) or _plain(name) in _SAYS_WHAT or _plain(_SEPARATOR.split(name)[-1]) in _TYPES:
             return "a property that could be an attribute"
     return ""
 

@@ -152,7 +152,7 @@ def find_number(body: bytes, digits: str) -> bool:
     if not digits or text is None:
         return False
     plain = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
-    ascii_digits = "".join(str(digit(each)) if each.isdecimal() else each for each in plain)
+    ascii_digits = "".join(str(digit(each)) if each.isdecimal() else each for each in normalize("NFKC", plain))
     return re.search(_BETWEEN.join(digits), ascii_digits) is not None
 
 

@@ -221,6 +221,13 @@ class Settings(BaseModel):
             )
         return value
 
+    @field_validator("opt_in_keywords")
+    @classmethod
+    def _are_no_stops(cls, value: frozenset[str]) -> frozenset[str]:
+        if any(map(Keywords(opt_outs=frozenset()).mean_stop, value)):
+            raise ValueError("must not hold a word that means STOP")
+        return value
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Settings":
         if (self.connection_string is None) == (self.namespace is None):
@@ -229,7 +236,7 @@ class Settings(BaseModel):
         if self.opt_in_queue.casefold() == self.dead_letter_queue.casefold():
             raise ValueError("OPT_IN_QUEUE and DEAD_LETTER_QUEUE must differ")
         if any(map(Keywords(opt_outs=self.opt_out_keywords).mean_stop, self.opt_in_keywords)):
-            raise ValueError("OPT_IN_KEYWORDS must not hold a word that means STOP")
+            raise ValueError("OPT_IN_KEYWORDS and OPT_OUT_KEYWORDS must not have a word in common")
         if self.opt_out_scope is OptOutScope.ALL and not self.allowed_senders:
             raise ValueError("OPT_OUT_SCOPE=all needs ALLOWED_SENDERS: a STOP counts for each of them")
         if self.http_timeout >= self.invocation_budget:

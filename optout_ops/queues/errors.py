@@ -20,7 +20,7 @@ _REFUSALS = (ServiceBusAuthenticationError, ServiceBusAuthorizationError, Client
 #: The service refuses an unknown queue when the token for it is handed in, and the client calls that an authentication
 #: error (azure-servicebus 7.15, `tests/test_sb_client.py`, `test_sb_client_bad_entity`). Its text has the status of the
 #: answer.
-_NO_SUCH_ENTITY = "404"
+_NO_SUCH_ENTITY = "Status code: 404"
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def translated(queue: str = "") -> Iterator[None]:
     except MessageLockLostError:
         raise
     except _REFUSALS as error:
-        if _NO_SUCH_ENTITY in str(error):
+        if _NO_SUCH_ENTITY in str(getattr(error, "inner_exception", "")):
             raise _no_such_queue(at) from error
         raise OutOfReach(
             f"we are not allowed at {at} ({type(error).__name__}); nothing was changed; `az login`, and ask for the"

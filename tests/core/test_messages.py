@@ -7,6 +7,7 @@ import pytest
 from optout_core.api import Outcome, Verdict
 from optout_core.arrivals import read_lineage
 from optout_core.errors import MalformedEvent, UnsupportedEvent
+from optout_core.masking import Untrusted
 from optout_core.messages import MAX_DESCRIPTION, Queue, dead_letters, retry_messages, undecodable
 from optout_core.reasons import Reason
 from optout_core.settlement import DeadLetter, Removed, RetryLater
@@ -199,8 +200,7 @@ def test_a_dead_letter_sent_back_unchanged_is_the_same_opt_in_one_hop_on():
     again = delivered(letter, NOW)
 
     assert decoded(again.body, enqueued_at=again.enqueued_at) == opt_in(OTHER)
-    # Whoever sends it back wants it tried: its schedule starts anew.
-    assert read_lineage(again) == lineage(attempt=2, hop=4, of=2, sent_back="RecipientRejected")
+    assert read_lineage(again) == lineage(attempt=2, hop=4, of=2, sent_back=Untrusted("RecipientRejected"))
 
 
 # --- what could not be decoded ------------------------------------------------------------------------------------
