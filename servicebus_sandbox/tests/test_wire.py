@@ -919,7 +919,7 @@ async def test_a_reply_to_a_peek_is_never_larger_than_a_message_may_be_envelopes
 
     assert len(content) <= 262_144
     # As many as fit.
-    assert len(decode_message(content).value["messages"]) == 250 or len(content) > 262_144 - 3000
+    assert len(decode_message(content).value["messages"]) == 250 or len(content) > 262_144 - 4000
 
 
 async def test_a_request_without_a_link_to_answer_on_is_rejected(broker):
