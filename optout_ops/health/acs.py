@@ -40,7 +40,9 @@ async def open_post(settings: Settings) -> AsyncIterator[Post]:
                     f"ACS does not answer ({type(error).__name__}); nothing is known of the numbers; check ACS_ENDPOINT"
                     " and the network, then ask again"
                 ) from None
-            return Answer(answer.status_code, answer.headers, answer.content, datetime.now(UTC))
+            return Answer(
+                status=answer.status_code, headers=answer.headers, body=answer.content, received_at=datetime.now(UTC)
+            )
 
         yield post
 

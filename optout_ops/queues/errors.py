@@ -45,6 +45,7 @@ def translated(queue: str = "") -> Iterator[None]:
         ) from error
     except (ServiceBusError, AzureError, OSError, TimeoutError) as error:
         raise OutOfReach(
-            f"{at} cannot be reached ({type(error).__name__}); nothing is lost: what was sent is in the queue and what"
-            " was not is still a dead letter; check that it exists, and the network, then run the same command again"
+            f"{at} cannot be reached ({type(error).__name__}); nothing is lost: messages that were sent are in"
+            " the queue, all others are still dead letters; check that it exists, and the network, then run the same"
+            " command again"
         ) from error

@@ -243,7 +243,7 @@ async def test_the_doctor_looks_at_the_real_queues_and_locks_nothing(bus):
     assert said.code == 0
     assert "we may receive from opt-ins-dead-letter" in said.out
     assert "we may send to opt-ins" in said.out
-    assert "a recipient whom ACS fails gets 6 tries over 2 h 42 min" in said.out
+    assert "a failing recipient gets 6 tries over 2 h 42 min" in said.out
     assert "its properties cannot be seen: that needs the right to manage" in said.out
     assert bus.opt_ins.locked == 0
 
@@ -364,7 +364,7 @@ def test_missing_duplicate_detection_is_told_with_what_follows():
 
     assert off.health is Health.BAD
     assert "up to 100 messages twice" in off.text
-    assert "drops what is sent twice within 1 d" in on.text
+    assert "drops messages that are sent twice within 1 d" in on.text
 
 
 @pytest.mark.parametrize(
