@@ -11,12 +11,12 @@ from typing import Annotated
 
 import typer
 
+from optout_core import __version__
 from optout_ops.cli import check, doctor, edit, export, import_, list_, plan, purge, replay, send, show, status, summary
 from optout_ops.cli.options import command
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.terminal import out, say
 from optout_ops.exits import ExitCode, OpsError
-from optout_ops.version import version
 
 app = typer.Typer(
     help="See, understand and replay the dead letters of SMS opt-ins. docs/operate.md shows it in use.",
@@ -56,7 +56,7 @@ for _name, _function in _DEAD_LETTER_COMMANDS.items():
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001 - Typer's callback
     if asked:
-        out().print(version(), markup=False)
+        out().print(__version__, markup=False)
         raise typer.Exit
 
 

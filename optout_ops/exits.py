@@ -27,19 +27,19 @@ class OpsError(Exception):
     exit: ClassVar[ExitCode] = ExitCode.SOME_FAILED
 
 
-class Mistake(OpsError):  # noqa: N818 - reads as what it is
+class Mistake(OpsError):
     """A wrong argument, file or setting."""
 
     exit = ExitCode.USAGE
 
 
-class Guarded(OpsError):  # noqa: N818 - reads as what it is
+class Guarded(OpsError):
     """A change that the operator did not allow, or that is never safe; it was not made."""
 
     exit = ExitCode.GUARD
 
 
-class OutOfReach(OpsError):  # noqa: N818 - reads as what it is
+class OutOfReach(OpsError):
     """A service that does not answer, or refuses us."""
 
     exit = ExitCode.OUT_OF_REACH

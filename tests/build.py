@@ -7,12 +7,18 @@ from pathlib import Path
 
 from optout_core.api import Answer, Outcome, Verdict
 from optout_core.arrivals import Arrival, Lineage
+from optout_core.batches import Batch, Pair
+from optout_core.consent import OptInRule
 from optout_core.envelopes import Form
 from optout_core.events import OptIn, OptOut, decode
+from optout_core.keywords import Keywords
+from optout_core.masking import Untrusted
+from optout_core.numbers import read_number, read_sender
 from optout_core.settlement import Schedule
 from optout_ops.queues.messages import QueueMessage
 
 SAMPLES = Path(__file__).parent / "samples"
+QUEUES_FILE = Path(__file__).parents[1] / "infra" / "queues.json"
 
 NOW = datetime(2026, 1, 23, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -23,10 +29,14 @@ SCHEDULE = Schedule(
     outage_max=timedelta(minutes=15),
 )
 
+RULE = OptInRule(timedelta(hours=72))
+ORDINARY = Keywords()
+
 SENDER = "+18001234567"
 PERSON = "+15555555551"
 OTHER = "+15555555552"
 SOURCE = "https://shop.example/preferences"
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def sample(name):
@@ -42,12 +52,12 @@ def wire(document):
 def arrival(body=b"{}", **fields):
     """Make a message; `body` may be a JSON document."""
     body = body if isinstance(body, bytes) else wire(body)
-    return replace(Arrival(body, enqueued_at=NOW - MINUTE, message_id="message-1"), **fields)
+    return replace(Arrival(body=body, enqueued_at=NOW - MINUTE, message_id="message-1"), **fields)
 
 
-def decoded(body, **fields):
+def decoded(body, *, keywords=ORDINARY, **fields):
     """Decode a message that holds one event."""
-    (event,) = decode(arrival(body, **fields))
+    (event,) = decode(arrival(body, **fields), keywords)
     return event
 
 
@@ -82,19 +92,48 @@ def text_message(message, *, received="2026-01-23T11:55:00Z", person="1555555555
 
 def opt_in(*recipients, **fields):
     """Make a decoded opt-in."""
-    event = OptIn(Form.CLOUD_EVENT, SOURCE, "preference-1", NOW - 10 * MINUTE, SENDER, recipients or (PERSON,))
-    return replace(event, **fields)
+    return _event(OptIn, Form.CLOUD_EVENT, recipients, {"id": "preference-1"} | fields)
 
 
 def opt_out(*recipients, **fields):
     """Make a decoded STOP."""
-    event = OptOut(Form.EVENT_GRID, SOURCE, "Incoming_1", NOW - 10 * MINUTE, SENDER, recipients or (PERSON,))
-    return replace(event, **fields)
+    return _event(OptOut, Form.EVENT_GRID, recipients, {"id": "Incoming_1"} | fields)
+
+
+def _event(kind, form, recipients, fields):
+    known = {"form": form, "source": SOURCE, "time": NOW - 10 * MINUTE, "sender": SENDER} | fields
+    known |= {name: Untrusted(known[name]) for name in ("source", "id")}
+    return kind(**known | {"sender": read_sender(known["sender"]), "recipients": numbers(*recipients or (PERSON,))})
+
+
+def numbers(*written):
+    """Read numbers, as a decoded event holds them."""
+    return tuple(map(read_number, written))
+
+
+def number(written):
+    """Read one number."""
+    return read_number(written)
+
+
+def pair(recipient, sender=SENDER):
+    """Make one entry of the opt-out list."""
+    return Pair(read_sender(sender), read_number(recipient))
+
+
+def batch(*recipients, sender=SENDER):
+    """Make what one request asks."""
+    return Batch(read_sender(sender), numbers(*recipients or (PERSON,)))
+
+
+def texts(recipients):
+    """Write numbers down, as they are sent."""
+    return tuple(number.text for number in recipients)
 
 
 def lineage(attempt=0, hop=0, **fields):
     """Say how often an event has been round."""
-    return replace(Lineage(attempt, hop, first_enqueued=NOW - MINUTE), **fields)
+    return replace(Lineage(attempt=attempt, hop=hop, first_enqueued=NOW - MINUTE), **fields)
 
 
 def answer(status=200, body=b"", headers=None):

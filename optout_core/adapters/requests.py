@@ -1,17 +1,15 @@
-"""Calls ACS, and always comes back with an outcome for everybody it was asked about.
+"""Removes recipients from the opt-out list over any POST, and gives an outcome for everybody it was asked about.
 
-The only user of httpx. What an answer means is decided in `api`; here are time, order and number of the calls.
+What an answer means is decided in `api`; here are time, order and number of the requests.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, Self
 
-import httpx
 from circuitbreaker import STATE_HALF_OPEN, CircuitBreaker
 from tenacity import (
     AsyncRetrying,
@@ -23,25 +21,18 @@ from tenacity import (
     wait_random,
 )
 
-from optout_core.api import (
-    MAX_ANSWER_BYTES,
-    REQUEST_TARGET,
-    Answer,
-    Outcome,
-    Verdict,
-    read_answer,
-    request_body,
-)
+from optout_core.api import REQUEST_TARGET, Answer, Outcome, Verdict, read_answer, request_body
 from optout_core.batches import Batch, Pair
 from optout_core.errors import BatchRejected, EndpointUnavailable, RequestError, RequestRefused
-from optout_core.numbers import mask_text
+from optout_core.numbers import Number
+from optout_core.settings import Settings
 
 #: Seconds. Short: while we wait here, the messages of the whole invocation wait with us.
 _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 5.0
 
-#: We read the bytes as they come, so that their number is what was sent and not what it unpacks to.
-_HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
+#: Sends one request to ACS: a target and a body become an answer, or raise `RequestError`.
+Post = Callable[[str, bytes], Awaitable[Answer]]
 
 
 class RequestTelemetry(Protocol):
@@ -51,13 +42,12 @@ class RequestTelemetry(Protocol):
         """Measure one request; the block calls what it is given with the HTTP status of the answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bound what the client does.
+    """The bounds of what the client does.
 
     Attributes:
         budget: Seconds after which `remove` returns, whatever is still open; above 0.
-        timeout: Seconds for one request from connecting to the last byte; above 0.
         attempts: Tries of one request in place, at least 1.
         concurrency: Requests in flight, at least 1.
         breaker_failures: Failures in a row that open the breaker, at least 1.
@@ -65,29 +55,21 @@ class Limits:
     """
 
     budget: float
-    timeout: float
     attempts: int
     concurrency: int
     breaker_failures: int
     breaker_cooldown: float
 
-
-def open_http(endpoint: str, auth: httpx.Auth, limits: Limits) -> httpx.AsyncClient:
-    """Open the one HTTP client of this process; it belongs to the event loop of its first request.
-
-    Args:
-        endpoint: Scheme and host of the ACS resource.
-        auth: Proves who we are at every attempt.
-        limits: As many connections are kept as may be used at once.
-    """
-    connections = httpx.Limits(
-        max_connections=limits.concurrency, max_keepalive_connections=limits.concurrency, keepalive_expiry=60
-    )
-    # Plain http is for this machine only (settings.py), and no proxy of the environment leads here.
-    through_proxies = endpoint.lower().startswith("https:")
-    return httpx.AsyncClient(
-        base_url=endpoint, auth=auth, limits=connections, timeout=limits.timeout, trust_env=through_proxies
-    )
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Take the bounds from the settings."""
+        return cls(
+            budget=settings.invocation_budget.total_seconds(),
+            attempts=settings.http_attempts,
+            concurrency=settings.max_concurrent_requests,
+            breaker_failures=settings.breaker_failures,
+            breaker_cooldown=settings.breaker_cooldown.total_seconds(),
+        )
 
 
 class OptOutsClient:
@@ -95,12 +77,12 @@ class OptOutsClient:
 
     def __init__(
         self,
-        http: httpx.AsyncClient,
+        post: Post,
         limits: Limits,
         telemetry: RequestTelemetry,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._http = http
+        self._post = post
         self._limits = limits
         self._telemetry = telemetry
         self._sleep = sleep
@@ -129,24 +111,24 @@ class OptOutsClient:
         try:
             async with asyncio.timeout(self._limits.budget), asyncio.TaskGroup() as group:
                 for batch in batches:
-                    group.create_task(self._settle(batch, outcomes))
+                    group.create_task(self._remove_splitting(batch, outcomes))
         except TimeoutError:
             late = Outcome(Verdict.UNAVAILABLE, "the invocation's time was up")
             return {Pair(batch.sender, to): late for batch in batches for to in batch.recipients} | outcomes
         return outcomes
 
-    async def _settle(self, batch: Batch, outcomes: dict[Pair, Outcome]) -> None:
+    async def _remove_splitting(self, batch: Batch, outcomes: dict[Pair, Outcome]) -> None:
         try:
-            answered = await self._ask_again(batch)
+            answered = await self._remove_retrying(batch)
         except RequestError as error:
             if isinstance(error, BatchRejected) and len(batch) > 1:
                 for half in batch.halves():
-                    await self._settle(half, outcomes)
+                    await self._remove_splitting(half, outcomes)
                 return
             answered = dict.fromkeys(batch.recipients, Outcome.of_error(error))
         outcomes.update({Pair(batch.sender, to): outcome for to, outcome in answered.items()})
 
-    async def _ask_again(self, batch: Batch) -> dict[str, Outcome]:
+    async def _remove_retrying(self, batch: Batch) -> dict[Number, Outcome]:
         body = request_body(batch)
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(EndpointUnavailable),
@@ -155,23 +137,23 @@ class OptOutsClient:
             sleep=self._sleep,
             reraise=True,
         )
-        return await retrying(self._ask, batch, body)
+        return await retrying(self._remove_in_turn, batch, body)
 
-    async def _ask(self, batch: Batch, body: bytes) -> dict[str, Outcome]:
+    async def _remove_in_turn(self, batch: Batch, body: bytes) -> dict[Number, Outcome]:
         async with self._slots:
             # After a cooldown one request looks whether ACS is back; the others wait for what it finds.
             async with self._probe:
                 if self._breaker.state == STATE_HALF_OPEN:
-                    return await self._call(batch, body)
-            return await self._call(batch, body)
+                    return await self._remove_once(batch, body)
+            return await self._remove_once(batch, body)
 
-    async def _call(self, batch: Batch, body: bytes) -> dict[str, Outcome]:
+    async def _remove_once(self, batch: Batch, body: bytes) -> dict[Number, Outcome]:
         if self.breaker_open and (closed_for := self._closed_for()) > 0:
             raise EndpointUnavailable("the breaker is open", retry_after=closed_for)
         with self._telemetry.request(len(batch)) as answered, ExitStack() as breaker:
             breaker.push(self._breaker)
             try:
-                answer = await self._exchange(body)
+                answer = await self._post(REQUEST_TARGET, body)
             except (asyncio.CancelledError, RequestRefused):
                 # Our time was up, or we got no token: that says nothing of ACS, neither good nor bad.
                 breaker.pop_all()
@@ -187,29 +169,6 @@ class OptOutsClient:
         # An endpoint that asked for longer than our cooldown gets it: each request counts against its limit.
         cooldown: float = self._breaker.open_remaining
         return max(cooldown, self._not_before - monotonic())
-
-    async def _exchange(self, body: bytes) -> Answer:
-        try:
-            async with asyncio.timeout(self._limits.timeout):
-                return await self._post(body)
-        except RequestError:
-            raise
-        except TimeoutError:
-            raise EndpointUnavailable(f"no answer within {self._limits.timeout:g} s") from None
-        except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
-            raise EndpointUnavailable(mask_text(f"{type(error).__name__}: {error}").removesuffix(": ")) from None
-        except Exception as error:  # noqa: BLE001 - whatever a library raises, nobody goes without an outcome
-            # Its text may quote a header, and with it a token or a signature.
-            raise EndpointUnavailable(type(error).__name__) from None
-
-    async def _post(self, body: bytes) -> Answer:
-        async with self._http.stream("POST", REQUEST_TARGET, content=body, headers=_HEADERS) as response:
-            content = bytearray()
-            async for chunk in response.aiter_raw():
-                content += chunk
-                if len(content) > MAX_ANSWER_BYTES:
-                    raise EndpointUnavailable("the answer is too long to be one", response.status_code)
-            return Answer(response.status_code, response.headers, bytes(content), datetime.now(UTC))
 
     def _give_up(self, state: RetryCallState) -> bool:
         asked = _retry_after(state)

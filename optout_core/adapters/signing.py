@@ -1,10 +1,9 @@
-"""How a request proves who we are: a signature with the access key, or a token of Entra ID."""
+"""The headers that prove who we are: a signature with the access key, or a token of Entra ID."""
 
 import asyncio
-import os
 import time
 from base64 import b64decode, b64encode
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -12,14 +11,11 @@ from hashlib import sha256
 from hmac import digest
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-
-import httpx
+from urllib.parse import urlsplit
 
 from optout_core.errors import EndpointUnavailable, RequestError, RequestRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from azure.core.credentials import AccessToken
     from azure.core.credentials_async import AsyncTokenCredential
     from pydantic import SecretStr
@@ -31,40 +27,32 @@ SCOPE = "https://communication.azure.com//.default"
 #: (azure-core 1.41, `core/pipeline/policies/_authentication.py`).
 _RENEW_BEFORE = 300
 
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
-class HmacAuth(httpx.Auth):
-    """Sign each attempt anew, over exactly the bytes that are sent.
+def hmac_headers(  # noqa: PLR0913 - all that is signed, by name
+    *, method: str, host: str, target: str, body: bytes, date: datetime, access_key: "SecretStr"
+) -> dict[str, str]:
+    """Sign a request with an access key.
 
-    https://learn.microsoft.com/azure/communication-services/tutorials/hmac-header-tutorial
+    Source: https://learn.microsoft.com/azure/communication-services/tutorials/hmac-header-tutorial
+
+    Args:
+        method: Upper case, such as `POST`.
+        host: As the `Host` header says it, with the port unless that is the default one.
+        target: Path and query, as they are sent.
+        body: The bytes that are sent.
+        date: When it is sent; aware, in UTC.
+        access_key: Base64, as the portal shows it.
     """
-
-    requires_request_body = True
-
-    def __init__(self, access_key: "SecretStr", now: "Callable[[], datetime]" = _utc_now) -> None:
-        self._key = access_key
-        self._now = now
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Add date, content hash and signature."""
-        date = format_datetime(self._now(), usegmt=True)
-        content_hash = _base64(sha256(request.content).digest())
-        host, target = request.url.netloc.decode(), request.url.raw_path.decode()
-        text = f"{request.method}\n{target}\n{date};{host};{content_hash}"
-        signature = sign(self._key, text)
-        request.headers.update(
-            {
-                "x-ms-date": date,
-                "x-ms-content-sha256": content_hash,
-                "Authorization": (
-                    f"HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature={signature}"
-                ),
-            }
-        )
-        yield request
+    stamp = format_datetime(date, usegmt=True)
+    content_hash = _base64(sha256(body).digest())
+    signature = sign(access_key, f"{method}\n{target}\n{stamp};{host};{content_hash}")
+    return {
+        "x-ms-date": stamp,
+        "x-ms-content-sha256": content_hash,
+        "Authorization": f"HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature={signature}",
+    }
 
 
 def sign(access_key: "SecretStr", text: str) -> str:
@@ -72,12 +60,37 @@ def sign(access_key: "SecretStr", text: str) -> str:
     return _base64(digest(b64decode(access_key.get_secret_value()), text.encode(), "sha256"))
 
 
+def host_of(url: str) -> str:
+    """Give the `Host` header that a client sends for an origin such as `https://name.communication.azure.com`."""
+    parts = urlsplit(url)
+    return parts.netloc.removesuffix(_DEFAULT_PORTS[parts.scheme])
+
+
 def _base64(raw: bytes) -> str:
     return b64encode(raw).decode("ascii")
 
 
-class EntraAuth(httpx.Auth):
-    """Send a token of Entra ID, asked for once until it has to be renewed.
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class HmacSigner:
+    """The access key of an ACS resource; each request is signed anew, with the date at which it is sent."""
+
+    def __init__(self, url: str, access_key: "SecretStr", now: Callable[[], datetime] = _utc_now) -> None:
+        self._host = host_of(url)
+        self._key = access_key
+        self._now = now
+
+    async def __call__(self, target: str, body: bytes) -> Mapping[str, str]:
+        """Give the headers of a POST."""
+        return hmac_headers(
+            method="POST", host=self._host, target=target, body=body, date=self._now(), access_key=self._key
+        )
+
+
+class EntraSigner:
+    """A token of Entra ID, asked for once until it has to be renewed.
 
     Not every credential keeps its tokens: that of the Azure CLI starts a process for each.
     """
@@ -89,8 +102,8 @@ class EntraAuth(httpx.Auth):
         self._asked = 0
         self._failure: RequestError | None = None
 
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Add the token.
+    async def __call__(self, target: str, body: bytes) -> Mapping[str, str]:  # noqa: ARG002 - a token signs anything
+        """Give the header with the token.
 
         Raises:
             RequestRefused: The identity may not have a token.
@@ -100,15 +113,14 @@ class EntraAuth(httpx.Auth):
         async with self._asking:
             if self._token is None or self._token.expires_on - time.time() < _RENEW_BEFORE:
                 if self._failure is not None and self._asked > asked:
-                    # Somebody asked while we waited for our turn: the answer would be the same.
+                    # Another request asked for a token while we waited for the lock, and failed: raise its error again.
                     raise replace(self._failure)
-                self._token = await self._ask()
-            request.headers["Authorization"] = f"Bearer {self._token.token}"
-        yield request
+                self._token = await self._get_token()
+            return {"Authorization": f"Bearer {self._token.token}"}
 
-    async def _ask(self) -> "AccessToken":
+    async def _get_token(self) -> "AccessToken":
         # Imported late: with an access key, as in the sandbox, nobody pays for it.
-        from azure.core.exceptions import AzureError, ClientAuthenticationError  # noqa: PLC0415
+        from azure.core.exceptions import AzureError, ClientAuthenticationError
 
         self._failure = None
         try:
@@ -129,22 +141,3 @@ class EntraAuth(httpx.Auth):
 def _heals(status: int | None) -> bool:
     later = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
     return status is not None and (status in later or status >= HTTPStatus.INTERNAL_SERVER_ERROR)
-
-
-def entra_credential(client_id: str | None, environ: Mapping[str, str] = os.environ) -> "AsyncTokenCredential":
-    """Make the one credential of this process: the managed identity on Azure, the developer's login elsewhere.
-
-    Args:
-        client_id: Of a user-assigned identity, or None.
-        environ: The environment; the platform names its identity endpoint there.
-    """
-    from azure.core.pipeline.transport import AsyncioRequestsTransport  # noqa: PLC0415
-    from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential  # noqa: PLC0415
-
-    # Without a transport of its own azure.identity.aio wants aiohttp, which the function does not carry.
-    transport = AsyncioRequestsTransport()
-    if environ.get("IDENTITY_ENDPOINT"):
-        # The default one tries many, and reports whatever happened to any of them as a refusal: an identity endpoint
-        # that is down would look like a missing right (azure-identity 1.27, `aio/_credentials/chained.py`).
-        return ManagedIdentityCredential(client_id=client_id, transport=transport)
-    return DefaultAzureCredential(managed_identity_client_id=client_id, transport=transport)

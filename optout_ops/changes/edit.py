@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
+from optout_core.masking import mask_body, show
 from optout_core.messages import Queue
-from optout_core.numbers import mask_body, mask_text
 from optout_core.reasons import Replay
 from optout_ops.audit import Recorder
 from optout_ops.exits import Guarded, OpsError
@@ -29,13 +29,13 @@ def with_body(letter: Letter, body: bytes, *, rule: ReplayRule, now: datetime) -
     edited = read_letter(replace(letter.message, body=body))
     verdict = rule.judge(edited, now)
     if verdict.advice is Replay.NEVER:
-        raise Guarded(f"the edited dead letter may not be sent: {mask_text(verdict.why)}; nothing was changed")
+        raise Guarded(f"the edited dead letter may not be sent: {show(verdict.why)}; nothing was changed")
     return edited
 
 
 def difference(before: bytes, after: bytes) -> Iterator[str]:
     """Yield the lines of a unified diff of two bodies, numbers masked."""
-    old, new = (mask_body(body.decode(errors="replace")).splitlines() for body in (before, after))
+    old, new = (mask_body(body).splitlines() for body in (before, after))
     yield from difflib.unified_diff(old, new, "dead letter", "edited", lineterm="")
     if old == new:
         yield "The difference is in the numbers, which are masked here."
@@ -52,7 +52,7 @@ async def send_in_place(queues: QueuePair, letter: Letter, edited: Letter, *, re
         OutOfReach: A queue cannot be reached.
     """
     outgoing = edited_replacement(edited, recorder.id)
-    sent = mask_text(outgoing.message_id)
+    sent = show(outgoing.message_id)
     async with queues.locking(SequenceNumbers([letter.number])) as locking:
         if not await locking.lock(1):
             raise OpsError(
@@ -68,7 +68,7 @@ async def send_in_place(queues: QueuePair, letter: Letter, edited: Letter, *, re
             if not await locking.complete(letter.number):
                 raise OpsError(
                     f"sent as {sent}, but dead letter {letter.number} is still there: its lock was lost; remove it with"
-                    f" `optout dlq purge --event {shlex.quote(mask_text(letter.event_id))}`"
+                    f" `optout dlq purge --event {shlex.quote(str(letter.event_id))}`"
                 )
             recorder.write("sent", number=letter.number, earlier=recipients_by_replay([letter]))
     return sent

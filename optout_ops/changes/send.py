@@ -10,8 +10,8 @@ from optout_core.arrivals import Arrival
 from optout_core.envelopes import Form
 from optout_core.errors import EventError
 from optout_core.events import CONTENT_TYPE, Event, Ignored, decode
+from optout_core.masking import show
 from optout_core.messages import Outgoing, Queue
-from optout_core.numbers import mask_text
 from optout_ops.queues.pacing import Pace, send_at_pace
 from optout_ops.queues.protocols import QueuePair
 from optout_ops.run import Run
@@ -140,7 +140,7 @@ async def publish(
     sent = 0
     with run.recorder.ended() as end:
         async for sent in send_at_pace(queues, outgoing, pace=pace, stop=run.stop):
-            end |= {"sent": sent, "ids": [mask_text(each.message_id) for each in outgoing[:sent]]}
+            end |= {"sent": sent, "ids": [show(each.message_id) for each in outgoing[:sent]]}
             run.advance(sent)
     return sent
 
@@ -165,7 +165,7 @@ def _message_id(events: tuple[Event, ...]) -> str:
     # The same events get the same id, so the broker drops them as duplicates when they are sent again within 24 hours.
     # A bare request has no id: `examine` gives it the digest of its bytes.
     if len(events) == 1:
-        name = f"{events[0].source}/{events[0].id}"
+        name = f"{events[0].source.raw}/{events[0].id.raw}"
         if len(name) <= _MAX_ID:
             return name
-    return sha256(json.dumps([(event.source, event.id) for event in events]).encode()).hexdigest()
+    return sha256(json.dumps([(event.source.raw, event.id.raw) for event in events]).encode()).hexdigest()

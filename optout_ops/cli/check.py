@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from optout_core.numbers import clean, mask
+from optout_core.numbers import Number, read_number, read_sender
 from optout_ops import machine
 from optout_ops.cli.options import Reach
 from optout_ops.cli.outside import Outside
@@ -26,21 +26,22 @@ def check(
 ) -> int:
     """Ask ACS whether numbers are opted out. Changes nothing. An error is never read as "not opted out"."""
     settings = outside.settings(reach.namespace, needs_acs=True)
-    recipients = tuple(dict.fromkeys(cleaned for number in numbers if (cleaned := clean(number))))
-    if not recipients or not clean(sender):
-        raise Mistake("a number has at least one digit; nothing was asked")
+    recipients = tuple(dict.fromkeys(read_number(number) for number in numbers if number.strip()))
+    of_sender = read_sender(sender)
+    if not all(each.is_clear for each in (*recipients, of_sender)):
+        raise Mistake("a number has 3 to 15 digits, with + and country; nothing was asked")
 
-    async def work(_: asyncio.Event) -> dict[str, ListEntry]:
+    async def work(_: asyncio.Event) -> dict[Number, ListEntry]:
         async with open_post(settings) as post:
-            return await health.check(post, clean(sender), recipients)
+            return await health.check(post, of_sender, recipients)
 
     entries = machine.run(work)
     if reach.as_json:
-        show_json([{"to": mask(to), "standing": str(each.standing), "why": each.why} for to, each in entries.items()])
+        show_json([{"to": str(to), "standing": str(each.standing), "why": each.why} for to, each in entries.items()])
     else:
         made = table("recipient", "standing", "")
         for to, each in entries.items():
-            made.add_row(mask(to), f"[{_COLOURS[each.standing]}]{each.standing}[/]", plain(each.why))
+            made.add_row(plain(str(to)), f"[{_COLOURS[each.standing]}]{each.standing}[/]", plain(each.why))
         out().print(made)
     unknown = any(each.standing is Standing.UNKNOWN for each in entries.values())
     return ExitCode.SOME_FAILED if unknown else ExitCode.DONE

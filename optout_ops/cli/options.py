@@ -151,7 +151,7 @@ def command(app: typer.Typer, name: str, function: Callable[..., int]) -> None:
             parameters.append(parameter.replace(annotation=hints[parameter.name], kind=parameter.KEYWORD_ONLY))
 
     @functools.wraps(function)
-    def call(context: typer.Context, **given: Any) -> int:  # noqa: ANN401 - the values that Typer read
+    def call(context: typer.Context, **given: Any) -> int:
         folded = {
             name: kind(**{field.name: given.pop(field.name) for field in fields(kind)}) for name, kind in groups.items()
         }
@@ -163,7 +163,7 @@ def command(app: typer.Typer, name: str, function: Callable[..., int]) -> None:
     app.command(name)(call)
 
 
-def _parameters(group: Any) -> list[inspect.Parameter]:  # noqa: ANN401 - a dataclass
+def _parameters(group: Any) -> list[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
     return [
         inspect.Parameter(
@@ -173,7 +173,7 @@ def _parameters(group: Any) -> list[inspect.Parameter]:  # noqa: ANN401 - a data
     ]
 
 
-def _read(option: str, text: str | None, read: Callable[[str], Any]) -> Any:  # noqa: ANN401 - the value that `read` gives
+def _read(option: str, text: str | None, read: Callable[[str], Any]) -> Any:
     try:
         return None if text is None else read(text)
     except ValueError as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from optout_core.numbers import mask_text
+from optout_core.masking import show
 from optout_core.reasons import Replay
 from optout_ops.cli.terminal import out, plain, table
 from optout_ops.letters.verdicts import ReplayRule
@@ -45,5 +45,5 @@ def show_tally(tally: Tally, *, knows_sent: bool) -> None:
     if tally.replayed_again:
         made.add_row("left again", f"{tally.replayed_again:,}", "were back, and were replayed again or purged")
     for code, number in tally.returned.most_common():
-        made.add_row("[red]back[/]", f"{number:,}", plain(mask_text(code)) or "(none)")
+        made.add_row("[red]back[/]", f"{number:,}", plain(show(code)) or "(none)")
     out().print(made)

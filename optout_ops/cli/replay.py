@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optout_core.numbers import mask_text
+from optout_core.masking import show
 from optout_ops import machine
 from optout_ops.cli.options import Judging, Rate, Reach, Which, Yes
 from optout_ops.cli.outcome import selection_lines, show_tally
@@ -96,7 +96,7 @@ def replay(
         out().print("Nothing was sent.")
     else:
         for line in _result_lines(choice, result):
-            out().print(mask_text(line), markup=False, soft_wrap=True)
+            out().print(show(line), markup=False, soft_wrap=True)
         if result.tally is not None:
             show_tally(result.tally, knows_sent=True)
         out().print(f"What becomes of them: optout dlq status {choice.replay_id}", markup=False)

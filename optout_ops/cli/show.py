@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from optout_core.numbers import mask_text
+from optout_core import masking
 from optout_ops import machine
 from optout_ops.cli.options import Judging, Reach, Reveal
 from optout_ops.cli.outside import Outside
@@ -36,7 +36,7 @@ def show(
 
     letter = machine.run(work)
     if reveal:
-        outside.trail().write("show", "reveal", number=letter.number, event=mask_text(letter.event_id))
+        outside.trail().write("show", "reveal", number=letter.number, event=str(letter.event_id))
     verdict = rule.judge(letter, now)
     document = full_document(letter, verdict, reveal=reveal)
     if reach.as_json:
@@ -44,7 +44,7 @@ def show(
         return ExitCode.DONE
     console = out()
     lines = [(label, plain(text)) for label, text in story(letter, document, now)]
-    lines.append(("Replay", f"{coloured(verdict.advice)}: {plain(mask_text(verdict.why))}"))
+    lines.append(("Replay", f"{coloured(verdict.advice)}: {plain(masking.show(verdict.why))}"))
     lines.append(("What to do", plain(advice(letter, verdict))))
     for label, text in lines:
         console.print(f"[bold]{label:<12}[/] {text}", soft_wrap=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from optout_core.numbers import mask_text
+from optout_core.masking import show
 from optout_core.reasons import Replay
 from optout_ops import machine
 from optout_ops.cli.options import Judging, Reach, Which
@@ -38,7 +38,7 @@ def summary(outside: Outside, reach: Reach, which: Which, judging: Judging) -> i
         ("reason", ">count", ">recipients", "oldest", "newest", ">safe", ">after a fix", ">never"),
         (
             (
-                plain(mask_text(row.code)) or "(none)",
+                plain(show(row.code)) or "(none)",
                 f"{row.count:,}",
                 f"{row.recipients:,}",
                 utc(row.oldest),
@@ -50,5 +50,5 @@ def summary(outside: Outside, reach: Reach, which: Which, judging: Judging) -> i
         spare=("oldest", "newest"),
     )
     for row in rows:
-        out().print(f"[bold]{plain(mask_text(row.code)) or '(none)'}[/]: {plain(meaning(row.code))}.")
+        out().print(f"[bold]{plain(show(row.code)) or '(none)'}[/]: {plain(meaning(row.code))}.")
     return ExitCode.DONE

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from optout_core.numbers import mask_text
+from optout_core.masking import show
 from optout_core.reasons import Replay
 from optout_ops.exits import Guarded
 
@@ -40,10 +40,10 @@ def show_json(document: object) -> None:
 
 def say(text: str) -> None:
     """Write a line for people to standard error."""
-    err().print(mask_text(text), markup=False, soft_wrap=True)
+    err().print(show(text), markup=False, soft_wrap=True)
 
 
-def table(*columns: str, **options: Any) -> Table:  # noqa: ANN401 - Rich's own
+def table(*columns: str, **options: Any) -> Table:
     """Make a table; text from outside has to go through `plain` before it goes into a cell.
 
     Args:

@@ -1,19 +1,17 @@
-"""The ACS resource over HTTP: one POST, and the time on its clock."""
+"""The ACS resource: one POST, and the time on its clock."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
 
-import httpx
-
-from optout_core.adapters.signing import EntraAuth, HmacAuth, entra_credential
+from optout_core.adapters.connections import Credentials, open_acs
+from optout_core.adapters.http import HttpEndpoint, unsigned
 from optout_core.api import Answer
+from optout_core.errors import EndpointUnavailable
 from optout_core.settings import Settings
 from optout_ops.exits import OutOfReach
 from optout_ops.health.check import Post
-
-_JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
 @asynccontextmanager
@@ -22,27 +20,18 @@ async def open_post(settings: Settings) -> AsyncIterator[Post]:
 
     Raises:
         OutOfReach: ACS does not answer a POST.
+        RequestRefused: The identity gets no token.
     """
-    async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(
-            httpx.AsyncClient(
-                base_url=settings.acs_endpoint,
-                auth=await _auth(settings, stack),
-                timeout=settings.http_timeout.total_seconds(),
-            )
-        )
+    async with Credentials() as credentials, open_acs(settings, credentials) as acs:
 
         async def post(target: str, body: bytes) -> Answer:
             try:
-                answer = await http.post(target, content=body, headers=_JSON)
-            except httpx.HTTPError as error:
+                return await acs.post(target, body)
+            except EndpointUnavailable as error:
                 raise OutOfReach(
-                    f"ACS does not answer ({type(error).__name__}); nothing is known of the numbers; check ACS_ENDPOINT"
+                    f"ACS does not answer ({error.detail}); nothing is known of the numbers; check ACS_ENDPOINT"
                     " and the network, then ask again"
                 ) from None
-            return Answer(
-                status=answer.status_code, headers=answer.headers, body=answer.content, received_at=datetime.now(UTC)
-            )
 
         yield post
 
@@ -53,23 +42,14 @@ async def clock_skew(settings: Settings) -> timedelta | None:
     Raises:
         OutOfReach: ACS does not answer.
     """
-    async with httpx.AsyncClient(base_url=settings.acs_endpoint, timeout=settings.http_timeout.total_seconds()) as http:
+    timeout = settings.http_timeout.total_seconds()
+    async with HttpEndpoint(settings.acs_endpoint, unsigned, timeout=timeout, connections=1) as acs:
         try:
-            answer = await http.get("/")
-        except httpx.HTTPError as error:
-            raise OutOfReach(
-                f"ACS does not answer ({type(error).__name__}); check ACS_ENDPOINT and the network"
-            ) from None
+            answer = await acs.post("/", b"")
+        except EndpointUnavailable as error:
+            raise OutOfReach(f"ACS does not answer ({error.detail}); check ACS_ENDPOINT and the network") from None
     try:
         theirs = parsedate_to_datetime(answer.headers.get("date", ""))
     except ValueError:
         return None
-    return datetime.now(UTC).replace(microsecond=0) - theirs
-
-
-async def _auth(settings: Settings, stack: AsyncExitStack) -> httpx.Auth:
-    if settings.acs_access_key is not None:
-        return HmacAuth(settings.acs_access_key)
-    credential = entra_credential(settings.identity_client_id)
-    stack.push_async_callback(credential.close)
-    return EntraAuth(credential)
+    return answer.received_at.replace(microsecond=0) - theirs

@@ -13,7 +13,7 @@ from pydantic_core import from_json
 from optout_core.api import API_VERSION, Answer, Outcome, Verdict, read_answer, request_body
 from optout_core.batches import Batch, Pair, plan
 from optout_core.errors import RequestError, RequestRefused
-from optout_core.numbers import clean
+from optout_core.numbers import Number, read_number
 from optout_ops.exits import OpsError, OutOfReach
 
 CHECK_TARGET = f"/sms/optouts:check?api-version={API_VERSION}"
@@ -26,7 +26,12 @@ class Post(Protocol):
     """One POST to ACS."""
 
     async def __call__(self, target: str, body: bytes) -> Answer:
-        """Send a body to a path with its query, and give the answer; raise OutOfReach when there is none."""
+        """Send a body to a path with its query, and give the answer.
+
+        Raises:
+            OutOfReach: There is none.
+            RequestRefused: We cannot prove who we are.
+        """
 
 
 class Standing(StrEnum):
@@ -50,18 +55,17 @@ class ListEntry:
     why: str = ""
 
 
-async def check(post: Post, sender: str, numbers: Iterable[str]) -> dict[str, ListEntry]:
+async def check(post: Post, sender: Number, numbers: Iterable[Number]) -> dict[Number, ListEntry]:
     """Ask for each number whether it is on the opt-out list of a sender; changes nothing.
 
     Raises:
         OutOfReach: ACS does not answer, or refuses us.
         OpsError: ACS refuses the question.
     """
-    entries: dict[str, ListEntry] = {}
+    entries: dict[Number, ListEntry] = {}
     for batch in plan(Pair(sender, number) for number in numbers):
-        answer = await post(CHECK_TARGET, request_body(batch))
         try:
-            entries |= read_entries(batch, answer)
+            entries |= read_entries(batch, await post(CHECK_TARGET, request_body(batch)))
         except RequestRefused as error:
             raise OutOfReach(
                 f"ACS refuses us ({error}); nothing is known of the numbers; check ACS_ACCESS_KEY or the role, and that"
@@ -74,7 +78,7 @@ async def check(post: Post, sender: str, numbers: Iterable[str]) -> dict[str, Li
     return entries
 
 
-def read_entries(batch: Batch, answer: Answer) -> dict[str, ListEntry]:
+def read_entries(batch: Batch, answer: Answer) -> dict[Number, ListEntry]:
     """Read the answer to a `:check` for each number of the question.
 
     Raises:
@@ -84,8 +88,8 @@ def read_entries(batch: Batch, answer: Answer) -> dict[str, ListEntry]:
     values: dict[str, set[object]] = {}
     for item in from_json(answer.body)["value"]:
         if isinstance(item, dict) and isinstance(to := item.get("to"), str):
-            values.setdefault(clean(to), set()).add(repr(item.get("isOptedOut")))
-    return {to: _entry(outcomes[to], values.get(clean(to), set())) for to in batch.recipients}
+            values.setdefault(read_number(to).digits, set()).add(repr(item.get("isOptedOut")))
+    return {to: _entry(outcomes[to], values.get(to.digits, set())) for to in batch.recipients}
 
 
 def _entry(outcome: Outcome, values: set[object]) -> ListEntry:

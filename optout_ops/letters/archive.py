@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
-from optout_core.numbers import mask_body, mask_text
+from optout_core.masking import mask_body, show
 from optout_ops.exits import Mistake
 from optout_ops.queues.messages import QueueMessage
 
@@ -56,7 +56,7 @@ def write(message: QueueMessage, *, reveal: bool) -> str:
         entry = entry.model_copy(update={"body_base64": None})
     document = entry.model_dump(mode="json", by_alias=True, exclude_none=True)
     if not reveal and text is not None:
-        document["body"] = mask_body(text)
+        document["body"] = mask_body(message.body)
     return json.dumps(document if reveal else _masked(document), ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
@@ -117,5 +117,5 @@ def _untagged(value: object) -> object:
 
 def _masked(value: object) -> object:
     if isinstance(value, dict):
-        return {name: _masked(each) for name, each in value.items()}
-    return mask_text(value) if isinstance(value, str) else value
+        return {show(name): _masked(each) for name, each in value.items()}
+    return show(value) if isinstance(value, str) else value

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from optout_core import arrivals
-from optout_core.numbers import mask, mask_body, mask_text
+from optout_core import properties
+from optout_core.masking import holds_number, mask_body, show
 from optout_core.reasons import Reason, Replay
 from optout_ops.letters.letter import Letter
 from optout_ops.letters.verdicts import ReplayVerdict
@@ -20,34 +20,34 @@ def short_document(letter: Letter, verdict: ReplayVerdict) -> dict[str, Any]:
     """Describe a dead letter in the facts of one line of `optout dlq list`."""
     return {
         "sequenceNumber": letter.number,
-        "messageId": mask_text(letter.message.message_id or ""),
-        "reason": mask_text(letter.code),
+        "messageId": show(letter.message.message_id or ""),
+        "reason": show(letter.code),
         "deadLetteredAt": letter.message.enqueued_at.isoformat(),
-        "event": mask_text(letter.event_id),
-        "senders": sorted(map(mask, letter.senders)),
+        "event": str(letter.event_id),
+        "senders": sorted(map(str, letter.senders)),
         "recipients": letter.recipient_count,
         "of": letter.lineage.of or letter.recipient_count,
         "attempts": letter.lineage.attempt,
         "status": letter.status,
         "replays": letter.lineage.replay_count,
         "verdict": str(verdict.advice),
-        "why": mask_text(verdict.why),
+        "why": show(verdict.why),
     }
 
 
 def full_document(letter: Letter, verdict: ReplayVerdict, *, reveal: bool) -> dict[str, Any]:
     """Describe a dead letter in all its facts; with `reveal` numbers of recipients and body are not masked."""
-    body = letter.message.body.decode(errors="replace")
+    body = letter.message.body
     return short_document(letter, verdict) | {
-        "recipientNumbers": [to if reveal else mask(to) for to in letter.recipients],
-        "description": mask_text(letter.description),
+        "recipientNumbers": [to.text if reveal else str(to) for to in letter.recipients],
+        "description": show(letter.description),
         "firstEnqueuedAt": letter.lineage.first_enqueued.isoformat(),
         "hop": letter.lineage.hop,
         "replay": letter.lineage.replay_id,
         "deliveryCount": letter.message.delivery_count,
         "unreadable": letter.decode_error,
         "properties": _masked(letter.message.properties),
-        "body": body if reveal else mask_body(body),
+        "body": body.decode(errors="replace") if reveal else mask_body(body),
     }
 
 
@@ -59,13 +59,17 @@ def story(letter: Letter, document: Mapping[str, Any], now: datetime) -> Iterato
         document: Its `full_document`.
         now: The current time; aware.
     """
-    lineage, properties = letter.lineage, letter.message.properties
+    lineage, facts = letter.lineage, letter.message.properties
     numbers = document["recipientNumbers"]
     more = f" and {len(numbers) - _LISTED:,} more" if len(numbers) > _LISTED else ""
     answer = ", ".join(
-        f"{label} {properties[name]}"
-        for label, name in (("HTTP", arrivals.HTTP_STATUS), ("code", arrivals.ERROR_CODE), ("MS-CV", arrivals.MS_CV))
-        if name in properties
+        f"{label} {facts[name]}"
+        for label, name in (
+            ("HTTP", properties.HTTP_STATUS),
+            ("code", properties.ERROR_CODE),
+            ("MS-CV", properties.MS_CV),
+        )
+        if name in facts
     )
     rounds = f"{count(lineage.attempt, 'attempt')} used up, re-sent {lineage.hop} times"
     if lineage.replay_count:
@@ -84,7 +88,7 @@ def story(letter: Letter, document: Mapping[str, Any], now: datetime) -> Iterato
 def advice(letter: Letter, verdict: ReplayVerdict) -> str:
     """Say what to do about a dead letter: a command to type, and the section of the runbook."""
     section = f"docs/runbook.md#{letter.code.lower()}" if letter.reason is not None else "docs/runbook.md"
-    event = shlex.quote(mask_text(letter.event_id))
+    event = shlex.quote(str(letter.event_id))
     edit = f"to mend it: optout dlq edit {letter.number}; " if letter.decode_error is not None else "leave it; "
     command = {
         Replay.SAFE: f"optout dlq replay --event {event}",
@@ -105,8 +109,11 @@ def utc(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def _masked(properties: Mapping[str, object]) -> dict[str, object]:
-    return {
-        name: value if isinstance(value, bool | int | float) else mask_text(str(value))
-        for name, value in properties.items()
-    }
+def _masked(facts: Mapping[str, object]) -> dict[str, object]:
+    return {show(name): _masked_value(value) for name, value in facts.items()}
+
+
+def _masked_value(value: object) -> object:
+    if isinstance(value, bool | int | float) and not holds_number(str(value)):
+        return value
+    return show(str(value))

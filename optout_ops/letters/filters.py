@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from optout_core.consent import same_sender
-from optout_core.numbers import clean, mask, mask_text
+from optout_core.masking import show
+from optout_core.numbers import read_number, read_sender, sender_key
 from optout_ops.letters.letter import Letter
 
 #: Statuses of one class, such as `4xx`, share their hundreds.
@@ -44,8 +44,8 @@ class Filter:
         at = letter.message.enqueued_at
         return (
             (not self.reasons or letter.code.lower() in self.reasons)
-            and (self.sender is None or same_sender(clean(self.sender)) in map(same_sender, letter.senders))
-            and (self.event is None or self.event in {letter.event_id, *(event.id for event in letter.events)})
+            and (self.sender is None or sender_key(read_sender(self.sender)) in map(sender_key, letter.senders))
+            and (self.event is None or letter.has_event(self.event))
             and (self.to is None or letter.has_recipient(self.to))
             and (self.since is None or at >= self.since)
             and (self.until is None or at < self.until)
@@ -58,9 +58,9 @@ class Filter:
         """Give the conditions that are set, numbers masked, for the audit trail."""
         conditions = {
             "reason": sorted(self.reasons) or None,
-            "sender": mask(clean(self.sender)) if self.sender else None,
-            "event": mask_text(self.event) if self.event else None,
-            "to": mask(clean(self.to)) if self.to else None,
+            "sender": str(read_sender(self.sender)) if self.sender else None,
+            "event": show(self.event) if self.event else None,
+            "to": str(read_number(self.to)) if self.to else None,
             "since": self.since.isoformat() if self.since else None,
             "until": self.until.isoformat() if self.until else None,
             "olderThanSeconds": self.older_than.total_seconds() if self.older_than else None,

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from optout_core import arrivals
-from optout_core.arrivals import Lineage, read_lineage
+from optout_core import properties
+from optout_core.arrivals import Arrival, Lineage, read_lineage
 from optout_core.errors import EventError
 from optout_core.events import Event, Ignored, OptIn, decode
-from optout_core.numbers import with_plus
+from optout_core.masking import Untrusted, find_number
+from optout_core.numbers import Number, person_key, read_number
 from optout_core.reasons import Reason
 from optout_ops.queues.messages import QueueMessage
 
@@ -61,12 +62,12 @@ class Letter:
     @property
     def description(self) -> str:
         """Give the text of its property `DeadLetterErrorDescription`."""
-        return str(self.message.properties.get(arrivals.DEAD_LETTER_DESCRIPTION, ""))
+        return str(self.message.properties.get(properties.DEAD_LETTER_DESCRIPTION, ""))
 
     @property
     def status(self) -> int | None:
         """Give the last HTTP status of ACS, or None."""
-        status = self.message.properties.get(arrivals.HTTP_STATUS)
+        status = self.message.properties.get(properties.HTTP_STATUS)
         return status if isinstance(status, int) and not isinstance(status, bool) else None
 
     @property
@@ -75,20 +76,17 @@ class Letter:
         return (event for event in self.events if isinstance(event, OptIn))
 
     @property
-    def event_id(self) -> str:
-        """Give the id of its event; where neither property nor body names one, the MessageId or a digest."""
-        known = self.message.properties.get(arrivals.EVENT_ID)
-        if isinstance(known, str) and known:
-            return known
-        return self.events[0].id if self.events else self.message.arrival.id
+    def event_id(self) -> Untrusted:
+        """Give the id of its event; where body and property name none, the MessageId or a digest."""
+        return self.events[0].id if self.events else self.message.arrival.event_id
 
     @property
-    def recipients(self) -> tuple[str, ...]:
+    def recipients(self) -> tuple[Number, ...]:
         """Give the recipients of its events; none when it cannot be decoded."""
         return tuple(to for event in self.events if not isinstance(event, Ignored) for to in event.recipients)
 
     @property
-    def senders(self) -> frozenset[str]:
+    def senders(self) -> frozenset[Number]:
         """Give the senders of its events."""
         return frozenset(event.sender for event in self.events if not isinstance(event, Ignored))
 
@@ -105,17 +103,20 @@ class Letter:
             digest.update(len(part).to_bytes(8) + part)
         return digest.hexdigest()[:16]
 
-    def has_recipient(self, number: str) -> bool:
-        """Say whether a number is among the recipients, however it is written.
+    def has_event(self, name: str) -> bool:
+        """Say whether an event has this id, written in full or as it is shown."""
+        ids = {self.event_id, *(event.id for event in self.events)}
+        return any(name in {each.raw, str(each)} for each in ids)
+
+    def has_recipient(self, written: str) -> bool:
+        """Say whether a number is among the recipients, however either is written.
 
         The body of a dead letter that cannot be decoded is searched for the digits of the number.
         """
+        number = read_number(written)
         if self.decode_error is not None:
-            digits = "".join(filter(str.isdigit, number))
-            # Only the characters that people write inside a number are skipped: two fields side by side must not match.
-            written = self.message.body.decode(errors="replace").translate(str.maketrans("", "", " -.()"))
-            return bool(digits) and digits in written
-        return with_plus(number) in map(with_plus, self.recipients)
+            return find_number(self.message.body, number.digits)
+        return person_key(number) in map(person_key, self.recipients)
 
 
 _REASONS = {reason.value: reason for reason in Reason}
@@ -126,13 +127,13 @@ def read_letter(message: QueueMessage) -> Letter:
     lineage = read_lineage(message.arrival)
     decode_error: str | None = None
     try:
-        decoded = decode(replace(message.arrival, enqueued_at=_NEVER))
+        decoded = decode(_without_arrival(message.arrival))
     except EventError as error:
         decoded, decode_error = (), str(error)
     times = [event.time for event in decoded if not isinstance(event, Ignored)]
     return Letter(
         message=message,
-        code=str(message.properties.get(arrivals.DEAD_LETTER_REASON, "")),
+        code=str(message.properties.get(properties.DEAD_LETTER_REASON, "")),
         lineage=lineage,
         events=tuple(
             event if isinstance(event, Ignored) else replace(event, time=min(event.time, lineage.first_enqueued))
@@ -142,6 +143,12 @@ def read_letter(message: QueueMessage) -> Letter:
         has_event_without_time=_NEVER in times,
         has_event_after_arrival=any(time > lineage.first_enqueued for time in times),
     )
+
+
+def _without_arrival(arrival: Arrival) -> Arrival:
+    """Take away what is known of the first arrival, so that what the events themselves say can be told from it."""
+    facts = {name: value for name, value in arrival.properties.items() if name != properties.FIRST_ENQUEUED}
+    return replace(arrival, enqueued_at=_NEVER, properties=facts)
 
 
 def recipients_by_replay(letters: Iterable[Letter]) -> dict[str, int]:

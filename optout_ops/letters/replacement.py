@@ -8,18 +8,18 @@ hop is part of the id and rises by one, so no id of an earlier hop is used again
 from dataclasses import replace
 from hashlib import sha256
 
-from optout_core import arrivals
+from optout_core import properties
 from optout_core.events import CONTENT_TYPE, OptIn, OptOut, encode
 from optout_core.messages import Kind, Outgoing, Queue, message_id
 from optout_ops.letters.letter import REPLAY_OF, Letter
 
 _DEAD_LETTER_PROPERTIES = frozenset(
     {
-        arrivals.DEAD_LETTER_REASON,
-        arrivals.DEAD_LETTER_DESCRIPTION,
-        arrivals.HTTP_STATUS,
-        arrivals.ERROR_CODE,
-        arrivals.MS_CV,
+        properties.DEAD_LETTER_REASON,
+        properties.DEAD_LETTER_DESCRIPTION,
+        properties.HTTP_STATUS,
+        properties.ERROR_CODE,
+        properties.MS_CV,
     }
 )
 _CLOUD_EVENTS = ("cloudevents:", "cloudevents_")
@@ -32,22 +32,22 @@ def replacement(letter: Letter, replay_id: str) -> Outgoing:
     look newer than it is. It is encoded anew with the time of its first arrival.
     """
     message = letter.message
-    body, content_type, properties = message.body, message.content_type, dict(message.properties)
+    body, content_type, facts = message.body, message.content_type, dict(message.properties)
     event = letter.events[0] if len(letter.events) == 1 else None
     if letter.has_event_after_arrival and isinstance(event, OptIn | OptOut):
         body, content_type = encode(event), CONTENT_TYPE
-        properties = {name: value for name, value in properties.items() if not name.lower().startswith(_CLOUD_EVENTS)}
+        facts = {name: value for name, value in facts.items() if not name.lower().startswith(_CLOUD_EVENTS)}
     return Outgoing(
         queue=Queue.OPT_INS,
         message_id=_id(letter, Kind.REPLAY),
         body=body,
         content_type=content_type,
-        properties={name: value for name, value in properties.items() if name not in _DEAD_LETTER_PROPERTIES}
+        properties={name: value for name, value in facts.items() if name not in _DEAD_LETTER_PROPERTIES}
         | _lineage(letter)
         | {
-            arrivals.ATTEMPT: 0,
-            arrivals.REPLAY_ID: replay_id,
-            arrivals.REPLAY_COUNT: letter.lineage.replay_count + 1,
+            properties.ATTEMPT: 0,
+            properties.REPLAY_ID: replay_id,
+            properties.REPLAY_COUNT: letter.lineage.replay_count + 1,
             REPLAY_OF: message.message_id or str(letter.number),
         },
         correlation_id=message.correlation_id,
@@ -71,7 +71,7 @@ def restored(letter: Letter) -> Outgoing:
         message_id=_id(letter, Kind.DEAD_LETTER, "import", str(letter.number)),
         body=message.body,
         content_type=message.content_type,
-        properties={**message.properties, **_lineage(letter), arrivals.ATTEMPT: letter.lineage.attempt},
+        properties={**message.properties, **_lineage(letter), properties.ATTEMPT: letter.lineage.attempt},
         correlation_id=message.correlation_id,
         reason=letter.reason,
     )
@@ -79,19 +79,19 @@ def restored(letter: Letter) -> Outgoing:
 
 def _lineage(letter: Letter) -> dict[str, object]:
     lineage: dict[str, object] = {
-        arrivals.EVENT_ID: letter.event_id,
-        arrivals.HOP: letter.lineage.hop + 1,
-        arrivals.FIRST_ENQUEUED: letter.lineage.first_enqueued.isoformat(),
+        properties.EVENT_ID: str(letter.event_id),
+        properties.HOP: letter.lineage.hop + 1,
+        properties.FIRST_ENQUEUED: letter.lineage.first_enqueued.isoformat(),
     }
     if letter.recipients:
-        lineage[arrivals.RECIPIENTS] = len(letter.recipients)
-        lineage[arrivals.OF] = letter.lineage.of or len(letter.recipients)
+        lineage[properties.RECIPIENTS] = len(letter.recipients)
+        lineage[properties.OF] = letter.lineage.of or len(letter.recipients)
     return lineage
 
 
 def _id(letter: Letter, kind: Kind, *about: str) -> str:
     if len(letter.events) == 1 and isinstance(event := letter.events[0], OptIn):
-        return message_id(event, kind, letter.lineage, (letter.code, *event.recipients, *about))
+        return message_id(event, kind, letter.lineage, (letter.code, *(to.text for to in event.recipients), *about))
     digest = sha256("\0".join((letter.code, *about)).encode() + letter.message.body).hexdigest()[:16]
     root = sha256(letter.message.arrival.id.encode()).hexdigest()[:32]
     return f"{root}:{kind}{letter.lineage.hop + 1}:{digest}"

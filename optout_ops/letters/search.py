@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator
 from datetime import datetime
 
+from optout_core.masking import show
 from optout_core.messages import Queue
-from optout_core.numbers import mask_text
 from optout_ops.exits import OpsError
 from optout_ops.letters.filters import Filter
 from optout_ops.letters.letter import Letter, read_letter
@@ -44,9 +44,9 @@ async def find(queues: Peeks, name: str) -> Letter:
             break
     async for message in queues.peek(Queue.DEAD_LETTERS):
         letter = read_letter(message)
-        if name in {message.message_id, letter.event_id}:
+        if name in {message.message_id, letter.event_id.raw, str(letter.event_id)}:
             return letter
     raise OpsError(
-        f"there is no dead letter {mask_text(name)!r}: it was replayed, purged, or never here; `optout dlq list` shows"
+        f"there is no dead letter {show(name)!r}: it was replayed, purged, or never here; `optout dlq list` shows"
         " all of them"
     )

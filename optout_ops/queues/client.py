@@ -22,8 +22,8 @@ from azure.servicebus.exceptions import (
 )
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential
 
+from optout_core.adapters.connections import Credentials, connect_service_bus
 from optout_core.adapters.outbox import ServiceBusOutbox
-from optout_core.adapters.signing import entra_credential
 from optout_core.errors import SendFailed
 from optout_core.messages import Outgoing, Queue
 from optout_core.settings import Settings
@@ -62,6 +62,8 @@ class ServiceBusQueues:
         """Take the settings; nothing is opened before the first use."""
         self._settings = settings
         self._stack = AsyncExitStack()
+        self._credentials = Credentials()
+        self._stack.push_async_exit(self._credentials)
         self._client: ServiceBusClient | None = None
         self._receivers: dict[Queue, ServiceBusReceiver] = {}
         # A message too large to send raises an error and stays a dead letter: its halves could not be decoded.
@@ -172,16 +174,10 @@ class ServiceBusQueues:
                 await sender.cancel_scheduled_messages(_MAX_NUMBER)
 
     def _connect(self) -> ServiceBusClient:
-        settings = self._settings
-        if settings.connection_string is not None:
-            secret = settings.connection_string.get_secret_value()
-            try:
-                return ServiceBusClient.from_connection_string(secret, **_RETRY)
-            except ValueError as error:
-                raise Mistake(f"ServiceBusConnection is no connection string: {error}; nothing was touched") from None
-        credential = entra_credential(settings.namespace_client_id or settings.identity_client_id)
-        self._stack.push_async_callback(credential.close)
-        return ServiceBusClient(settings.namespace or "", credential, **_RETRY)
+        try:
+            return connect_service_bus(ServiceBusClient, self._settings, self._credentials, **_RETRY)
+        except ValueError as error:
+            raise Mistake(f"ServiceBusConnection is no connection string: {error}; nothing was touched") from None
 
 
 def read_message(received: ServiceBusReceivedMessage) -> QueueMessage:

@@ -86,8 +86,8 @@ class ServiceBusPass:
         with suppress(Exception):
             # While the link has credit, the broker would send the released messages to us again. The SDK takes the
             # credit back when it closes a receiver, which is after our releases.
-            handler = self._receiver._handler  # noqa: SLF001
-            await self._receiver._amqp_transport.drain_and_release_messages_async(handler)  # type: ignore[no-untyped-call] # noqa: SLF001
+            handler = self._receiver._handler
+            await self._receiver._amqp_transport.drain_and_release_messages_async(handler)  # type: ignore[no-untyped-call]
         locked = map(_delivery, (*self._received, *self._given_out.values()))
         for delivery in (*locked, *self._held.values()):
             with suppress(Exception):
@@ -146,7 +146,7 @@ class ServiceBusPass:
             # One lost lock fails the whole request: its neighbours expire, are received again, and are held again.
             with suppress(ServiceBusError):
                 # The protocol renews many locks in one request; the SDK's public method takes one message.
-                await self._receiver._renew_locks(*tokens[start : start + _RENEWALS], timeout=_ANSWER)  # type: ignore[arg-type] # noqa: SLF001
+                await self._receiver._renew_locks(*tokens[start : start + _RENEWALS], timeout=_ANSWER)  # type: ignore[arg-type]
 
     async def _receive(self) -> None:
         with translated():
@@ -170,7 +170,7 @@ class ServiceBusPass:
         else:
             self.overflow += 1
             # The SDK remembers the tag of every message until it is settled, and this message will not be settled.
-            self._receiver._handler._link._received_delivery_tags.discard(message._delivery_tag)  # type: ignore[union-attr] # noqa: SLF001
+            self._receiver._handler._link._received_delivery_tags.discard(message._delivery_tag)  # type: ignore[union-attr]
 
     async def _is_locked(self, message: ServiceBusReceivedMessage) -> bool:
         rest = (message.locked_until_utc or datetime.now(UTC)) - datetime.now(UTC)
@@ -186,8 +186,8 @@ class ServiceBusPass:
 
     async def _release(self, delivery: _Delivery) -> None:
         # The SDK releases messages that arrive too late in this way, and has no public name for it.
-        await self._receiver._handler.settle_messages_async(delivery.delivery_id, delivery.tag, "released")  # noqa: SLF001
+        await self._receiver._handler.settle_messages_async(delivery.delivery_id, delivery.tag, "released")
 
 
 def _delivery(message: ServiceBusReceivedMessage) -> _Delivery:
-    return _Delivery(message._delivery_id or 0, message._delivery_tag or b"")  # noqa: SLF001
+    return _Delivery(message._delivery_id or 0, message._delivery_tag or b"")

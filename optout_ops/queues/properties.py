@@ -8,6 +8,7 @@ from azure.identity import DefaultAzureCredential
 from azure.servicebus.management import ServiceBusAdministrationClient
 from pydantic.alias_generators import to_snake
 
+from optout_core.adapters.connections import connect_service_bus
 from optout_core.settings import Settings
 
 #: Seconds; an operator without the Manage right should not have to wait for the refusal.
@@ -18,18 +19,12 @@ def read_properties(settings: Settings, queue: str, names: Mapping[str, object])
     """Read the properties of a queue that are named as in infra/queues.json; None when they cannot be read."""
     options: dict[str, Any] = {"retry_total": 0, "connection_timeout": _TIMEOUT, "read_timeout": _TIMEOUT}
     try:
-        with _client(settings, options) as client:
+        with connect_service_bus(ServiceBusAdministrationClient, settings, _credential, **options) as client:
             found = client.get_queue(queue)
     except (AzureError, ValueError):
         return None
     return {name: getattr(found, to_snake(name), None) for name in names}
 
 
-def _client(settings: Settings, options: dict[str, Any]) -> ServiceBusAdministrationClient:
-    if settings.connection_string is not None:
-        secret = settings.connection_string.get_secret_value()
-        return ServiceBusAdministrationClient.from_connection_string(secret, **options)
-    credential = DefaultAzureCredential(
-        managed_identity_client_id=settings.namespace_client_id or settings.identity_client_id
-    )
-    return ServiceBusAdministrationClient(settings.namespace or "", credential, **options)
+def _credential(client_id: str | None) -> DefaultAzureCredential:
+    return DefaultAzureCredential(managed_identity_client_id=client_id)

@@ -10,7 +10,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from optout_core.numbers import mask_text
+from optout_core.masking import show
 from optout_core.reasons import Replay
 from optout_ops.exits import Mistake
 from optout_ops.letters.letter import Letter
@@ -53,12 +53,12 @@ class PlannedLetter(_PlanLine):
         """Make the line of a dead letter."""
         return cls(
             sequence_number=letter.number,
-            id=mask_text(letter.message.message_id or ""),
-            reason=mask_text(letter.code),
+            id=show(letter.message.message_id or ""),
+            reason=show(letter.code),
             hash=letter.fingerprint,
             recipients=letter.recipient_count,
             verdict=verdict.advice,
-            why=mask_text(verdict.why),
+            why=show(verdict.why),
         )
 
 

@@ -8,7 +8,7 @@ completes the message, so a recipient that fails between the two reads is seen i
 from collections import Counter
 from dataclasses import dataclass, field
 
-from optout_core import arrivals
+from optout_core import properties
 from optout_ops.letters.letter import REPLAY_OF, Letter
 from optout_ops.queues.messages import QueueMessage
 
@@ -76,7 +76,7 @@ class Tally:
         }
 
     def _is_new(self, message: QueueMessage) -> bool:
-        if message.properties.get(arrivals.REPLAY_ID) != self.replay_id:
+        if message.properties.get(properties.REPLAY_ID) != self.replay_id:
             return False
         # A scheduled message gets a new sequence number when it falls due, so one peek can return it twice.
         if message.message_id in self._seen:
@@ -87,5 +87,5 @@ class Tally:
 
 def recipients_of(message: QueueMessage) -> int:
     """Count the recipients of a message of the queue `opt-ins` by its property `optout-recipients`; 1 without it."""
-    recipients = message.properties.get(arrivals.RECIPIENTS)
+    recipients = message.properties.get(properties.RECIPIENTS)
     return recipients if isinstance(recipients, int) else 1

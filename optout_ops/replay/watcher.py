@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
-from optout_core import arrivals
+from optout_core import properties
 from optout_core.messages import Queue
 from optout_ops.letters.letter import REPLAY_OF, read_letter
 from optout_ops.queues.messages import QueueMessage
@@ -95,7 +95,7 @@ class Watcher:
         """
         self._failures.sent = sent
         async for message in self._new(Queue.OPT_INS):
-            if message.properties.get(arrivals.REPLAY_ID) == self._replay_id and REPLAY_OF not in message.properties:
+            if message.properties.get(properties.REPLAY_ID) == self._replay_id and REPLAY_OF not in message.properties:
                 self._failed[_root(message)] = recipients_of(message)
         async for message in self._new(Queue.DEAD_LETTERS):
             self._failures.add_dead_letter(read_letter(message))

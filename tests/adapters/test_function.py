@@ -12,9 +12,9 @@ from optout_core.settings import Settings
 from sandbox.endpoint import REFERENCE_FAULTS, Endpoint
 from sandbox.host import Host, find_trigger
 from servicebus_sandbox import Broker, State, load_queues
-from tests.adapters.calling import SENDER
-from tests.adapters.hosting import ROOT, fresh, function_app, messages, process_opt_ins
-from tests.adapters.sending import DEAD_LETTERS, OPT_INS
+from tests.adapters.acs_client import SENDER
+from tests.adapters.function import ROOT, fresh, function_app, messages, process_opt_ins
+from tests.adapters.outbox import DEAD_LETTERS, OPT_INS
 from tests.build import wire
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -23,7 +23,7 @@ REFERENCE = ("+15555555551", "+123", "+15555555553")
 
 @pytest_asyncio.fixture
 async def broker():
-    async with Broker(load_queues()) as running:
+    async with Broker(load_queues(ROOT / "infra" / "queues.json")) as running:
         yield running
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.adapters.hosting import ROOT
+from tests.adapters.function import ROOT
 
 #: Each takes a good part of a second, and the first invocation may well need none of them.
 LATE = ("aiohttp", "azure.identity", "azure.servicebus", "opentelemetry.sdk", "azure.monitor", "requests")

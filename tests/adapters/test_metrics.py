@@ -8,11 +8,13 @@ import pytest
 
 from optout_core.envelopes import Form
 from optout_core.errors import BatchRejected, EndpointUnavailable, RequestRefused
+from optout_core.masking import Untrusted
+from optout_core.numbers import read_number
 from optout_core.reasons import Reason
 from optout_core.reports import EventReport, EventResult, RecipientOutcome, RecipientReport, Report
 from sandbox.endpoint import Fault
-from tests.adapters.calling import PERSON, SENDER, calling, people, removing_one_by_one
-from tests.adapters.measuring import measuring
+from tests.adapters.acs_client import PERSON, SENDER, open_client, people, removing_one_by_one
+from tests.adapters.telemetry import open_telemetry
 from tests.build import NOW
 
 UNITS = {
@@ -32,13 +34,27 @@ UNITS = {
 
 @pytest.fixture
 def measured():
-    with measuring() as everything:
+    with open_telemetry() as everything:
         yield everything
 
 
 def recipient(outcome=RecipientOutcome.REMOVED, reason=None, age=90.0, event="ev-1"):
     waits = NOW + timedelta(minutes=1) if outcome is RecipientOutcome.WAITING else None
-    return RecipientReport("shop", event, SENDER, PERSON, outcome, reason, 1, waits, age)
+    return RecipientReport(
+        source=Untrusted("shop"),
+        event=Untrusted(event),
+        sender=read_number(SENDER),
+        recipient=read_number(PERSON),
+        outcome=outcome,
+        reason=reason,
+        attempts=1,
+        next_try=waits,
+        age=age,
+    )
+
+
+def event(source, name, form, result, reason=None):
+    return EventReport(source=Untrusted(source), id=Untrusted(name), form=form, result=result, reason=reason)
 
 
 def report(**facts):
@@ -48,10 +64,10 @@ def report(**facts):
 EVERYTHING = report(
     messages=4,
     events=(
-        EventReport("shop", "ev-1", Form.CLOUD_EVENT, EventResult.DECODED),
-        EventReport("shop", "ev-2", Form.CLOUD_EVENT, EventResult.DECODED),
-        EventReport("acs", "ev-3", Form.EVENT_GRID, EventResult.IGNORED),
-        EventReport("", "message-4", "unknown", EventResult.DEAD_LETTERED, Reason.MALFORMED_EVENT),
+        event("shop", "ev-1", Form.CLOUD_EVENT, EventResult.DECODED),
+        event("shop", "ev-2", Form.CLOUD_EVENT, EventResult.DECODED),
+        event("acs", "ev-3", Form.EVENT_GRID, EventResult.IGNORED),
+        event("", "message-4", "unknown", EventResult.DEAD_LETTERED, Reason.MALFORMED_EVENT),
     ),
     recipients=(
         recipient(),
@@ -188,7 +204,7 @@ def test_a_request_is_counted_timed_and_sized_by_the_class_of_its_status(measure
 async def test_the_requests_of_a_client_are_those_that_were_made(measured, endpoint):
     endpoint.faults = [Fault(status=503, times=2), Fault(drop="reset", times=1), Fault(status=401, times=1)]
 
-    async with calling(endpoint, telemetry=measured.telemetry, attempts=5) as caller:
+    async with open_client(endpoint, telemetry=measured.telemetry, attempts=5) as caller:
         await removing_one_by_one(caller, people(3))
 
     assert sum(measured.points("optout.requests").values()) == len(endpoint.requests) == 6

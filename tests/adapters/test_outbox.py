@@ -7,15 +7,16 @@ import pytest_asyncio
 
 from optout_core.messages import Queue
 from servicebus_sandbox import Broker, State, load_queues
-from tests.adapters.sending import (
+from tests.adapters.outbox import (
     DEAD_LETTERS,
     LATER,
     OPT_INS,
     growth,
     ids,
+    open_outbox,
     outgoing,
-    sending,
 )
+from tests.build import QUEUES_FILE
 
 # Opening and closing a link takes half a second each, so these tests share one outbox.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -25,13 +26,13 @@ KILOBYTE = 1024
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def broker():
-    async with Broker(load_queues()) as running:
+    async with Broker(load_queues(QUEUES_FILE)) as running:
         yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def outbox(broker):
-    async with sending(broker.connection_string) as (opened, _):
+    async with open_outbox(broker.connection_string) as (opened, _):
         yield opened
 
 
@@ -156,7 +157,7 @@ async def test_what_was_sent_before_is_dropped_by_the_broker(broker, outbox):
 
 
 async def test_sixteen_that_send_first_at_once_share_one_client_and_after_closing_there_is_a_new_one(broker):
-    async with sending(broker.connection_string) as (outbox, connections):
+    async with open_outbox(broker.connection_string) as (outbox, connections):
         await asyncio.gather(*[outbox.send([outgoing(f"first-{number}")]) for number in range(16)])
         assert connections.made == 1
 
@@ -169,7 +170,7 @@ async def test_sixteen_that_send_first_at_once_share_one_client_and_after_closin
 
 
 async def test_nothing_to_send_connects_to_nothing(broker):
-    async with sending(broker.connection_string) as (outbox, connections):
+    async with open_outbox(broker.connection_string) as (outbox, connections):
         await outbox.send([])
 
     assert connections.made == 0

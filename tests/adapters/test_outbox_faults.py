@@ -12,7 +12,8 @@ import pytest_asyncio
 from optout_core.errors import SendFailed
 from optout_core.messages import Queue
 from servicebus_sandbox import LISTEN, AccessKey, Broker, load_queues
-from tests.adapters.sending import DEAD_LETTERS, LATER, OPT_INS, QUEUES, ids, outgoing, sending
+from tests.adapters.outbox import DEAD_LETTERS, LATER, OPT_INS, QUEUES, ids, open_outbox, outgoing
+from tests.build import QUEUES_FILE
 
 # Opening and closing a link takes half a second each, so these tests share one outbox.
 # azure-servicebus closes no socket that it lost, or was cancelled at: we let Python do it, in the test it belongs to.
@@ -31,13 +32,13 @@ def _collect_what_the_sdk_leaves_open():
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def broker():
     keys = (AccessKey("owner", KEY), AccessKey("reader", KEY, frozenset({LISTEN})))
-    async with Broker(load_queues(), keys=keys) as running:
+    async with Broker(load_queues(QUEUES_FILE), keys=keys) as running:
         yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def opened(broker):
-    async with sending(broker.connection_string) as (outbox, connections):
+    async with open_outbox(broker.connection_string) as (outbox, connections):
         await outbox.send([outgoing("first"), outgoing("first", Queue.OPT_INS)])
         yield outbox, connections
 
@@ -108,7 +109,7 @@ async def test_a_broker_that_refuses_twice_is_a_failure_in_one_clear_line(broker
 
 async def test_a_broker_that_does_not_let_us_send_is_a_failure_without_the_key(broker):
     async def attempt(connection_string, queues=QUEUES):
-        async with sending(connection_string, queues) as (outbox, connections):
+        async with open_outbox(connection_string, queues) as (outbox, connections):
             _, shown = await refused(outbox)
         return shown, connections.made
 
@@ -138,7 +139,7 @@ def nowhere(port):
 async def test_no_broker_at_all_is_a_failure_in_bounded_time():
     with closing(socket.socket()) as unused:
         unused.bind(("127.0.0.1", 0))
-        async with asyncio.timeout(10), sending(nowhere(unused.getsockname()[1])) as (outbox, _):
+        async with asyncio.timeout(10), open_outbox(nowhere(unused.getsockname()[1])) as (outbox, _):
             _, shown = await refused(outbox)
 
     assert KEY not in shown
@@ -153,7 +154,7 @@ async def test_a_broker_that_never_answers_is_a_failure_in_bounded_time():
 
     server = await asyncio.start_server(listen, "127.0.0.1", 0)
     silent = nowhere(server.sockets[0].getsockname()[1])
-    async with server, asyncio.timeout(10), sending(silent, timeout=0.3) as (outbox, _):
+    async with server, asyncio.timeout(10), open_outbox(silent, timeout=0.3) as (outbox, _):
         error, _ = await refused(outbox)
         over.set()
 

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from sandbox.endpoint import Endpoint
-from tests.adapters.calling import SENDER, Naps
-from tests.adapters.hosting import ROOT, fresh, trigger_input
+from tests.adapters.acs_client import SENDER, Naps
+from tests.adapters.function import ROOT, fresh, trigger_input
 
 pytestmark = [
     pytest.mark.skipif(sys.version_info < (3, 13), reason="azure-functions-runtime exists from Python 3.13 on"),

@@ -1,6 +1,7 @@
 """Faults on demand: each row of the outcome table can be provoked."""
 
 import json
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -10,7 +11,8 @@ import httpx
 import pytest
 
 from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, Fault, Item, load_faults
-from sandbox.endpoint.faults import Drop, dump_faults, parse_faults
+from sandbox.endpoint.fault_file import dump_faults, parse_faults
+from sandbox.endpoint.faults import Drop
 
 SENDER = "+18001234567"
 PERSON = "+15555555551"
@@ -389,12 +391,54 @@ def test_a_file_that_cannot_be_used_is_named_with_the_place_that_is_wrong(tmp_pa
         {"status": 200},
         {"status": 600},
         {"status": 500, "times": 0},
+        {"appliedAfter": 0},
+        {"applied": True},
+        {"status": 500, "applied": False},
+        {"status": 500, "applied": True, "appliedAfter": 1},
+        {"textAfter": 1},
+        {"text": "HELP"},
+        {"text": "STOP", "status": 500},
+        {"text": "STOP", "delay": 1},
+        {"drop": "silence", "retryAfter": 1},
+        {"status": 400, "errors": {"From": []}},
+        {"status": 400, "body": "problem", "code": "Denied"},
+        {"delay": 1, "code": "Denied"},
+        {"delay": {"mean": 1, "atLeast": 1}},
+        {"delay": {"atLeast": 1}},
+        {"delay": {}},
+        {"delay": 0},
+        {"status": 500, "share": 1},
+        {"status": 500, "share": 0},
     ],
     ids=json.dumps,
 )
 def test_a_fault_with_an_effect_that_would_do_nothing_is_refused(fault):
     with pytest.raises(ValueError, match="cannot be used"):
         parse_faults(json.dumps([fault]))
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ({}, "a fault needs an effect: items, text, drop, status, body, delay, applied, appliedAfter"),
+        ({"body": "html", "retryAfter": 1}, "body does not go with retryAfter: leave out, or make it two faults"),
+        ({"items": [], "delay": 1, "status": 500}, "items does not go with delay, status: "),
+        ({"status": 503, "applied": False}, "applied false is what happens anyway: leave it out"),
+        ({"stauts": 503}, "stauts: Extra inputs"),
+        ({"delay": {"mean": 1, "attLeast": 1}}, "delay.attLeast: Extra inputs"),
+        ({"delay": "long"}, "delay: Input should be a valid number"),
+        ({"items": [{"httpStatusCode": []}]}, "items.0.httpStatusCode: Input should be a valid integer"),
+        ({PERSON: 1}, "+1555•••5551: Extra inputs"),
+        ({"\x1b[2J" + "x" * 90: 1}, "?[2J" + "x" * 36 + ": Extra inputs"),
+    ],
+    ids=str,
+)
+def test_a_fault_that_is_refused_says_where_and_why(fault, why):
+    with pytest.raises(ValueError, match="cannot be used") as refused:
+        parse_faults(json.dumps([fault]))
+
+    assert re.sub(r": 0[:.] ?", ": ", str(refused.value)).startswith(f"these faults cannot be used: {why}")
+    assert "\n" not in str(refused.value)
 
 
 def test_a_fault_that_is_refused_does_not_repeat_its_numbers():

@@ -15,7 +15,7 @@ from servicebus_sandbox import Broker, load_queues
 from servicebus_sandbox.amqp import Symbol
 from servicebus_sandbox.encode import encode
 from servicebus_sandbox.messages import Entries, Message
-from tests.build import dead_letter
+from tests.build import QUEUES_FILE, dead_letter
 from tests.ops.command_line import Said, run
 
 ROOT = Path(__file__).parents[2]
@@ -91,9 +91,9 @@ async def finish(process):
 def current(number, *arguments, **fields):
     """A dead letter whose person decided just now: on the broker the time is the machine's."""
     now = datetime.now(UTC)
-    return dead_letter(
-        number, *arguments, **{"time": now, "optout-first-enqueued": (now + timedelta(seconds=1)).isoformat()} | fields
-    )
+    arrived = now + timedelta(seconds=1)
+    letter = dead_letter(number, *arguments, **{"time": now, "optout-first-enqueued": arrived.isoformat()} | fields)
+    return replace(letter, enqueued_at=arrived)
 
 
 def as_stored(message):
@@ -116,7 +116,7 @@ def queues(lock_seconds=None, **changes):
     """The queues of infra/queues.json with some properties changed."""
     if lock_seconds:
         changes["lock_duration"] = timedelta(seconds=lock_seconds)
-    return {name: replace(each, **changes) for name, each in load_queues().items()}
+    return {name: replace(each, **changes) for name, each in load_queues(QUEUES_FILE).items()}
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,7 @@
 """`optout dlq plan` and `replay`: what is chosen, what is sent, what stays where it is."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,8 +11,14 @@ from tests.build import NOW, OTHER, PERSON, bare, dead_letter, dead_letter_prope
 from tests.ops.bus import current
 from tests.ops.command_line import QUICK
 
-UNDATED = dead_letter(
-    7, "MaxDeliveryCountExceeded", body=bare("+15555550000"), **{"optout-event-id": None, "optout-first-enqueued": None}
+UNDATED = replace(
+    dead_letter(
+        7,
+        "MaxDeliveryCountExceeded",
+        body=bare("+15555550000"),
+        **{"optout-event-id": None, "optout-first-enqueued": None},
+    ),
+    content_type="application/json",
 )
 """A bare request that the broker dead-lettered: nothing in it says when the person opted in."""
 

@@ -6,16 +6,18 @@ from dataclasses import replace
 
 from pydantic import SecretStr
 
-from optout_core.adapters.requests import Limits, OptOutsClient, open_http
-from optout_core.adapters.signing import HmacAuth
+from optout_core.adapters.http import HttpEndpoint
+from optout_core.adapters.requests import Limits, OptOutsClient
+from optout_core.adapters.signing import HmacSigner
 from optout_core.batches import Batch, Pair, plan
+from optout_core.numbers import read_number, read_sender
 
 SENDER = "+18001234567"
 PERSON = "+15555555551"
 ANOTHER = "+15555555552"
 
 #: Generous: a test that wants to see a limit at work names it.
-LIMITS = Limits(budget=20, timeout=5, attempts=3, concurrency=16, breaker_failures=1000, breaker_cooldown=30)
+LIMITS = Limits(budget=20, attempts=3, concurrency=16, breaker_failures=1000, breaker_cooldown=30)
 
 
 class Naps:
@@ -49,17 +51,17 @@ class Watch:
 class Caller:
     """The client under test, and what it did."""
 
-    def __init__(self, http, limits, sleep, telemetry):
-        self.http = http
+    def __init__(self, acs, limits, sleep, telemetry):
+        self.acs = acs
         self.naps = Naps()
         self.watch = Watch()
-        self.client = OptOutsClient(http, limits, telemetry or self.watch, sleep or self.naps)
+        self.client = OptOutsClient(acs.post, limits, telemetry or self.watch, sleep or self.naps)
 
     async def remove(self, *recipients, sender=SENDER):
         """Give the outcome of each recipient, by number."""
-        outcomes = await self.client.remove(plan(Pair(sender, to) for to in recipients))
-        assert {pair.sender for pair in outcomes} <= {sender}
-        return {pair.recipient: outcome for pair, outcome in outcomes.items()}
+        outcomes = await self.client.remove(plan(pair(to, sender) for to in recipients))
+        assert {asked.sender.text for asked in outcomes} <= {sender}
+        return {asked.recipient.text: outcome for asked, outcome in outcomes.items()}
 
     async def verdict(self, recipient=PERSON):
         """Give what came of one recipient."""
@@ -67,18 +69,28 @@ class Caller:
 
 
 @asynccontextmanager
-async def calling(endpoint, *, auth=None, sleep=None, telemetry=None, **limits):
+async def open_client(endpoint, *, sign=None, sleep=None, telemetry=None, timeout=5, **limits):  # noqa: ASYNC109 - of ours
     """Open a client for a sandbox endpoint, or for any server with a `url`; limits not named are `LIMITS`."""
     bounds = replace(LIMITS, **limits)
-    auth = auth or HmacAuth(SecretStr(getattr(endpoint, "access_key", "pw==")))
-    async with open_http(endpoint.url, auth, bounds) as http:
-        yield Caller(http, bounds, sleep, telemetry)
+    sign = sign or HmacSigner(endpoint.url, SecretStr(getattr(endpoint, "access_key", "pw==")))
+    async with HttpEndpoint(endpoint.url, sign, timeout=timeout, connections=bounds.concurrency) as acs:
+        yield Caller(acs, bounds, sleep, telemetry)
 
 
 async def removing_one_by_one(caller, recipients):
     """Ask for each recipient in a request of its own, all at once; give the verdicts in the same order."""
-    outcomes = await caller.client.remove([Batch(SENDER, (to,)) for to in recipients])
-    return [outcomes[Pair(SENDER, to)].verdict for to in recipients]
+    outcomes = await caller.client.remove([batch(to) for to in recipients])
+    return [outcomes[pair(to)].verdict for to in recipients]
+
+
+def pair(recipient=PERSON, sender=SENDER):
+    """Name one entry of the opt-out list."""
+    return Pair(read_sender(sender), read_number(recipient))
+
+
+def batch(*recipients, sender=SENDER):
+    """Ask for these recipients in one request."""
+    return Batch(read_sender(sender), tuple(map(read_number, recipients)))
 
 
 def people(count):

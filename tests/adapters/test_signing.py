@@ -5,18 +5,17 @@ import time
 import traceback
 from datetime import UTC, datetime, timedelta
 
-import httpx
 import pytest
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
 from azure.identity import CredentialUnavailableError
 from pydantic import SecretStr
 
-from optout_core.adapters.signing import SCOPE, EntraAuth, HmacAuth, sign
+from optout_core.adapters.signing import SCOPE, EntraSigner, HmacSigner, hmac_headers, host_of, sign
 from optout_core.api import Verdict
 from optout_core.errors import EndpointUnavailable, RequestRefused
 from sandbox.endpoint import Endpoint, Fault
-from tests.adapters.calling import PERSON, RawServer, calling, people, removing_one_by_one
+from tests.adapters.acs_client import PERSON, RawServer, open_client, people, removing_one_by_one
 
 #: Key, host, date and signatures: azure-sdk-for-python, azure-communication-sms/tests/test_hmac.py @3a730d34.
 KEY = SecretStr("pw==")
@@ -26,10 +25,9 @@ TOKEN = "a-token-nobody-may-see"
 NO_KEY = "c2VjcmV0 \N{KEY}"
 
 
-def signed(method, url, body=b"", key=KEY):
-    """Sign a request as httpx would send it."""
-    request = httpx.Request(method, url, content=body)
-    return next(HmacAuth(key, lambda: MOMENT).auth_flow(request)).headers
+def signed(url, target, *, method="GET", body=b"", key=KEY):
+    """Sign a request as it goes to an origin."""
+    return hmac_headers(method=method, host=host_of(url), target=target, body=body, date=MOMENT, access_key=key)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +50,7 @@ def test_the_public_vectors_of_a_plain_text(text, signature):
     ],
 )
 def test_the_public_vectors_of_a_request(target, signature):
-    headers = signed("GET", HOST + target)
+    headers = signed(HOST, target)
 
     assert headers["x-ms-date"] == "Wed, 13 Apr 2022 18:09:12 GMT"
     assert headers["x-ms-content-sha256"] == "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
@@ -63,22 +61,21 @@ def test_the_public_vectors_of_a_request(target, signature):
 
 
 def test_the_vector_of_our_own_request():
-    """Derived with the verified routine: facts/acs-optouts.md, section 3."""
+    """Derived with the verified routine: docs/facts/acs-optouts.md, "Signature vectors"."""
     body = b'{"from":"+18001234567","recipients":[{"to":"+15555555551"},{"to":"+123"},{"to":"+15555555553"}]}'
-    target = "https://contoso.communication.azure.com/sms/optouts:remove?api-version=2026-01-23"
+    target = "/sms/optouts:remove?api-version=2026-01-23"
 
-    headers = signed("POST", target, body)
+    headers = signed("https://contoso.communication.azure.com", target, method="POST", body=body)
 
     assert headers["x-ms-content-sha256"] == "NpOJNq6PEF5narCdXIqtjwRnLOn28LA17xfjUYghXa8="
     assert headers["Authorization"].endswith("&Signature=b/yuoU6NE435qr1eK2mEMmLXHCnS99H9bDFINwL6s1I=")
 
 
 def test_the_default_port_is_not_part_of_the_signed_host_and_any_other_is():
-    def signature(url):
-        return signed("GET", url)["Authorization"]
-
-    assert signature("https://contoso.communicationservices.azure.com:443/") == signature(f"{HOST}/")
-    assert signature("https://contoso.communicationservices.azure.com:8443/") != signature(f"{HOST}/")
+    assert signed(f"{HOST}:443", "/") == signed(HOST, "/")
+    assert signed(f"{HOST}:4443", "/") != signed(HOST, "/")
+    assert host_of("http://127.0.0.1:80") == "127.0.0.1"
+    assert host_of("https://[::1]:443") == "[::1]"
 
 
 async def test_each_attempt_sends_the_same_bytes_under_a_fresh_date():
@@ -94,7 +91,10 @@ async def test_each_attempt_sends_the_same_bytes_under_a_fresh_date():
         await writer.drain()
 
     ticks = iter(MOMENT + timedelta(seconds=second) for second in range(3))
-    async with RawServer(answer) as server, calling(server, auth=HmacAuth(KEY, lambda: next(ticks))) as caller:
+    async with (
+        RawServer(answer) as server,
+        open_client(server, sign=HmacSigner(server.url, KEY, lambda: next(ticks))) as caller,
+    ):
         await caller.remove(PERSON)
 
     lines, headers, bodies = zip(*seen, strict=True)
@@ -108,7 +108,7 @@ async def test_each_attempt_sends_the_same_bytes_under_a_fresh_date():
 
 async def test_a_wrong_key_is_our_fault_and_nobody_elses(endpoint):
     wrong = "d3Jvbmc="
-    async with calling(endpoint, auth=HmacAuth(SecretStr(wrong))) as caller:
+    async with open_client(endpoint, sign=HmacSigner(endpoint.url, SecretStr(wrong))) as caller:
         outcome = (await caller.remove(PERSON))[PERSON]
 
     assert (outcome.verdict, outcome.status, outcome.error_code) == (Verdict.REFUSED, 401, "Denied")
@@ -116,14 +116,14 @@ async def test_a_wrong_key_is_our_fault_and_nobody_elses(endpoint):
 
 
 def test_nothing_shows_the_key():
-    auth = HmacAuth(SecretStr("c2VjcmV0IGtleQ=="))
+    signer = HmacSigner(HOST, SecretStr("c2VjcmV0IGtleQ=="))
 
-    assert "c2VjcmV0" not in f"{auth!r} {vars(auth)}"
+    assert "c2VjcmV0" not in f"{signer!r} {vars(signer)}"
 
 
 def test_not_even_a_traceback_shows_a_key_that_is_no_key():
     with pytest.raises(ValueError, match="ASCII") as raised:
-        signed("GET", HOST, key=SecretStr(NO_KEY))
+        signed(HOST, "/", key=SecretStr(NO_KEY))
 
     assert NO_KEY not in "".join(traceback.format_exception(raised.value))
 
@@ -156,7 +156,7 @@ class Credential:
 
 async def test_a_token_of_entra_id_is_sent_as_bearer():
     credential = Credential(TOKEN)
-    async with Endpoint(bearer_token=TOKEN) as endpoint, calling(endpoint, auth=EntraAuth(credential)) as caller:
+    async with Endpoint(bearer_token=TOKEN) as endpoint, open_client(endpoint, sign=EntraSigner(credential)) as caller:
         assert await caller.verdict() is Verdict.REMOVED
 
     assert credential.scopes == [(SCOPE,)] == [("https://communication.azure.com//.default",)]
@@ -164,7 +164,7 @@ async def test_a_token_of_entra_id_is_sent_as_bearer():
 
 async def test_requests_at_once_ask_for_one_token_together():
     credential = Credential(TOKEN)
-    async with Endpoint(bearer_token=TOKEN) as endpoint, calling(endpoint, auth=EntraAuth(credential)) as caller:
+    async with Endpoint(bearer_token=TOKEN) as endpoint, open_client(endpoint, sign=EntraSigner(credential)) as caller:
         assert {*await removing_one_by_one(caller, people(32))} == {Verdict.REMOVED}
 
     assert len(credential.scopes) == 1
@@ -175,7 +175,7 @@ async def test_a_token_about_to_end_is_renewed_even_between_two_tries():
     busy_once = [Fault(status=503, times=1)]
     async with (
         Endpoint(bearer_token=TOKEN, faults=busy_once) as endpoint,
-        calling(endpoint, auth=EntraAuth(credential)) as caller,
+        open_client(endpoint, sign=EntraSigner(credential)) as caller,
     ):
         assert await caller.verdict() is Verdict.REMOVED
 
@@ -183,14 +183,14 @@ async def test_a_token_about_to_end_is_renewed_even_between_two_tries():
 
 
 async def test_a_token_that_acs_does_not_take_refuses_us(endpoint):
-    async with calling(endpoint, auth=EntraAuth(Credential("wrong"))) as caller:
+    async with open_client(endpoint, sign=EntraSigner(Credential("wrong"))) as caller:
         assert await caller.verdict() is Verdict.REFUSED
 
 
 @pytest.mark.parametrize("error", [ClientAuthenticationError, CredentialUnavailableError])
 async def test_an_identity_without_a_token_is_a_refusal_of_us(endpoint, error):
     credential = Credential(error(message=f"secret {TOKEN}"))
-    async with calling(endpoint, auth=EntraAuth(credential)) as caller:
+    async with open_client(endpoint, sign=EntraSigner(credential)) as caller:
         outcome = (await caller.remove(PERSON))[PERSON]
 
     assert (outcome.verdict, outcome.error_code) == (Verdict.REFUSED, "NoToken")
@@ -201,7 +201,7 @@ async def test_an_identity_without_a_token_is_a_refusal_of_us(endpoint, error):
 
 async def test_requests_at_once_share_one_failure_to_get_a_token(endpoint):
     credential = Credential(ClientAuthenticationError(message="no"))
-    async with calling(endpoint, auth=EntraAuth(credential)) as caller:
+    async with open_client(endpoint, sign=EntraSigner(credential)) as caller:
         assert {*await removing_one_by_one(caller, people(16))} == {Verdict.REFUSED}
         assert len(credential.scopes) == 1
         await caller.verdict()
@@ -212,7 +212,7 @@ async def test_requests_at_once_share_one_failure_to_get_a_token(endpoint):
 @pytest.mark.parametrize("error", [ServiceRequestError, HttpResponseError])
 async def test_entra_id_that_does_not_answer_is_asked_again_and_then_later(endpoint, error):
     credential = Credential(error(f"secret {TOKEN}"))
-    async with calling(endpoint, auth=EntraAuth(credential)) as caller:
+    async with open_client(endpoint, sign=EntraSigner(credential)) as caller:
         outcome = (await caller.remove(PERSON))[PERSON]
 
     assert (outcome.verdict, outcome.detail) == (
@@ -223,7 +223,7 @@ async def test_entra_id_that_does_not_answer_is_asked_again_and_then_later(endpo
 
 
 async def test_a_credential_that_breaks_in_its_own_way_leaves_everybody_for_later(endpoint):
-    async with calling(endpoint, auth=EntraAuth(Credential(KeyError("expires_on")))) as caller:
+    async with open_client(endpoint, sign=EntraSigner(Credential(KeyError("expires_on")))) as caller:
         assert await caller.verdict() is Verdict.UNAVAILABLE
 
 
@@ -232,7 +232,7 @@ async def test_a_credential_that_hangs_is_cut_off_like_a_request(endpoint):
         async def get_token(self, *_, **__):
             await asyncio.Event().wait()
 
-    async with calling(endpoint, auth=EntraAuth(Hanging()), timeout=0.1, attempts=1) as caller:
+    async with open_client(endpoint, sign=EntraSigner(Hanging()), timeout=0.1, attempts=1) as caller:
         assert await caller.verdict() is Verdict.UNAVAILABLE
 
 
@@ -240,17 +240,16 @@ async def test_no_token_and_no_text_of_the_credential_is_in_our_errors():
     def shown(error):
         return "".join(traceback.format_exception(error)) + repr(error)
 
-    request = httpx.Request("POST", HOST)
     with pytest.raises(RequestRefused) as refused:
-        await anext(EntraAuth(Credential(ClientAuthenticationError(TOKEN))).async_auth_flow(request))
+        await EntraSigner(Credential(ClientAuthenticationError(TOKEN)))("/", b"")
     with pytest.raises(EndpointUnavailable) as unavailable:
-        await anext(EntraAuth(Credential(ServiceRequestError(TOKEN))).async_auth_flow(request))
+        await EntraSigner(Credential(ServiceRequestError(TOKEN)))("/", b"")
 
-    assert TOKEN not in shown(refused.value) + shown(unavailable.value) + repr(EntraAuth(Credential(TOKEN)))
+    assert TOKEN not in shown(refused.value) + shown(unavailable.value) + repr(EntraSigner(Credential(TOKEN)))
 
 
 async def test_a_token_that_is_no_header_is_in_no_text(endpoint):
-    async with calling(endpoint, auth=EntraAuth(Credential(f"{TOKEN}\r\nX: y"))) as caller:
+    async with open_client(endpoint, sign=EntraSigner(Credential(f"{TOKEN}\r\nX: y"))) as caller:
         outcome = (await caller.remove(PERSON))[PERSON]
 
     assert outcome.verdict is Verdict.UNAVAILABLE

@@ -24,7 +24,7 @@ def outgoing(message_id, queue=Queue.DEAD_LETTERS, body=b'{"from": "+18001234567
 
 
 class Connections:
-    """Makes clients as `wiring` does, that try once where the SDK would try four times, and counts them."""
+    """Makes clients as `service` does, that try once where the SDK would try four times, and counts them."""
 
     def __init__(self, connection_string):
         self.made = 0
@@ -36,7 +36,7 @@ class Connections:
 
 
 @asynccontextmanager
-async def sending(connection_string, queues=QUEUES, timeout=10.0):  # noqa: ASYNC109 - of the outbox
+async def open_outbox(connection_string, queues=QUEUES, timeout=10.0):  # noqa: ASYNC109 - of the outbox
     """Open an outbox; its `connections` are at hand."""
     connections = Connections(connection_string)
     outbox = ServiceBusOutbox(connections, queues, timeout)

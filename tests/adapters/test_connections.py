@@ -5,13 +5,13 @@ import json
 import os
 import sys
 
-import httpx
 import pytest
 from azure.identity.aio import DefaultAzureCredential
 
-from optout_core.adapters.signing import EntraAuth, entra_credential
+from optout_core.adapters.connections import entra_credential
+from optout_core.adapters.signing import EntraSigner
 from optout_core.errors import EndpointUnavailable, RequestError, RequestRefused
-from tests.adapters.calling import RawServer
+from tests.adapters.acs_client import RawServer
 
 #: What the double slash of the scope leaves; the platform names it in its answer, and the cache goes by that.
 RESOURCE = "https://communication.azure.com/"
@@ -20,7 +20,8 @@ SCRIPT = """
 import asyncio, sys
 sys.modules["aiohttp"] = None  # makes importing it an ImportError
 
-from optout_core.adapters.signing import SCOPE, entra_credential
+from optout_core.adapters.connections import entra_credential
+from optout_core.adapters.signing import SCOPE
 
 async def main():
     async with entra_credential("client-of-the-function") as credential:
@@ -45,10 +46,10 @@ async def ask(monkeypatch, status):
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"{server.url if status else 'http://127.0.0.1:9'}/msi/token")
         monkeypatch.setenv("IDENTITY_HEADER", "of-the-platform")
         async with entra_credential("client-of-the-function") as credential:
-            auth = EntraAuth(credential)
+            signer = EntraSigner(credential)
             monkeypatch.undo()
             try:
-                await anext(auth.async_auth_flow(httpx.Request("POST", "https://acs.example")))
+                await signer("/", b"")
             except RequestError as error:
                 return type(error)
     return None

@@ -2,19 +2,18 @@
 
 import asyncio
 
-import httpx
 import pytest
 
 from optout_core.api import MAX_ANSWER_BYTES, Verdict
 from optout_core.errors import EndpointUnavailable
 from sandbox.endpoint import Fault
-from tests.adapters.calling import PERSON, RawServer, calling, people, removing_one_by_one
+from tests.adapters.acs_client import PERSON, RawServer, open_client, people, removing_one_by_one
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 async def test_ten_thousand_pairs_of_one_sender_cost_a_hundred_requests(endpoint):
-    async with calling(endpoint, budget=60) as caller:
+    async with open_client(endpoint, budget=60) as caller:
         outcomes = await caller.remove(*people(10_000))
 
     assert len(outcomes) == 10_000
@@ -24,7 +23,7 @@ async def test_ten_thousand_pairs_of_one_sender_cost_a_hundred_requests(endpoint
 
 
 async def test_nobody_asked_about_costs_no_request(endpoint):
-    async with calling(endpoint) as caller:
+    async with open_client(endpoint) as caller:
         assert await caller.remove() == {}
 
     assert endpoint.requests == []
@@ -33,7 +32,7 @@ async def test_nobody_asked_about_costs_no_request(endpoint):
 async def test_no_more_requests_are_in_flight_than_the_setting_says(endpoint):
     endpoint.faults = [Fault(delay=0.02)]
 
-    async with calling(endpoint, concurrency=16) as caller:
+    async with open_client(endpoint, concurrency=16) as caller:
         await asyncio.gather(removing_one_by_one(caller, people(64)[:32]), removing_one_by_one(caller, people(64)[32:]))
 
     assert len(endpoint.requests) == 64
@@ -51,7 +50,7 @@ async def test_an_answer_without_end_is_not_read_to_its_end():
             await writer.drain()
             sent += 65536
 
-    async with RawServer(flood) as server, calling(server, attempts=1) as caller:
+    async with RawServer(flood) as server, open_client(server, attempts=1) as caller:
         outcome = (await caller.remove(PERSON))[PERSON]
 
     assert (outcome.verdict, outcome.detail) == (Verdict.UNAVAILABLE, "the answer is too long to be one")
@@ -72,7 +71,7 @@ async def test_an_answer_that_trickles_is_cut_off(part):
         finally:
             gone.set()
 
-    async with RawServer(trickle) as server, calling(server, timeout=0.2, attempts=1) as caller:
+    async with RawServer(trickle) as server, open_client(server, timeout=0.2, attempts=1) as caller:
         outcome = (await caller.remove(PERSON))[PERSON]
         async with asyncio.timeout(5):
             await gone.wait()
@@ -83,7 +82,7 @@ async def test_an_answer_that_trickles_is_cut_off(part):
 async def test_requests_that_timed_out_give_their_places_back(endpoint):
     endpoint.faults = [Fault(delay=60, times=8)]
 
-    async with calling(endpoint, timeout=0.2, attempts=1, concurrency=4) as caller:
+    async with open_client(endpoint, timeout=0.2, attempts=1, concurrency=4) as caller:
         first = await removing_one_by_one(caller, people(8))
         second = await removing_one_by_one(caller, people(8))
 
@@ -95,7 +94,7 @@ async def test_when_the_budget_ends_what_was_answered_is_kept_and_the_rest_is_la
     endpoint.faults = [Fault(to=PERSON, delay=60)]
     quick = people(20)
 
-    async with calling(endpoint, budget=0.5) as caller:
+    async with open_client(endpoint, budget=0.5) as caller:
         verdicts = await removing_one_by_one(caller, [PERSON, *quick])
 
     assert verdicts == [Verdict.UNAVAILABLE, *[Verdict.REMOVED] * 20]
@@ -107,7 +106,7 @@ async def test_the_budget_also_ends_a_wait_for_the_next_try(endpoint):
     async def forever(_):
         await asyncio.Event().wait()
 
-    async with calling(endpoint, budget=0.3, sleep=forever) as caller:
+    async with open_client(endpoint, budget=0.3, sleep=forever) as caller:
         assert await caller.verdict() is Verdict.UNAVAILABLE
 
 
@@ -119,7 +118,7 @@ async def test_cancelling_the_invocation_hangs_up_and_is_not_swallowed():
         await reader.read()
         hung_up.set()
 
-    async with RawServer(never) as server, calling(server) as caller:
+    async with RawServer(never) as server, open_client(server) as caller:
         invocation = asyncio.create_task(caller.remove(PERSON))
         await asked.wait()
         invocation.cancel()
@@ -129,13 +128,12 @@ async def test_cancelling_the_invocation_hangs_up_and_is_not_swallowed():
 
 
 async def test_what_nobody_foresaw_leaves_everybody_for_later_and_stops_nobody_else(endpoint):
-    class Moody(httpx.Auth):
-        def auth_flow(self, request):
-            if PERSON.encode() in request.content:
-                raise ValueError(f"never seen before: {PERSON}")
-            yield request
+    async def moody(_, body):
+        if PERSON.encode() in body:
+            raise ValueError(f"never seen before: {PERSON}")
+        return {}
 
-    async with calling(endpoint, auth=Moody()) as caller:
+    async with open_client(endpoint, sign=moody) as caller:
         verdicts = await removing_one_by_one(caller, [PERSON, *people(3)])
         outcome = (await caller.remove(PERSON))[PERSON]
 
@@ -144,8 +142,8 @@ async def test_what_nobody_foresaw_leaves_everybody_for_later_and_stops_nobody_e
 
 
 async def test_a_client_that_was_closed_meanwhile_leaves_everybody_for_later(endpoint):
-    async with calling(endpoint) as caller:
-        await caller.http.aclose()
+    async with open_client(endpoint) as caller:
+        await caller.acs.__aexit__()
 
         assert await caller.verdict() is Verdict.UNAVAILABLE
 
@@ -154,9 +152,9 @@ async def test_errors_keep_quiet_about_what_went_before(endpoint):
     """No chain of exceptions leads from ours to one that holds the request, and with it number and signature."""
     endpoint.faults = [Fault(drop="reset")]
 
-    async with calling(endpoint) as caller:
+    async with open_client(endpoint) as caller:
         with pytest.raises(EndpointUnavailable) as raised:
-            await caller.client._exchange(PERSON.encode())
+            await caller.acs.post("/", PERSON.encode())
 
     assert raised.value.__suppress_context__
     assert PERSON not in str(raised.value)

@@ -6,14 +6,14 @@ import pytest
 
 from optout_core.api import Verdict
 from sandbox.endpoint import Fault
-from tests.adapters.calling import PERSON, calling, people, removing_one_by_one
+from tests.adapters.acs_client import PERSON, open_client, people, removing_one_by_one
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 5])
 async def test_a_request_is_tried_as_often_as_the_setting_says(endpoint, attempts):
     endpoint.faults = [Fault(status=503)]
 
-    async with calling(endpoint, attempts=attempts) as caller:
+    async with open_client(endpoint, attempts=attempts) as caller:
         assert await caller.verdict() is Verdict.UNAVAILABLE
 
     assert len(endpoint.requests) == attempts
@@ -22,7 +22,7 @@ async def test_a_request_is_tried_as_often_as_the_setting_says(endpoint, attempt
 async def test_waits_double_and_carry_a_jitter_that_only_lengthens(endpoint):
     endpoint.faults = [Fault(status=503)]
 
-    async with calling(endpoint, attempts=4) as caller:
+    async with open_client(endpoint, attempts=4) as caller:
         for person in people(10):
             await caller.remove(person)
 
@@ -37,7 +37,7 @@ async def test_waits_double_and_carry_a_jitter_that_only_lengthens(endpoint):
 async def test_retry_after_in_seconds_is_waited_for_in_place(endpoint, status):
     endpoint.faults = [Fault(status=status, retry_after=3, times=1)]
 
-    async with calling(endpoint) as caller:
+    async with open_client(endpoint) as caller:
         assert await caller.verdict() is Verdict.REMOVED
 
     assert len(caller.naps.seconds) == 1
@@ -47,7 +47,7 @@ async def test_retry_after_in_seconds_is_waited_for_in_place(endpoint, status):
 async def test_those_who_were_told_the_same_retry_after_do_not_come_back_at_once(endpoint):
     endpoint.faults = [Fault(status=429, retry_after=2, times=8)]
 
-    async with calling(endpoint) as caller:
+    async with open_client(endpoint) as caller:
         await removing_one_by_one(caller, people(8))
 
     assert len(set(caller.naps.seconds)) == len(caller.naps.seconds) == 8
@@ -57,7 +57,7 @@ async def test_those_who_were_told_the_same_retry_after_do_not_come_back_at_once
 async def test_retry_after_as_a_date_is_waited_for_in_place(endpoint):
     endpoint.faults = [Fault(status=503, retry_after_date=4, times=1)]
 
-    async with calling(endpoint) as caller:
+    async with open_client(endpoint) as caller:
         assert await caller.verdict() is Verdict.REMOVED
 
     # The date has no fractions of a second.
@@ -69,7 +69,7 @@ async def test_retry_after_as_a_date_is_waited_for_in_place(endpoint):
 async def test_a_retry_after_that_asks_for_nothing_leaves_the_usual_wait(endpoint, fault):
     endpoint.faults = [Fault(status=503, times=1, **fault)]
 
-    async with calling(endpoint) as caller:
+    async with open_client(endpoint) as caller:
         assert await caller.verdict() is Verdict.REMOVED
 
     assert 0.2 <= caller.naps.seconds[0] <= 0.4
@@ -79,7 +79,7 @@ async def test_a_retry_after_that_asks_for_nothing_leaves_the_usual_wait(endpoin
 async def test_a_long_retry_after_is_handed_on_and_not_waited_for(endpoint, fault, asked):
     endpoint.faults = [Fault(status=429, **fault)]
 
-    async with calling(endpoint) as caller:
+    async with open_client(endpoint) as caller:
         outcome = (await caller.remove(PERSON))[PERSON]
 
     assert (outcome.verdict, outcome.retry_after) == (Verdict.UNAVAILABLE, asked)
@@ -90,7 +90,7 @@ async def test_a_long_retry_after_is_handed_on_and_not_waited_for(endpoint, faul
 async def test_a_long_retry_after_as_a_date_is_handed_on_too(endpoint):
     endpoint.faults = [Fault(status=503, retry_after_date=600)]
 
-    async with calling(endpoint) as caller:
+    async with open_client(endpoint) as caller:
         outcome = (await caller.remove(PERSON))[PERSON]
 
     assert 595 < outcome.retry_after <= 600
@@ -100,7 +100,7 @@ async def test_a_long_retry_after_as_a_date_is_handed_on_too(endpoint):
 async def test_a_wait_that_would_reach_into_the_second_half_of_the_budget_is_not_begun(endpoint):
     endpoint.faults = [Fault(status=503, retry_after=2)]
 
-    async with calling(endpoint, budget=3.5) as caller:
+    async with open_client(endpoint, budget=3.5) as caller:
         assert await caller.verdict() is Verdict.UNAVAILABLE
 
     assert caller.naps.seconds == []
@@ -113,7 +113,7 @@ async def test_a_request_that_waits_for_its_next_try_leaves_its_place_to_others(
     async def wait_for_the_others(_):
         await resumed.wait()
 
-    async with calling(endpoint, concurrency=1, attempts=2, sleep=wait_for_the_others) as caller:
+    async with open_client(endpoint, concurrency=1, attempts=2, sleep=wait_for_the_others) as caller:
         waiting = asyncio.create_task(caller.verdict(PERSON))
         other = await caller.verdict(people(1)[0])
         resumed.set()

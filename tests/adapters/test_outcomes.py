@@ -1,10 +1,10 @@
-"""The outcome table of the design, row by row, over a real socket."""
+"""The table of docs/design.md, "Outcomes", row by row, over a real socket."""
 
 import pytest
 
 from optout_core.api import Verdict
 from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, Fault, Item
-from tests.adapters.calling import ANOTHER, PERSON, SENDER, RawServer, calling, people
+from tests.adapters.acs_client import ANOTHER, PERSON, SENDER, RawServer, open_client, people
 
 ATTEMPTS = 3
 
@@ -13,7 +13,7 @@ async def test_the_example_of_the_api_reference_ends_as_the_reference_says(endpo
     endpoint.faults = REFERENCE_FAULTS
     endpoint.opted_out = {(SENDER, "+15555555551"), (SENDER, "+15555555553")}
 
-    async with calling(endpoint) as caller:
+    async with open_client(endpoint) as caller:
         outcomes = await caller.remove("+15555555551", "+123", "+15555555553")
 
     assert {to: (outcome.verdict, outcome.status) for to, outcome in outcomes.items()} == {
@@ -49,7 +49,7 @@ async def test_the_example_of_the_api_reference_ends_as_the_reference_says(endpo
 async def test_what_an_item_says_counts_for_its_recipient_and_for_nobody_else(endpoint, items, verdict):
     endpoint.faults = [Fault(to=PERSON, items=tuple(items))]
 
-    async with calling(endpoint) as caller:
+    async with open_client(endpoint) as caller:
         outcomes = await caller.remove(PERSON, ANOTHER)
 
     assert {to: outcome.verdict for to, outcome in outcomes.items()} == {PERSON: verdict, ANOTHER: Verdict.REMOVED}
@@ -75,7 +75,7 @@ async def test_what_an_item_says_counts_for_its_recipient_and_for_nobody_else(en
 async def test_a_refused_request_is_not_repeated_in_place(endpoint, fault, verdict):
     endpoint.faults = [fault]
 
-    async with calling(endpoint) as caller:
+    async with open_client(endpoint) as caller:
         outcome = (await caller.remove(PERSON))[PERSON]
 
     assert (outcome.verdict, outcome.status) == (verdict, fault.status)
@@ -102,7 +102,7 @@ async def test_a_refused_request_is_not_repeated_in_place(endpoint, fault, verdi
 async def test_an_endpoint_that_gives_no_answer_is_asked_again_and_then_left_for_later(endpoint, fault, status):
     endpoint.faults = [fault]
 
-    async with calling(endpoint) as caller:
+    async with open_client(endpoint) as caller:
         outcome = (await caller.remove(PERSON))[PERSON]
 
     assert (outcome.verdict, outcome.status) == (Verdict.UNAVAILABLE, status)
@@ -113,7 +113,7 @@ async def test_an_endpoint_that_gives_no_answer_is_asked_again_and_then_left_for
 async def test_an_endpoint_that_is_not_there_is_unavailable():
     async with Endpoint() as gone:
         pass
-    async with calling(gone) as caller:
+    async with open_client(gone) as caller:
         outcome = (await caller.remove(PERSON))[PERSON]
 
     assert (outcome.verdict, outcome.status) == (Verdict.UNAVAILABLE, None)
@@ -124,7 +124,7 @@ async def test_a_host_without_an_address_is_unavailable():
     class Nowhere:
         url = "https://no-such-resource.invalid"
 
-    async with calling(Nowhere) as caller:
+    async with open_client(Nowhere) as caller:
         assert await caller.verdict() is Verdict.UNAVAILABLE
 
 
@@ -132,7 +132,7 @@ async def test_an_endpoint_that_recovers_between_two_tries_removes(endpoint):
     endpoint.faults = [Fault(status=503, times=1), Fault(drop="reset", times=1)]
     endpoint.opted_out = {(SENDER, PERSON)}
 
-    async with calling(endpoint) as caller:
+    async with open_client(endpoint) as caller:
         verdict = await caller.verdict()
 
     assert verdict is Verdict.REMOVED
@@ -143,7 +143,7 @@ async def test_an_endpoint_that_recovers_between_two_tries_removes(endpoint):
 async def test_a_redirect_is_not_followed(endpoint):
     async with Endpoint(access_key=endpoint.access_key) as elsewhere:
         endpoint.faults = [Fault(status=307, location=f"{elsewhere.url}/sms/optouts:remove?api-version=2026-01-23")]
-        async with calling(endpoint) as caller:
+        async with open_client(endpoint) as caller:
             outcome = (await caller.remove(PERSON))[PERSON]
 
     assert (outcome.verdict, outcome.status) == (Verdict.REFUSED, 307)
@@ -151,7 +151,7 @@ async def test_a_redirect_is_not_followed(endpoint):
 
 
 async def test_a_sender_that_is_not_ours_refuses_us_and_its_number_is_in_no_text():
-    async with Endpoint(owned_senders=["+18009999999"]) as endpoint, calling(endpoint) as caller:
+    async with Endpoint(owned_senders=["+18009999999"]) as endpoint, open_client(endpoint) as caller:
         outcome = (await caller.remove(PERSON))[PERSON]
 
     assert (outcome.verdict, outcome.status, outcome.error_code) == (Verdict.REFUSED, 401, "Unauthorized")
@@ -161,7 +161,7 @@ async def test_a_sender_that_is_not_ours_refuses_us_and_its_number_is_in_no_text
 async def test_what_support_asks_for_is_kept(endpoint):
     endpoint.faults = [Fault(to=PERSON, items=(Item(http_status_code=400, error_message=f"bad number {PERSON}"),))]
 
-    async with calling(endpoint) as caller:
+    async with open_client(endpoint) as caller:
         outcome = (await caller.remove(PERSON))[PERSON]
 
     assert outcome.ms_cv
@@ -190,7 +190,7 @@ async def test_whatever_a_server_sends_every_recipient_has_an_outcome(answer):
         writer.write(answer)
         await writer.drain()
 
-    async with RawServer(send) as server, calling(server) as caller:
+    async with RawServer(send) as server, open_client(server) as caller:
         outcomes = await caller.remove(*people(3))
 
     assert {outcome.verdict for outcome in outcomes.values()} <= {Verdict.UNAVAILABLE, Verdict.FAILED}

@@ -49,7 +49,7 @@ class Measured:
 
 
 @contextmanager
-def measuring():
+def open_telemetry():
     """Open telemetry that is collected here."""
     reader, exporter = InMemoryMetricReader(), InMemorySpanExporter()
     meters, tracers = MeterProvider([reader], shutdown_on_exit=False), TracerProvider(shutdown_on_exit=False)

@@ -10,14 +10,15 @@ from datetime import timedelta
 import pytest
 
 from optout_core.adapters.outbox import SEND_TIMEOUT
-from optout_core.adapters.service import PAUSE_BEFORE_GIVING_BACK, Service
+from optout_core.adapters.service import PAUSE_AFTER_FAILURE, Service
 from optout_core.errors import SendFailed, SettingsError
 from optout_core.reports import Report
 from optout_core.settings import Settings
 from sandbox.endpoint import Endpoint
 from servicebus_sandbox import load_queues
-from tests.adapters.calling import SENDER, Naps, RawServer
-from tests.adapters.hosting import ROOT, fresh, messages
+from tests.adapters.acs_client import SENDER, Naps, RawServer
+from tests.adapters.function import ROOT, fresh, messages
+from tests.build import QUEUES_FILE
 
 KEY = "c2VjcmV0LWtleQ=="
 NO_BROKER = f"Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey={KEY};UseDevelopmentEmulator=true;"
@@ -51,7 +52,6 @@ async def test_sixteen_first_invocations_at_once_start_once(service, endpoint):
 
     await asyncio.gather(*[service.process(messages(fresh(f"+155555500{number}"))) for number in range(10, 26)])
 
-    assert len(service._resources._exit_callbacks) == len(["the HTTP client", "the outbox"])
     assert [report.messages for report in seen] == [1] * 16
     assert len(endpoint.requests) == 16
 
@@ -93,18 +93,18 @@ async def test_what_fails_is_given_back_after_a_pause_since_ten_deliveries_are_s
     await service.process(messages(fresh()))
     await service.close()
 
-    assert naps.seconds == [PAUSE_BEFORE_GIVING_BACK]
-    assert PAUSE_BEFORE_GIVING_BACK * 10 >= 300
+    assert naps.seconds == [PAUSE_AFTER_FAILURE]
+    assert PAUSE_AFTER_FAILURE * 10 >= 300
 
 
 def test_an_invocation_ends_before_its_locks_do():
     budget = max(bound.le for bound in Settings.model_fields["invocation_budget"].metadata if hasattr(bound, "le"))
-    lock = load_queues()["opt-ins"].lock_duration
+    lock = load_queues(QUEUES_FILE)["opt-ins"].lock_duration
     document = json.loads((ROOT / "host.json").read_text())
     hours, minutes, seconds = map(int, document["functionTimeout"].split(":"))
     limit = timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
-    assert budget + timedelta(seconds=3 * SEND_TIMEOUT + PAUSE_BEFORE_GIVING_BACK) <= limit < lock
+    assert budget + timedelta(seconds=3 * SEND_TIMEOUT + PAUSE_AFTER_FAILURE) <= limit < lock
 
 
 async def test_libraries_that_tell_of_every_request_are_silent(service, caplog):
@@ -148,9 +148,9 @@ import asyncio
 from optout_core.adapters.service import Service
 from servicebus_sandbox import Broker, load_queues
 from sandbox.endpoint import Endpoint, Fault
-from sandbox.endpoint import Endpoint
 from sandbox.telemetry import Collector
-from tests.adapters.hosting import fresh, messages
+from tests.adapters.function import fresh, messages
+from tests.build import QUEUES_FILE
 
 async def main():
     def look():
@@ -158,7 +158,7 @@ async def main():
         seen.append(point["value"])
 
     collector, seen = Collector(), []
-    async with Endpoint(faults=[Fault(status=503, times=1)]) as endpoint, Broker(load_queues()) as broker:
+    async with Endpoint(faults=[Fault(status=503, times=1)]) as endpoint, Broker(load_queues(QUEUES_FILE)) as broker:
         service = Service({
             "ACS_ENDPOINT": endpoint.url,
             "ACS_ACCESS_KEY": endpoint.access_key,
