@@ -96,7 +96,7 @@ class ServiceBusQueues:
 
     @asynccontextmanager
     async def locking(self, chosen: SequenceNumbers) -> AsyncIterator[ServiceBusPass]:
-        """Open a pass over the dead letters that locks the chosen ones; what is locked at its end is given back."""
+        """Open a pass over the dead letters that locks the chosen ones, and gives locked ones back at its end."""
         async with ServiceBusPass(await self._receiver(Queue.DEAD_LETTERS), chosen, read_message) as opened:
             yield opened
 

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from optout_core.batches import Batch
+from optout_core.errors import RequestRefused
 from optout_core.messages import Queue
 from optout_core.numbers import read_sender
 from optout_core.settings import Settings
@@ -88,7 +89,7 @@ async def test_many_numbers_are_asked_about_a_hundred_at_a_time():
     entries = await check(acs, read_sender(SENDER), numbers_of(*numbers))
 
     assert acs.asked == [100, 50]
-    assert [to for to, each in entries.items() if each.standing is Standing.OPTED_OUT] == [*numbers_of("+15550000007")]
+    assert [to.text for to, each in entries.items() if each.standing is Standing.OPTED_OUT] == ["+15550000007"]
     assert len(entries) == 150
 
 
@@ -97,6 +98,14 @@ async def test_a_refusal_is_out_of_reach_and_any_other_error_is_not():
         await check(FakeAcs(status=401), read_sender(SENDER), numbers_of(PERSON))
     with pytest.raises(OpsError, match="nothing is known of them; ask again"):
         await check(FakeAcs(status=503), read_sender(SENDER), numbers_of(PERSON))
+
+
+async def test_an_identity_without_a_token_is_out_of_reach():
+    async def unsigned(_target, _body):
+        raise RequestRefused("no token")
+
+    with pytest.raises(OutOfReach, match="ACS refuses us"):
+        await check(unsigned, read_sender(SENDER), numbers_of(PERSON))
 
 
 @pytest.fixture
@@ -245,7 +254,7 @@ async def test_the_doctor_looks_at_the_real_queues_and_locks_nothing(bus):
     assert said.code == 0
     assert "we may receive from opt-ins-dead-letter" in said.out
     assert "we may send to opt-ins" in said.out
-    assert "a recipient whom ACS fails gets 6 tries over 2 h 42 min" in said.out
+    assert "a failing recipient gets 6 tries over 2 h 42 min" in said.out
     assert "its properties cannot be seen: that needs the right to manage" in said.out
     assert bus.opt_ins.locked == 0
 
@@ -366,7 +375,7 @@ def test_missing_duplicate_detection_is_told_with_what_follows():
 
     assert off.health is Health.BAD
     assert "up to 100 messages twice" in off.text
-    assert "drops what is sent twice within 1 d" in on.text
+    assert "drops messages that are sent twice within 1 d" in on.text
 
 
 @pytest.mark.parametrize(

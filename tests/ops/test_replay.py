@@ -242,7 +242,7 @@ def test_a_replay_that_the_ramp_stops_says_that_nothing_is_lost(desk):
 
     assert said.code == 3
     assert "Stopped: 1 of 1 recipients still wait for their first try: is the function running?" in said.out
-    assert "What was not sent is still a dead letter; nothing is lost." in said.out
+    assert "All others are still dead letters; nothing is lost." in said.out
     assert len(desk.queues.dead_letters) == 19
 
 
