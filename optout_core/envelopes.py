@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NoReturn
+from uuid import UUID
 
-from optout_core.arrivals import Arrival
+from optout_core.arrivals import Arrival, moment
 from optout_core.contract import MAX_NAME, OPT_IN_TYPE
 from optout_core.errors import MalformedEvent, UnsupportedEvent
 
@@ -61,6 +62,8 @@ def open_envelopes(arrival: Arrival) -> list[Envelope]:
         MalformedEvent: The body is not the JSON of any accepted form.
         UnsupportedEvent: A CloudEvent of another version than 1.0.
     """
+    if arrival.unreadable:
+        raise MalformedEvent(arrival.unreadable)
     attributes = _binary_attributes(arrival.properties)
     document = _json(arrival.body)
     if _SPEC_VERSION in attributes:
@@ -113,7 +116,7 @@ def _cloud_event(attributes: Mapping[str, Any], content: object, form: Form) -> 
 
 def _binary_attributes(properties: Mapping[str, object]) -> dict[str, object]:
     named = [
-        (name[len(_BINARY_PREFIXES[0]) :].lower(), value)
+        (attribute := name[len(_BINARY_PREFIXES[0]) :].lower(), _attribute(attribute, value))
         for name, value in properties.items()
         if name.lower().startswith(_BINARY_PREFIXES)
     ]
@@ -121,6 +124,13 @@ def _binary_attributes(properties: Mapping[str, object]) -> dict[str, object]:
     if len(attributes) < len(named):
         raise MalformedEvent("the properties name the same CloudEvents attribute twice")
     return attributes
+
+
+def _attribute(name: str, value: object) -> object:
+    # AMQP has types for what JSON writes as text.
+    if name == "time" and isinstance(value, int):
+        return moment(value) or value
+    return str(value) if isinstance(value, UUID) else value
 
 
 def _json(body: bytes) -> object:

@@ -24,7 +24,8 @@ from rich.markup import escape
 from optout_core.errors import SettingsError
 from optout_core.numbers import mask_text
 from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, load_faults
-from sandbox.host import HostError
+from sandbox.host import HostEnded
+from sandbox.host_json import HostError
 from sandbox.run import ROOT, Options, Result, function, services
 from sandbox.run import run as run_events
 from sandbox.show import as_document, show
@@ -217,6 +218,8 @@ def _run(work: Coroutine[Any, Any, Any], interrupted: Exit = Exit.INTERRUPTED) -
         raise typer.Exit(Exit.SETTLED) from None
     except (SettingsError, HostError, OSError, ValueError) as error:
         _fail(Exit.USAGE, str(error))
+    except HostEnded as error:
+        _fail(Exit.WAITING, str(error))
     except MessagingEntityNotFoundError:
         _fail(Exit.UNREACHABLE, "the namespace has no such queue; check OPT_IN_QUEUE and DEAD_LETTER_QUEUE")
     except ServiceBusError as error:

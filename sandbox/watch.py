@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from azure.servicebus import ServiceBusReceivedMessage
 
 from optout_core import arrivals
+from optout_core.adapters import received
 from optout_core.arrivals import Arrival
 from optout_core.errors import EventError
 from optout_core.events import OPT_IN_KEYWORDS, OptIn, decode
 from optout_core.reasons import Reason
 from optout_core.reports import EventResult, RecipientOutcome, Report
-from sandbox.host import body_of
 from sandbox.publishing import Publication
 
 
@@ -167,8 +167,8 @@ class Watch:
 
 def read_dead_letter(message: ServiceBusReceivedMessage) -> DeadLetter:
     """Read a message of the dead-letter queue, whoever put it there."""
-    properties = {_text(name): plain(value) for name, value in (message.application_properties or {}).items()}
-    arrival = Arrival(body_of(message), datetime.now(UTC), message.message_id, properties=properties)
+    arrival = received.read(message, datetime.now(UTC))
+    properties = {name: plain(value) for name, value in arrival.properties.items()}
     try:
         opt_ins = tuple(event for event in decode(arrival) if isinstance(event, OptIn))
     except EventError:
@@ -177,7 +177,7 @@ def read_dead_letter(message: ServiceBusReceivedMessage) -> DeadLetter:
         reason=str(properties.get(arrivals.DEAD_LETTER_REASON, "")),
         description=str(properties.get(arrivals.DEAD_LETTER_DESCRIPTION, "")),
         opt_ins=opt_ins,
-        message_id=message.message_id or "",
+        message_id=arrival.message_id or "",
         properties=properties,
     )
 

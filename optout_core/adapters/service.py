@@ -13,7 +13,7 @@ from optout_core.adapters.outbox import ServiceBusOutbox
 from optout_core.adapters.requests import Limits, OptOutsClient, open_http
 from optout_core.adapters.signing import EntraAuth, HmacAuth, entra_credential
 from optout_core.adapters.telemetry import Telemetry
-from optout_core.arrivals import TriggerMessage, from_trigger
+from optout_core.adapters.trigger import WholeMessage
 from optout_core.consent import Rule, WithoutLedger
 from optout_core.messages import Queue
 from optout_core.processor import Processor
@@ -57,7 +57,7 @@ class Service:
         self._credentials: dict[str | None, AsyncTokenCredential] = {}
         self._resources = AsyncExitStack()
 
-    async def process(self, messages: Iterable[TriggerMessage]) -> None:
+    async def process(self, messages: Iterable[WholeMessage]) -> None:
         """Process the messages of one invocation.
 
         Raises:
@@ -68,7 +68,7 @@ class Service:
                 self._processor = await self._start(self._settings)
         now = _utc_now()
         try:
-            report = await self._processor.process([from_trigger(message, now) for message in messages])
+            report = await self._processor.process([message.arrival(now) for message in messages])
         except Exception:
             await self._sleep(PAUSE_BEFORE_GIVING_BACK)
             raise

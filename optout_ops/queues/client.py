@@ -11,12 +11,10 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Self
-from uuid import UUID
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
-from azure.servicebus.amqp import AmqpMessageBodyType
 from azure.servicebus.exceptions import (
     MessageLockLostError,
     MessageNotFoundError,
@@ -28,6 +26,7 @@ from azure.servicebus.exceptions import (
 )
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential
 
+from optout_core.adapters import received
 from optout_core.adapters.outbox import ServiceBusOutbox
 from optout_core.adapters.signing import entra_credential
 from optout_core.errors import SendFailed
@@ -122,8 +121,8 @@ class Queues:
                 )
             if not page:
                 return
-            for received in page:
-                yield read_message(received)
+            for message in page:
+                yield read_message(message)
             start = (page[-1].sequence_number or 0) + 1
 
     async def tail(self, queue: Queue) -> int:
@@ -216,40 +215,17 @@ def translated(queue: str = "") -> Iterator[None]:
         ) from error
 
 
-def read_message(received: ServiceBusReceivedMessage) -> QueueMessage:
-    """Read a message off the SDK's own type: bytes become text, the body stays what it is."""
+def read_message(message: ServiceBusReceivedMessage) -> QueueMessage:
+    """Read a message as the function reads it, and what only operators need."""
+    arrival = received.read(message, received.enqueued_at(message) or datetime.now(UTC))
     return QueueMessage(
-        sequence_number=received.sequence_number or 0,
-        enqueued_at=received.enqueued_time_utc or datetime.now(UTC),
-        delivery_count=received.delivery_count or 0,
-        body=_body(received),
-        message_id=_text(received.message_id),
-        content_type=_text(received.content_type),
-        correlation_id=_text(received.correlation_id),
-        subject=_text(received.subject),
-        properties={str(_text(name)): _plain(value) for name, value in (received.application_properties or {}).items()},
+        sequence_number=received.attribute(message, "sequence_number") or 0,
+        enqueued_at=arrival.enqueued_at,
+        delivery_count=received.attribute(message, "delivery_count") or 0,
+        body=arrival.body,
+        message_id=arrival.message_id,
+        content_type=arrival.content_type,
+        correlation_id=arrival.correlation_id,
+        subject=received.text(received.attribute(message, "subject")),
+        properties=arrival.properties,
     )
-
-
-def _body(received: ServiceBusReceivedMessage) -> bytes:
-    # Whatever some client put there is shown and can be purged: one odd message must not hide all others.
-    try:
-        body: Any = received.body
-        if received.body_type is AmqpMessageBodyType.DATA:
-            return b"".join(body)
-    except (TypeError, ValueError, AttributeError):
-        return b""
-    value = list(body) if received.body_type is AmqpMessageBodyType.SEQUENCE else body
-    if isinstance(value, bytes):
-        return value
-    return b"" if value is None else str(value).encode(errors="replace")
-
-
-def _text(value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def _plain(value: object) -> object:
-    return value if isinstance(value, bool | int | float | UUID | None) else _text(value)
