@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sandbox.connection import Address, Connection, Link, Refusal, why
 from servicebus_sandbox.amqp import Array, Described, Uint, Ulong
-from servicebus_sandbox.frames import RECEIVER, RELEASED, Disposition, Flow, modified
+from servicebus_sandbox.frames import RECEIVER, RELEASED, Disposition, Flow
 
 #: Seconds in which more messages are waited for once there is one (`ReceivingAmqpLink` of Microsoft.Azure.Amqp, with
 #: the 20 ms that `AmqpReceiver` of Azure.Messaging.ServiceBus gives it).
@@ -26,7 +26,8 @@ class Outcome(Enum):
     """Name what becomes of a received message: the outcome on its link, and the status that `$management` takes."""
 
     COMPLETED = Described(Ulong(0x24), []), "completed"
-    ABANDONED = modified(failed=True, undeliverable_here=False), "abandoned"
+    #: `modified` with no field set, as `AmqpReceiver.GetModifiedOutcome` makes it: it counts as a delivery.
+    ABANDONED = Described(Ulong(0x27), []), "abandoned"
 
     @property
     def state(self) -> Described:

@@ -17,8 +17,6 @@ Conditions are those that azure-servicebus maps to its exceptions (`_ERROR_CODE_
 `azure/servicebus/_transport/_pyamqp_transport.py`), statuses those of `$management` replies.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 

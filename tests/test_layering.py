@@ -126,7 +126,7 @@ def test_what_lies_directly_in_the_core_looks_at_no_clock_and_opens_no_file(path
     assert not called & {"datetime.now", "datetime.utcnow", "datetime.today", "open", "print", "input", "__import__"}
 
 
-@pytest.mark.parametrize("package", ["optout_core", "optout_ops", "sandbox"])
+@pytest.mark.parametrize("package", ["optout_core", "optout_ops", "sandbox", "servicebus_sandbox"])
 def test_no_module_imports_one_that_imports_it(package):
     assert not circle(inner_imports(package))
 

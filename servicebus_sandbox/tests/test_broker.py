@@ -4,8 +4,6 @@ Opening and closing azure-servicebus takes seconds of sleep, so these tests shar
 need, and one client, whose senders and receivers are opened at once. The tests of faults have their own.
 """
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import time
@@ -21,9 +19,8 @@ from azure.servicebus import ServiceBusMessage, ServiceBusSubQueue
 from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.exceptions import (
     MessageLockLostError,
-    MessagingEntityNotFoundError,
+    ServiceBusAuthenticationError,
     ServiceBusAuthorizationError,
-    ServiceBusError,
     ServiceBusQuotaExceededError,
     ServiceBusServerBusyError,
 )
@@ -139,9 +136,6 @@ async def exchange(pair, *messages):
     return await receiver.receive_messages(len(messages), max_wait_time=5)
 
 
-# --- locks ---
-
-
 async def test_a_message_whose_lock_expired_is_delivered_again_without_being_asked_for(broker, handlers):
     _, receiver = handlers["short"]
     [first] = await exchange(handlers["short"], new())
@@ -170,9 +164,6 @@ async def test_settling_a_message_whose_lock_the_broker_has_ended_is_an_error(br
     queue.take_next()
 
 
-# --- dead letters in the subqueue ---
-
-
 async def test_without_forwarding_dead_letters_are_in_the_subqueue_and_are_settled_there(bench, broker, handlers):
     [message] = await exchange(handlers["plain"], new("bad"))
     await handlers["plain"][1].dead_letter_message(message, reason="Bad")
@@ -185,9 +176,6 @@ async def test_without_forwarding_dead_letters_are_in_the_subqueue_and_are_settl
     assert again.delivery_count == 1
     await dead_letters.complete_message(again)
     assert broker.queue("plain").dead_lettered == 0
-
-
-# --- watching ---
 
 
 async def test_waiting_ends_as_soon_as_the_condition_holds_and_not_when_it_never_does(broker, handlers):
@@ -214,9 +202,6 @@ async def test_a_message_can_be_looked_at(broker, handlers):
     assert message.properties["correlation_id"] == "c"
 
 
-# --- limits and rights ---
-
-
 async def test_a_full_queue_refuses_sends(broker, handlers):
     sender, _ = handlers["small"]
     for _ in range(4):
@@ -231,9 +216,9 @@ async def test_what_a_key_or_a_queue_allows_is_done_and_the_rest_refused_with_a_
     attempts = [
         bench.sender(key="sender").send_messages(new()),
         bench.sender(key="listener").send_messages(new()),
-        bench.receiver(key="sender").receive_messages(1, max_wait_time=1),
-        bench.receiver(session_id="s").receive_messages(1, max_wait_time=1),
-        bench.receiver("other").receive_messages(1, max_wait_time=1),
+        bench.receiver(key="sender").receive_messages(1, max_wait_time=5),
+        bench.receiver(session_id="s").receive_messages(1, max_wait_time=5),
+        bench.receiver("other").receive_messages(1, max_wait_time=5),
         bench.sender(key=ENTRA_ID).send_messages(new()),
     ]
     sent, not_sent, not_received, no_sessions, no_queue, by_identity = await asyncio.gather(
@@ -242,12 +227,13 @@ async def test_what_a_key_or_a_queue_allows_is_done_and_the_rest_refused_with_a_
 
     assert (sent, by_identity, broker.queue("plain").active) == (None, None, 2)
     assert [broker.queue("plain").take_next(), broker.queue("plain").take_next()].count(None) == 0
-    assert isinstance(not_sent, ServiceBusError)
+    assert isinstance(not_sent, ServiceBusAuthorizationError)
+    assert "'Send' claim is required" in str(not_sent)
     assert isinstance(not_received, ServiceBusAuthorizationError)
     assert "'Listen' claim is required" in str(not_received)
     assert "create a session receiver" in str(no_sessions)
-    assert isinstance(no_queue, MessagingEntityNotFoundError)
-    assert "there are: once" in str(no_queue)
+    assert isinstance(no_queue, ServiceBusAuthenticationError)
+    assert "there are: once" in str(no_queue.inner_exception)
     assert "three" not in repr(KEYS)
 
 
@@ -258,9 +244,6 @@ async def test_two_brokers_live_side_by_side_and_a_port_can_be_chosen(broker):
         assert again.port == other.port
         with pytest.raises(OSError, match="address already in use"):
             await Broker(QUEUES, port=other.port).__aenter__()
-
-
-# --- faults ---
 
 
 async def test_sends_can_be_refused_for_a_while(broker, handlers):

@@ -143,7 +143,7 @@ def _use_queues(connection_string: str) -> tuple[list[list[tuple[str, str]]], An
 
 
 async def test_a_dead_letter_is_seen_once_by_the_id_of_its_event_or_of_its_message():
-    async with Broker(load_queues()) as broker:
+    async with Broker(load_queues(INFRA / "queues.json")) as broker:
         looks, published = await asyncio.to_thread(_use_queues, broker.connection_string)
 
     assert looks == [[], [("smoke-1", "StaleOptIn"), ("smoke-2", "")], []]

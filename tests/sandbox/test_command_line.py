@@ -110,7 +110,7 @@ def test_settings_and_proxies_of_the_shell_do_not_lead_the_function_astray(sandb
 
 async def test_a_second_run_against_the_same_namespace_is_no_duplicate_of_the_first(sandbox, write):
     file = write("one.json", ONE)
-    async with Broker(load_queues()) as broker:
+    async with Broker(load_queues(ROOT / "infra" / "queues.json")) as broker:
         arguments = ("--json", "--reveal", "--events", file, "--broker", broker.connection_string)
         first = await asyncio.to_thread(sandbox, *arguments)
         second = await asyncio.to_thread(sandbox, *arguments)
@@ -238,6 +238,14 @@ def test_a_broker_out_of_reach_is_exit_code_4(sandbox, unused_tcp_port):
 
     assert ran.code == 4
     assert "the broker cannot be reached" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_a_mistyped_queue_is_named_and_not_taken_for_a_missing_right(sandbox):
+    ran = sandbox(DEAD_LETTER_QUEUE="opt-ins-dead-leter")
+
+    assert ran.code == 4
+    assert "no such queue; check OPT_IN_QUEUE and DEAD_LETTER_QUEUE" in ran.err
     assert "Traceback" not in ran.err
 
 

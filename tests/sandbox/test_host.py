@@ -60,7 +60,7 @@ class Function:
 
 @pytest.fixture
 async def broker():
-    async with Broker(load_queues()) as started:
+    async with Broker(load_queues(ROOT / "infra" / "queues.json")) as started:
         yield started
 
 
