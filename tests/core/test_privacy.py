@@ -3,7 +3,6 @@
 import asyncio
 import json
 from dataclasses import is_dataclass, replace
-from datetime import timedelta
 from importlib import import_module
 from inspect import getmembers, isclass
 from pathlib import Path
@@ -46,8 +45,8 @@ from tests.build import (
     text_message,
     wire,
 )
-from tests.core.strategies import people
 from tests.core.job import Job
+from tests.core.strategies import people
 from tests.fakes import FakeEndpoint, FakeOutbox, FakeTelemetry
 
 CORE = [path.stem for path in (Path(__file__).parents[2] / "optout_core").glob("[a-z]*.py")]
