@@ -8,9 +8,6 @@ import pytest
 import pytest_asyncio
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
-from tests.adapters.acs_client import SENDER
-from tests.adapters.function import ROOT, amqp, data, fresh, function_app, messages, process_opt_ins, whole
-from tests.adapters.outbox import DEAD_LETTERS, OPT_INS
 
 from optout_core.errors import SettingsError
 from optout_core.settings import Settings
@@ -19,6 +16,9 @@ from sandbox.host import Host, make_trigger, running
 from sandbox.worker import Worker
 from servicebus_sandbox import Broker, State, load_queues
 from servicebus_sandbox.amqp import DecimalBits, Timestamp, Ulong
+from tests.adapters.acs_client import SENDER
+from tests.adapters.function import ROOT, amqp, data, fresh, function_app, messages, process_opt_ins, whole
+from tests.adapters.outbox import DEAD_LETTERS, OPT_INS
 from tests.build import wire
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
-from tests.adapters.acs_client import SENDER, Naps
-from tests.adapters.function import ROOT, amqp, data, encoded, fresh, handed_over, sequence, value
 
 from sandbox.endpoint import Endpoint
 from servicebus_sandbox.amqp import DecimalBits
+from tests.adapters.acs_client import SENDER, Naps
+from tests.adapters.function import ROOT, amqp, data, encoded, fresh, handed_over, sequence, value
 from tests.build import wire
 
 pytestmark = [

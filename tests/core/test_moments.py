@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from optout_core.contract import read_time
 from optout_core.errors import MalformedEvent
-from optout_core.events import decode
+from optout_core.events import OptIn, OptOut, decode
 from tests.build import MINUTE, NOW, arrival, bare, canonical, decoded, text_message
 
 TEN = datetime(2026, 1, 23, 10, tzinfo=UTC)
@@ -187,4 +187,6 @@ def test_every_text_of_an_array_has_its_own_time():
         arrival([text_message("STOP"), text_message("START", received="2026-01-23T11:00:00Z", id="2")])
     )
 
+    assert isinstance(first, OptOut)
+    assert isinstance(second, OptIn)
     assert (first.time, second.time) == (NOW - 5 * MINUTE, NOW - 60 * MINUTE)

@@ -23,12 +23,12 @@ from optout_core.events import decode
 from optout_core.keywords import Keywords
 from optout_core.masking import Untrusted
 from optout_core.messages import dead_letters, retry_messages
-from optout_core.numbers import read_number, read_sender
+from optout_core.numbers import Number, read_number, read_sender
 from optout_core.processor import Processor, _Asked, _Message, _Settled
 from optout_core.reasons import Reason
 from optout_core.reports import report_recipients
 from optout_core.settings import Settings
-from optout_core.settlement import DeadLetter, Removed, RetryLater
+from optout_core.settlement import DeadLetter, Removed, RetryLater, Settlement
 from tests.build import (
     MINUTE,
     NOW,
@@ -85,7 +85,7 @@ def values(sender, recipients):
         read_answer(batches[0], answers)
     said = Outcome.of_error(refused.value)
     first, *_ = people = numbers(*recipients)
-    settlements = {to: DeadLetter(Reason.RECIPIENT_REJECTED, said) for to in people}
+    settlements: dict[Number, Settlement] = {to: DeadLetter(Reason.RECIPIENT_REJECTED, said) for to in people}
     settlements |= {first: RetryLater(NOW, 1), read_number(sender): Removed()}
     event = opt_in(*recipients, sender=sender)
     report = asyncio.run(processor().process([message, arrival(stop)]))
