@@ -7,6 +7,7 @@ their sends, events published twice, people who say STOP, operators who send dea
 import asyncio
 import random
 from collections import Counter
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -160,24 +161,30 @@ class World:
         assert Counter(message.body for message in lying if not readable(message)) == +self.unreadable
 
 
+_decoded: dict[int, tuple[Arrival, tuple]] = {}
+
+
+def events_of(message):
+    """Decode a message once, however often the books are checked; nothing for what nobody can read."""
+    if id(message) not in _decoded:
+        with suppress(EventError):
+            _decoded[id(message)] = message, decode(message)
+    return _decoded.setdefault(id(message), (message, ()))[1]
+
+
 def readable(message):
-    try:
-        return bool(decode(message))
-    except EventError:
-        return False
+    return bool(events_of(message))
 
 
 def stops_in(messages):
     """Give the newest STOP of each person in some messages."""
-    events = [event for message in messages if readable(message) for event in decode(message)]
+    events = [event for message in messages for event in events_of(message)]
     return RULE.newest_stops(event for event in events if isinstance(event, OptOut))
 
 
 def people_of(message):
     """Count the recipients of the opt-ins in a message."""
-    if not readable(message):
-        return Counter()
-    events = [event for event in decode(message) if isinstance(event, OptIn)]
+    events = [event for event in events_of(message) if isinstance(event, OptIn)]
     return Counter((event.id.raw, to.text) for event in events for to in event.recipients)
 
 
