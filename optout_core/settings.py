@@ -36,9 +36,7 @@ def _commas(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-def _senders(value: object) -> object:
-    if not isinstance(value, str):
-        return value
+def _senders(value: str) -> frozenset[Number]:
     senders = frozenset(read_sender(part) for part in value.split(",") if part.strip())
     if not senders or not all(sender.is_clear for sender in senders):
         raise ValueError("must hold phone numbers, short codes or sender names, separated by commas")

@@ -20,7 +20,6 @@ from tests.adapters.telemetry import open_telemetry
 from tests.build import (
     OTHER,
     PERSON,
-    RULE,
     SENDER,
     answer,
     arrival,
@@ -169,7 +168,7 @@ def is_ours(name):
 async def test_no_number_leaves_the_function_but_in_the_body_of_a_message(disguise, caplog):
     caplog.set_level(logging.DEBUG)
     with open_telemetry() as measured:
-        job = Job(telemetry=measured.telemetry, rule=RULE, endpoint=Echo(disguise))
+        job = Job(telemetry=measured.telemetry, endpoint=Echo(disguise))
         arrivals = list(messages(disguise))
         report = await job.process(arrivals)
         shown = [measured.everything(), caplog.text, *(str(vars(record)) for record in caplog.records)]

@@ -1,13 +1,11 @@
 """The whole job with parts that remember, and what a test asks of it afterwards."""
 
-from datetime import timedelta
+from typing import Any
 
 from optout_core.api import Outcome, Verdict
-from optout_core.consent import OptInRule
 from optout_core.keywords import Keywords
-from optout_core.numbers import read_sender
 from optout_core.processor import Processor
-from tests.build import NOW, SCHEDULE, decoded, texts
+from tests.build import NOW, RULE, SCHEDULE, decoded, texts
 from tests.fakes import FakeClock, FakeEndpoint, FakeOutbox, FakeTelemetry
 
 REJECTED = Outcome(Verdict.REJECTED, "Invalid number", 400)
@@ -18,32 +16,21 @@ UNAVAILABLE = Outcome(Verdict.UNAVAILABLE, "no answer", retry_after=600)
 class Job:
     """A processor and everything around it."""
 
-    def __init__(
-        self,
-        script=None,
-        accepts=(),
-        allowed_senders=(),
-        chance=0.0,
-        telemetry=None,
-        rule=None,
-        keywords=None,
-        endpoint=None,
-    ):
+    def __init__(self, script=None, accepts=(), chance=0.0, endpoint=None, **parts):
         outcomes = {to: list(outcomes) for to, outcomes in (script or {}).items()}
         self.endpoint = endpoint or FakeEndpoint(outcomes)
         self.outbox = FakeOutbox(list(accepts))
-        self.telemetry = telemetry or FakeTelemetry()
         self.clock = FakeClock(NOW)
-        self.process = Processor(
+        self.telemetry: Any = parts.get("telemetry") or FakeTelemetry()
+        ordinary: dict[str, Any] = {"rule": RULE, "schedule": SCHEDULE, "keywords": Keywords()}
+        processor = Processor(
             endpoint=self.endpoint,
             outbox=self.outbox,
-            telemetry=self.telemetry,
-            rule=rule or OptInRule(timedelta(hours=72), frozenset(map(read_sender, allowed_senders))),
-            schedule=SCHEDULE,
-            keywords=keywords or Keywords(),
             now=self.clock,
             chance=lambda: chance,
-        ).process
+            **(ordinary | parts | {"telemetry": self.telemetry}),
+        )
+        self.process = processor.process
 
 
 def where(report):

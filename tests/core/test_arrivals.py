@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from optout_core.arrivals import Lineage, moment, read_lineage
-from tests.build import MINUTE, NOW, arrival
+from tests.build import MINUTE, NOW, TRACEPARENT, arrival
 
 
 def test_the_first_delivery_has_no_lineage():
@@ -20,9 +20,9 @@ def test_a_lineage_is_read_from_the_properties():
         "optout-of": 7,
         "optout-replay-id": "replay-9",
         "optout-replay-count": 3,
-        "traceparent": "00-1-2-01",
+        "traceparent": TRACEPARENT,
         "tracestate": "a=b",
-        "Diagnostic-Id": "00-1-2-01",
+        "Diagnostic-Id": TRACEPARENT,
     }
 
     assert read_lineage(arrival(properties=properties, correlation_id="c-1")) == Lineage(
@@ -32,7 +32,7 @@ def test_a_lineage_is_read_from_the_properties():
         of=7,
         replay_id="replay-9",
         replay_count=3,
-        trace={"traceparent": "00-1-2-01", "tracestate": "a=b", "Diagnostic-Id": "00-1-2-01"},
+        trace={"traceparent": TRACEPARENT, "tracestate": "a=b", "Diagnostic-Id": TRACEPARENT},
         correlation_id="c-1",
     )
 
@@ -66,6 +66,39 @@ def test_a_replay_id_or_trace_that_is_no_text_counts_as_absent(value):
 
     assert lineage.replay_id is None
     assert lineage.trace == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("traceparent", "00-1-2-01"),
+        ("traceparent", "+15555555551"),
+        ("Diagnostic-Id", "|4bf92f35.1."),
+        ("tracestate", "phone +15555555551"),
+        ("tracestate", "vendor=15555555551"),
+        ("tracestate", "a=b,vendor=cust_15555555551"),
+        ("tracestate", "a=" + "b" * 512),
+        ("tracestate", "a=b\nc=d"),
+    ],
+)
+def test_a_trace_context_that_is_none_or_holds_a_number_is_not_carried_on(name, value):
+    assert read_lineage(arrival(properties={name: value})).trace == {}
+
+
+@pytest.mark.parametrize("state", ["a=b", "vendor=t61rcWkgMzE,a-b/c*d_1@e=x:1.2", "a=b, c=d"])
+def test_a_trace_state_without_a_number_is_carried_on(state):
+    assert read_lineage(arrival(properties={"tracestate": state})).trace == {"tracestate": state}
+
+
+@pytest.mark.parametrize(
+    "replay_id", ["replay 9", "x" * 65, "15555555551", "+15555555551", "r-1555-555-5551", "r\x1b[31m"]
+)
+def test_a_replay_id_that_is_none_of_ours_counts_as_absent(replay_id):
+    assert read_lineage(arrival(properties={"optout-replay-id": replay_id})).replay_id is None
+
+
+def test_a_replay_id_of_ours_is_carried_on():
+    assert read_lineage(arrival(properties={"optout-replay-id": "20260123T100000Z-0a1b2c"})).replay_id
 
 
 @pytest.mark.parametrize(

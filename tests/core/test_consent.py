@@ -130,9 +130,10 @@ def test_a_stop_to_one_sender_leaves_the_messages_of_another_alone_unless_it_is_
 
 @pytest.mark.parametrize("reason", [Reason.NEWER_OPT_OUT, Reason.STALE_OPT_IN])
 def test_what_was_final_for_consent_stays_dead_whoever_sent_it_back(reason):
-    sent_back = Untrusted(reason.value)
-
-    assert objections(opt_in(PERSON, OTHER), {}, NOW, sent_back=sent_back) == {PERSON: reason, OTHER: reason}
+    assert objections(opt_in(PERSON, OTHER), {}, NOW, sent_back=Untrusted(reason.value)) == {
+        PERSON: reason,
+        OTHER: reason,
+    }
 
 
 @pytest.mark.parametrize("reason", [*Reason.__members__.values(), "", "my own reason", None])

@@ -264,7 +264,7 @@ def test_a_body_nested_deeply_is_shown_all_the_same(depth):
     assert "15555555551" not in mask_body(body)
 
 
-# --- looking for a number in a body that cannot be decoded ---
+# --- looking for a number in a body that cannot be decoded ------------------------------------------------------
 
 
 @pytest.mark.parametrize("written", SPELLINGS.values(), ids=SPELLINGS)

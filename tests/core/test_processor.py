@@ -4,8 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from optout_core.consent import OptInRule
 from optout_core.errors import SendFailed
 from optout_core.masking import Untrusted
+from optout_core.numbers import read_sender
 from optout_core.reasons import Reason
 from optout_core.reports import EventReport, EventResult, RecipientOutcome
 from tests.build import (
@@ -13,6 +15,7 @@ from tests.build import (
     NOW,
     OTHER,
     PERSON,
+    RULE,
     SENDER,
     SOURCE,
     TRACEPARENT,
@@ -152,7 +155,7 @@ async def test_of_stop_and_start_in_one_invocation_the_newer_wins_and_a_tie_goes
 
 
 async def test_what_may_not_be_sent_is_never_sent():
-    job = Job(allowed_senders=[SENDER])
+    job = Job(rule=OptInRule(RULE.max_age, frozenset({read_sender(SENDER)})))
     stale = canonical(PERSON, time="2026-01-20T11:00:00Z", id="stale")
 
     report = await job.process([arrival(stale), arrival(bare(OTHER, sender="55555")), arrival(bare(THIRD))])
