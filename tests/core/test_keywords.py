@@ -18,7 +18,7 @@ ORDINARY = Keywords()
     [
         *sorted(STOP_KEYWORDS),
         *sorted(OPT_OUT_KEYWORDS),
-        *map(str.lower, STOP_KEYWORDS | OPT_OUT_KEYWORDS),
+        *map(str.lower, sorted(STOP_KEYWORDS | OPT_OUT_KEYWORDS)),
         # punctuation
         "Stop.",
         "STOP!",
