@@ -4,7 +4,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test check environment lock
+.PHONY: help run test lint check environment lock
+.DEFAULT_GOAL := help
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: environment ## Publish the samples, let the function work, show what became of everything
 	@$(BIN)/python -m sandbox
@@ -12,14 +16,16 @@ run: environment ## Publish the samples, let the function work, show what became
 test: environment ## Run all tests
 	@$(BIN)/python -m pytest -n auto
 
-check: environment ## Lint, format, types, then all tests with coverage
+lint: environment ## Check style, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+check: lint ## What CI runs: lint, then all tests with coverage
 	$(BIN)/python -m pytest -n auto --cov
 	$(BIN)/coverage report --fail-under=100 --skip-covered --include='optout_core/*.py' --omit='optout_core/adapters/*'
 
-environment:
+environment: ## Make the virtual environment, or leave it alone when it is up to date
 	@$(PYTHON) scripts/environment.py $(VENV) requirements-dev.txt
 
 lock: environment ## Pin everything transitive, from pyproject.toml, for every Python from 3.11

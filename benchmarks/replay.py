@@ -17,6 +17,7 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
@@ -30,7 +31,7 @@ def serve(pipe: Connection) -> None:
     """Run a broker until the pipe says anything, then answer with the depth of both queues, each time."""
 
     async def run() -> None:
-        async with Broker(load_queues()) as broker:
+        async with Broker(load_queues(Path(__file__).parents[1] / "infra" / "queues.json")) as broker:
             pipe.send(broker.connection_string)
             while await asyncio.to_thread(pipe.recv):
                 pipe.send((len(broker.queue("opt-ins")), len(broker.queue("opt-ins-dead-letter"))))

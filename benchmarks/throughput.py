@@ -25,9 +25,11 @@ from optout_core.adapters.telemetry import Telemetry
 from optout_core.api import Outcome, Verdict
 from optout_core.arrivals import Arrival, read_lineage
 from optout_core.batches import Batch, Pair, plan
-from optout_core.consent import Rule, WithoutLedger
-from optout_core.events import OPT_IN_KEYWORDS, OptIn, decode
+from optout_core.consent import OptInRule
+from optout_core.events import OptIn, decode
+from optout_core.keywords import Keywords
 from optout_core.messages import dead_letters, retry_messages
+from optout_core.numbers import Number, read_number
 from optout_core.processor import Processor
 from optout_core.settlement import Schedule, Settlement, settle
 from sandbox.endpoint import Endpoint
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from multiprocessing.connection import Connection
 
-    from optout_core.messages import Outgoing
+    from optout_core.numbers import Number, read_number
+from optout_core.messages import Outgoing
 
 SENDER = "+18001234567"
 NOW = datetime.now(UTC)
@@ -56,7 +59,7 @@ class MemoryEndpoint:
     async def remove(self, batches: Sequence[Batch]) -> Mapping[Pair, Outcome]:
         """Give the outcomes at once."""
         return {
-            Pair(batch.sender, to): FAILED if self._failing and to.endswith("0") else REMOVED
+            Pair(batch.sender, to): FAILED if self._failing and to.text.endswith("0") else REMOVED
             for batch in batches
             for to in batch.recipients
         }
@@ -84,7 +87,12 @@ def event(number: int, recipients: int) -> Arrival:
             "consent": {"capturedAt": NOW.isoformat(), "method": "web-form", "reference": f"form/{number}"},
         },
     }
-    return Arrival(json.dumps(body).encode(), NOW, f"message-{number}", properties={"traceparent": "none"})
+    return Arrival(
+        body=json.dumps(body).encode(),
+        enqueued_at=NOW,
+        message_id=f"message-{number}",
+        properties={"traceparent": "none"},
+    )
 
 
 def processor(*, failing: bool) -> Processor:
@@ -92,11 +100,10 @@ def processor(*, failing: bool) -> Processor:
     return Processor(
         endpoint=MemoryEndpoint(failing=failing),
         outbox=MemoryOutbox(),
-        ledger=WithoutLedger(),
         telemetry=Telemetry(),
-        rule=Rule(timedelta(hours=72)),
+        rule=OptInRule(timedelta(hours=72)),
         schedule=SCHEDULE,
-        opt_in_keywords=OPT_IN_KEYWORDS,
+        keywords=Keywords(),
         now=lambda: datetime.now(UTC),
         chance=lambda: 0.5,
     )
@@ -130,10 +137,10 @@ def stages(recipients: int) -> None:
     """Print the microseconds that each stage takes for one event."""
     count = max(1, 1000 // recipients)
     arrivals = [event(number, recipients) for number in range(count)]
-    opt_ins = [event for arrival in arrivals for event in decode(arrival, OPT_IN_KEYWORDS) if isinstance(event, OptIn)]
+    opt_ins = [event for arrival in arrivals for event in decode(arrival) if isinstance(event, OptIn)]
     lineage = read_lineage(arrivals[0])
 
-    def settled(opt_in: OptIn, outcome: Outcome) -> dict[str, Settlement]:
+    def settled(opt_in: OptIn, outcome: Outcome) -> dict[Number, Settlement]:
         return {to: settle(outcome, lineage, SCHEDULE, NOW, 0.5) for to in opt_in.recipients}
 
     failed, refused = (
@@ -141,7 +148,7 @@ def stages(recipients: int) -> None:
         [(each, settled(each, REJECTED)) for each in opt_ins],
     )
     work: dict[str, Callable[[], object]] = {
-        "decode": lambda: [decode(arrival, OPT_IN_KEYWORDS) for arrival in arrivals],
+        "decode": lambda: [decode(arrival) for arrival in arrivals],
         "plan": lambda: plan(Pair(each.sender, to) for each in opt_ins for to in each.recipients),
         "settle": lambda: [settled(each, FAILED) for each in opt_ins],
         "retry message": lambda: [list(retry_messages(each, lineage, settlements)) for each, settlements in failed],
@@ -166,7 +173,10 @@ async def through_client(url: str, key: str, in_flight: int, requests: int, reci
     """Print requests a second and the processor time of each."""
     limits = Limits(budget=600, attempts=1, concurrency=in_flight, breaker_failures=1000, breaker_cooldown=30)
     batches = [
-        Batch(SENDER, tuple(f"+1425{number * recipients + index:07}" for index in range(recipients)))
+        Batch(
+            read_number(SENDER),
+            tuple(read_number(f"+1425{number * recipients + index:07}") for index in range(recipients)),
+        )
         for number in range(requests)
     ]
     async with HttpEndpoint(url, HmacSigner(url, SecretStr(key)), timeout=60, connections=in_flight) as acs:

@@ -1,12 +1,11 @@
 """The wire contract of `POST {endpoint}/sms/optouts:remove`: bytes out, an answer's meaning in. No I/O.
 
 Spec: Azure/azure-rest-api-specs, communicationservicessms.json, stable/2026-01-23. What the service does beyond it is
-in facts/acs-optouts.md; the sections named below are of that file. Never match on `errorMessage`: its wording differs
-from endpoint to endpoint.
+in docs/facts/acs-optouts.md. Never match on `errorMessage`: its wording differs from endpoint to endpoint.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -17,10 +16,12 @@ from pydantic_core import from_json
 
 from optout_core.batches import Batch
 from optout_core.errors import BatchRejected, EndpointUnavailable, RequestError, RequestRefused, SenderRejected, said
-from optout_core.numbers import mask_text, with_plus
+from optout_core.masking import show
+from optout_core.numbers import Number, read_number
 
 API_VERSION = "2026-01-23"
-#: Sent and signed as it stands: the ":" must not become "%3A" on one side only (section 3).
+#: Sent and signed as it stands: the ":" must not become "%3A" on one side only
+#: (docs/facts/acs-optouts.md, "Signing").
 REQUEST_TARGET = f"/sms/optouts:remove?api-version={API_VERSION}"
 
 #: 100 items with long messages stay far below; more is not an answer to our question.
@@ -109,11 +110,11 @@ class Answer:
 
 def request_body(batch: Batch) -> bytes:
     """Write the request, compact, once: these bytes are hashed, signed and sent at every attempt."""
-    document = {"from": batch.sender, "recipients": [{"to": to} for to in batch.recipients]}
+    document = {"from": batch.sender.text, "recipients": [{"to": to.text} for to in batch.recipients]}
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def read_answer(batch: Batch, answer: Answer) -> dict[str, Outcome]:
+def read_answer(batch: Batch, answer: Answer) -> dict[Number, Outcome]:
     """Reconcile an answer with what was asked.
 
     Returns:
@@ -131,19 +132,26 @@ def read_answer(batch: Batch, answer: Answer) -> dict[str, Outcome]:
     raise _refusal(answer)
 
 
-def _reconcile(batch: Batch, items: Iterable[object], ms_cv: str | None) -> dict[str, Outcome]:
-    said: dict[str, set[Outcome]] = {}
+def _reconcile(batch: Batch, items: Iterable[object], ms_cv: str | None) -> dict[Number, Outcome]:
+    answers: dict[str, list[Outcome]] = {}
     for item in items:
         if isinstance(item, dict) and isinstance(to := item.get("to"), str):
-            said.setdefault(with_plus(to), set()).add(_read_item(item, ms_cv))
-    return {recipient: _agree(said.get(with_plus(recipient), set()), ms_cv) for recipient in batch.recipients}
+            answers.setdefault(to, []).append(_read_item(item, ms_cv))
+    # Almost always the answer writes every number as we did. What is left over may be written otherwise: without "+".
+    found = {to: answers.pop(to.text) for to in batch.recipients if to.text in answers}
+    others: dict[str, list[Outcome]] = {}
+    for written, outcomes in answers.items():
+        others.setdefault(read_number(written).digits, []).extend(outcomes)
+    return {to: _agree(found.get(to) or others.get(to.digits, []), ms_cv) for to in batch.recipients}
 
 
-def _agree(outcomes: set[Outcome], ms_cv: str | None) -> Outcome:
+def _agree(outcomes: Collection[Outcome], ms_cv: str | None) -> Outcome:
     if not outcomes:
         return Outcome(Verdict.FAILED, "the answer left this recipient out", ms_cv=ms_cv)
     if len({outcome.verdict for outcome in outcomes}) > 1:
         return Outcome(Verdict.FAILED, "the answer contradicts itself about this recipient", ms_cv=ms_cv)
+    if len(outcomes) == 1:
+        return next(iter(outcomes))
     return min(outcomes, key=lambda outcome: (outcome.status or 0, outcome.detail))
 
 
@@ -153,7 +161,8 @@ def _read_item(item: Mapping[str, object], ms_cv: str | None) -> Outcome:
     if not isinstance(status, int) or status not in _STATUSES:
         return Outcome(Verdict.FAILED, detail or "the answer holds no status for this recipient", ms_cv=ms_cv)
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES and not message:
-        # Absent is not false, and anything but a plain false is no proof either (section 2, "SDK foot-guns").
+        # Absent is not false, and anything but a plain false is no proof either
+        # (docs/facts/acs-optouts.md, "Faults of the SDKs").
         still = item.get("isOptedOut") not in (None, False)
         return Outcome(Verdict.STILL_OPTED_OUT if still else Verdict.REMOVED, "", status, ms_cv=ms_cv)
     permanent = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _LATER
@@ -181,7 +190,8 @@ def _refusal(answer: Answer) -> RequestError:
     if answer.status != HTTPStatus.BAD_REQUEST or code.lower() in _VERSION_CODES:
         return RequestRefused(*facts)
     if document is None:
-        # An empty body or a page from the edge in front of ACS says nothing about our recipients (section 8, 4).
+        # An empty body or a page from the edge in front of ACS says nothing about our recipients
+        # (docs/facts/acs-optouts.md, "Answers from the edge").
         return EndpointUnavailable("the answer cannot be read", *facts[1:])
     if _names_sender(document, error):
         return SenderRejected(*facts)
@@ -203,11 +213,11 @@ def _document(body: bytes) -> dict[str, object] | None:
 
 
 def _detail(text: object) -> str:
-    return mask_text(" ".join(str(text).split()))[:_MAX_DETAIL]
+    return show(" ".join(str(text).split()))[:_MAX_DETAIL]
 
 
 def _ms_cv(answer: Answer) -> str | None:
-    return answer.headers.get("ms-cv", "")[:_MAX_DETAIL] or None
+    return show(answer.headers.get("ms-cv", ""))[:_MAX_DETAIL] or None
 
 
 def retry_after(answer: Answer) -> float | None:

@@ -1,32 +1,38 @@
-"""What the broker hands us: the bytes of a message and the facts that travel beside them.
+"""What the broker hands us: the bytes of a message and the facts that travel beside them."""
 
-The property names are a contract with operators and tools; docs/events.md lists them.
-"""
-
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Protocol
 
-EVENT_ID = "optout-event-id"
-ATTEMPT = "optout-attempt"
-HOP = "optout-hop"
-FIRST_ENQUEUED = "optout-first-enqueued"
-RECIPIENTS = "optout-recipients"
-OF = "optout-of"
-PART = "optout-part"
-REPLAY_ID = "optout-replay-id"
-REPLAY_COUNT = "optout-replay-count"
-HTTP_STATUS = "optout-http-status"
-ERROR_CODE = "optout-error-code"
-MS_CV = "optout-ms-cv"
-DEAD_LETTER_REASON = "DeadLetterReason"
-DEAD_LETTER_DESCRIPTION = "DeadLetterErrorDescription"
+from optout_core.masking import Untrusted, holds_number
+from optout_core.properties import (
+    ATTEMPT,
+    DEAD_LETTER_REASON,
+    DIAGNOSTIC_ID,
+    EVENT_ID,
+    FIRST_ENQUEUED,
+    HOP,
+    OF,
+    REPLAY_COUNT,
+    REPLAY_ID,
+    TRACEPARENT,
+    TRACESTATE,
+)
 
-#: Carried through unchanged, in the order in which the trace context of a message is looked up
-#: (facts/functions-and-service-bus.md, "Telemetry").
-TRACE = ("traceparent", "tracestate", "Diagnostic-Id")
+TRACE = (TRACEPARENT, TRACESTATE, DIAGNOSTIC_ID)
+
+#: What a trace context looks like (https://www.w3.org/TR/trace-context/, 3.2.2 and 3.3.1); a member of `tracestate` is
+#: a vendor's own text, so it is carried on only where it holds no number.
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_MEMBER = r"[a-z0-9][a-z0-9_\-*/@]{0,255}=[ -+\--<>-~]{1,256}"
+_TRACESTATE = re.compile(rf"{_MEMBER}(?:,[ \t]*{_MEMBER})*")
+#: What W3C asks vendors to carry at least.
+_MAX_TRACESTATE = 512
+#: `optout` makes its replay ids of these characters (optout_ops/machine.py).
+_REPLAY_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 #: A counter from a property is believed up to here; beyond it somebody is playing, and ids must stay short.
 _MAX_COUNT = 999_999
@@ -34,9 +40,9 @@ _MAX_COUNT = 999_999
 _SENDABLE_INTEGERS = range(-(2**31), 2**31)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """Hold one message as it came.
+    """One message as it came.
 
     Attributes:
         body: The bytes the publisher sent, untouched.
@@ -44,14 +50,16 @@ class Arrival:
         message_id: At most 128 characters, or None when the publisher set none.
         content_type: As the publisher set it, or None.
         correlation_id: As the publisher set it, or None.
+        subject: As the publisher set it, or None; .NET once called it Label.
         properties: Application properties, names as strings, integers in 32 bits.
     """
 
     body: bytes = field(repr=False)
     enqueued_at: datetime
-    message_id: str | None = None
-    content_type: str | None = None
-    correlation_id: str | None = None
+    message_id: str | None = field(default=None, repr=False)
+    content_type: str | None = field(default=None, repr=False)
+    correlation_id: str | None = field(default=None, repr=False)
+    subject: str | None = field(default=None, repr=False)
     properties: Mapping[str, object] = field(default_factory=dict, repr=False)
 
     @property
@@ -64,10 +72,10 @@ class Arrival:
         return sha256(self.body + beside.encode()).hexdigest()[:32]
 
     @property
-    def event_id(self) -> str:
+    def event_id(self) -> Untrusted:
         """Give the event's id as far as it is known without the body: when sent again it stands in a property."""
         known = self.properties.get(EVENT_ID)
-        return known if isinstance(known, str) and known else self.id
+        return Untrusted(known if isinstance(known, str) and known else self.id)
 
 
 class TriggerMessage(Protocol):
@@ -128,19 +136,20 @@ def _sendable_value(value: object) -> object:
     return value if is_number else _sendable(value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
-    """Say how often an event has been round already.
+    """How often an event has been round already.
 
     Attributes:
         attempt: Recipient-level attempts used up before this delivery, at least 0.
         hop: Re-sends of any kind before this delivery, at least 0.
-        first_enqueued: When the original message was accepted by the broker; aware.
+        first_enqueued: When the original message was accepted by the broker, never later than this one; aware.
         of: Recipients in the original event, or None when this is the original.
         replay_id: The operators' replay that sent it last, or None.
         replay_count: How often operators replayed it, at least 0.
-        trace: Trace context properties to carry on.
-        correlation_id: The publisher's correlation id, or None.
+        trace: Trace context properties to carry on; well formed, without a phone number, at most 1,200 characters.
+        correlation_id: The publisher's correlation id, masked if it holds a number, or None.
+        sent_back: Why the message was a dead letter before somebody sent it back by hand, or None.
     """
 
     attempt: int
@@ -151,22 +160,44 @@ class Lineage:
     replay_count: int = 0
     trace: Mapping[str, str] = field(default_factory=dict)
     correlation_id: str | None = None
+    sent_back: str | None = None
 
 
 def read_lineage(arrival: Arrival) -> Lineage:
     """Read the lineage from a message's properties; a property that makes no sense counts as absent."""
     properties = arrival.properties
     replay_id = properties.get(REPLAY_ID)
+    sent_back = properties.get(DEAD_LETTER_REASON)
+    is_sent_back = isinstance(sent_back, str) and bool(sent_back)
+    first_enqueued = _time(properties.get(FIRST_ENQUEUED)) or arrival.enqueued_at
     return Lineage(
-        attempt=_count(properties.get(ATTEMPT)) or 0,
+        # Who sends a dead letter back by hand leaves its properties on it; the schedule starts anew all the same.
+        attempt=0 if is_sent_back else _count(properties.get(ATTEMPT)) or 0,
         hop=_count(properties.get(HOP)) or 0,
-        first_enqueued=_time(properties.get(FIRST_ENQUEUED)) or arrival.enqueued_at,
+        first_enqueued=min(first_enqueued, arrival.enqueued_at),
         of=_count(properties.get(OF)),
-        replay_id=replay_id if isinstance(replay_id, str) and replay_id else None,
+        replay_id=replay_id if isinstance(replay_id, str) and _is_replay_id(replay_id) else None,
         replay_count=_count(properties.get(REPLAY_COUNT)) or 0,
-        trace={name: value for name in TRACE if isinstance(value := properties.get(name), str)},
-        correlation_id=arrival.correlation_id,
+        trace=_trace(properties),
+        correlation_id=None if arrival.correlation_id is None else str(Untrusted(arrival.correlation_id)),
+        sent_back=sent_back if isinstance(sent_back, str) and sent_back else None,
     )
+
+
+def _is_replay_id(text: str) -> bool:
+    return bool(_REPLAY_ID.fullmatch(text)) and not holds_number(text)
+
+
+def _trace(properties: Mapping[str, object]) -> dict[str, str]:
+    trace = {}
+    for name, pattern in ((TRACEPARENT, _TRACEPARENT), (DIAGNOSTIC_ID, _TRACEPARENT), (TRACESTATE, _TRACESTATE)):
+        value = properties.get(name)
+        if isinstance(value, str) and len(value) <= _MAX_TRACESTATE and pattern.fullmatch(value):
+            trace[name] = value
+    # The digits of a trace id are random and may look like a number; those of a vendor's text may be one.
+    if holds_number(trace.get(TRACESTATE, "")):
+        del trace[TRACESTATE]
+    return trace
 
 
 def _count(value: object) -> int | None:

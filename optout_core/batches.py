@@ -1,35 +1,37 @@
-"""Pack the recipients of many events into few requests, and remember who asked for whom.
+"""Packs the recipients of many events into few requests, and remembers who asked for whom.
 
 10,000 events of one recipient each cost 100 requests, not 10,000.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
-#: The API takes 1 to 100 recipients and one sender per request (facts/acs-optouts.md, section 1; swagger `maxItems`).
+from optout_core.numbers import Number
+
+#: The API takes 1 to 100 recipients and one sender per request (docs/facts/acs-optouts.md, "The request").
 MAX_RECIPIENTS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Name one entry of the opt-out list: the sender, and the recipient who had opted out of its messages."""
+class Pair(NamedTuple):
+    """One entry of the opt-out list: the sender, and the recipient who had opted out of its messages."""
 
-    sender: str = field(repr=False)
-    recipient: str = field(repr=False)
+    sender: Number
+    recipient: Number
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Hold what one request asks.
+    """What one request asks.
 
     Attributes:
         sender: The sender whose list is meant.
         recipients: 1 to 100 numbers, each once, in the order of the events.
     """
 
-    sender: str = field(repr=False)
-    recipients: tuple[str, ...] = field(repr=False)
+    sender: Number
+    recipients: tuple[Number, ...]
 
     def __len__(self) -> int:
         """Count the recipients."""
@@ -43,15 +45,15 @@ class Batch:
 
 def plan(pairs: Iterable[Pair]) -> tuple[Batch, ...]:
     """Pack pairs into as few batches as the API allows: one sender each, every pair exactly once."""
-    by_sender: dict[str, dict[str, None]] = {}
-    for pair in pairs:
-        by_sender.setdefault(pair.sender, {})[pair.recipient] = None
+    by_sender: dict[Number, dict[Number, None]] = {}
+    for sender, recipient in pairs:
+        by_sender.setdefault(sender, {})[recipient] = None
     return tuple(
         Batch(sender, chunk) for sender, recipients in by_sender.items() for chunk in chunks(recipients, MAX_RECIPIENTS)
     )
 
 
-def chunks(recipients: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
+def chunks(recipients: Iterable[Number], size: int) -> Iterator[tuple[Number, ...]]:
     """Cut recipients into tuples of `size`, the last one shorter."""
     rest = iter(recipients)
     while chunk := tuple(islice(rest, size)):

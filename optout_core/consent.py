@@ -1,74 +1,102 @@
 """May this opt-in still be applied? Pure: the caller says what time it is and what STOP is known.
 
 The API stores no time and `:remove` is unconditional, so an old, delayed or replayed opt-in would silently undo a newer
-opt-out. Nothing that this rule refuses is ever sent.
+opt-out. Nothing that this rule refuses is ever sent. There is no persistent ledger: a STOP is known within one
+invocation only, and a STOP of an earlier invocation does not hold back an older opt-in (docs/design.md, "Planned").
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
 
-from optout_core.batches import Pair
 from optout_core.events import OptIn, OptOut
-from optout_core.numbers import with_plus
+from optout_core.numbers import Number, person_key, sender_key
 from optout_core.reasons import Reason
+
+#: Reasons that were given for good: time only makes the opt-in older.
+_FINAL = {reason.value: reason for reason in (Reason.NEWER_OPT_OUT, Reason.STALE_OPT_IN)}
+
+
+class OptOutScope(StrEnum):
+    """For whose messages a STOP counts."""
+
+    SENDER = "sender"
+    ALL = "all"
+
+
+class ConsentKey(NamedTuple):
+    """What tells whether two words are about the same person and the same sender; holds a number, never print it."""
+
+    sender: str
+    person: str
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """Hold what an opt-in has to satisfy.
+class OptInRule:
+    """What an opt-in has to satisfy.
 
     Attributes:
         max_age: An opt-in older than this is not applied; above zero.
         allowed_senders: The only senders we act for; empty means all.
+        scope: For whose messages a STOP counts.
     """
 
     max_age: timedelta
-    allowed_senders: Collection[str] = field(default=frozenset(), repr=False)
+    allowed_senders: Collection[Number] = frozenset()
+    scope: OptOutScope = OptOutScope.SENDER
+    _allowed: frozenset[str] = field(init=False, repr=False, compare=False)
 
-    def objections(self, opt_in: OptIn, last_stops: Mapping[Pair, datetime], now: datetime) -> dict[str, Reason]:
+    def __post_init__(self) -> None:
+        """Write the senders as they are compared."""
+        object.__setattr__(self, "_allowed", frozenset(map(sender_key, self.allowed_senders)))
+
+    def objections(
+        self, opt_in: OptIn, stops: Mapping[ConsentKey, datetime], now: datetime, sent_back: str | None = None
+    ) -> dict[Number, Reason]:
         """Say for which recipients an opt-in may not be applied, and why.
 
         Args:
             opt_in: The event.
-            last_stops: The newest STOP known of each `identity`; one without a STOP is absent.
+            stops: The newest STOP known of each key; one without a STOP is absent.
             now: The current time; aware.
+            sent_back: Why the message was a dead letter before, or None.
         """
-        if self.allowed_senders and same_sender(opt_in.sender) not in map(same_sender, self.allowed_senders):
+        if self._allowed and sender_key(opt_in.sender) not in self._allowed:
             return dict.fromkeys(opt_in.recipients, Reason.SENDER_NOT_ALLOWED)
-        stale = now - opt_in.time > self.max_age
-        objections = dict.fromkeys(opt_in.recipients, Reason.STALE_OPT_IN) if stale else {}
-        for recipient in opt_in.recipients:
-            stopped = last_stops.get(identity(opt_in.sender, recipient))
-            # A tie goes to STOP: silence wrongly kept costs less than a text wrongly sent.
-            if stopped is not None and stopped >= opt_in.time:
-                objections[recipient] = Reason.NEWER_OPT_OUT
+        if sent_back in _FINAL:
+            # Whatever tool sent it back, the STOP that it lost to still stands.
+            return dict.fromkeys(opt_in.recipients, _FINAL[sent_back])
+        objections = {to: Reason.RECIPIENT_REJECTED for to in opt_in.recipients if not to.is_clear}
+        if now - opt_in.time > self.max_age:
+            objections = dict.fromkeys(opt_in.recipients, Reason.STALE_OPT_IN) | objections
+        if stops:
+            for to in opt_in.recipients:
+                stopped = stops.get(self.key(opt_in.sender, to))
+                # A tie goes to STOP: silence wrongly kept costs less than a text wrongly sent.
+                if stopped is not None and stopped >= opt_in.time:
+                    objections[to] = Reason.NEWER_OPT_OUT
         return objections
 
+    def newest_stops(self, opt_outs: Iterable[OptOut]) -> dict[ConsentKey, datetime]:
+        """Give the time of the newest STOP of each key that said it."""
+        newest: dict[ConsentKey, datetime] = {}
+        for opt_out in opt_outs:
+            for to in opt_out.recipients:
+                key = self.key(opt_out.sender, to)
+                newest[key] = max(opt_out.time, newest.get(key, opt_out.time))
+        return newest
 
-def identity(sender: str, recipient: str) -> Pair:
-    """Name a person and a sender so that two ways of writing them compare equal: no "+", other case, blanks around."""
-    return Pair(same_sender(sender), with_plus(recipient.strip()))
-
-
-def same_sender(sender: str) -> str:
-    """Write a sender so that two ways of writing it compare equal: no "+", other case, blanks around."""
-    return with_plus(sender.strip()).casefold()
-
-
-def newest_stops(opt_outs: Iterable[OptOut]) -> dict[Pair, datetime]:
-    """Give the time of the newest STOP of each `identity` that said it."""
-    newest: dict[Pair, datetime] = {}
-    for opt_out in opt_outs:
-        for recipient in opt_out.recipients:
-            pair = identity(opt_out.sender, recipient)
-            newest[pair] = max(opt_out.time, newest.get(pair, opt_out.time))
-    return newest
+    def key(self, sender: Number, recipient: Number) -> ConsentKey:
+        """Give the key of a person's word to a sender, however either is written."""
+        scoped = "" if self.scope is OptOutScope.ALL else sender_key(sender)
+        return ConsentKey(scoped, person_key(recipient))
 
 
-class WithoutLedger:
-    """Know only the STOPs of the same invocation: what stands in until there is a ledger."""
+def unclear(opt_out: OptOut) -> tuple[Number, ...]:
+    """Give the recipients of an opt-out that name no person for certain: their STOP would count for nobody.
 
-    async def last_stops(self, stops: Mapping[Pair, datetime], pairs: Collection[Pair]) -> Mapping[Pair, datetime]:
-        """Give back the STOPs of this invocation."""
-        return {pair: time for pair, time in stops.items() if pair in pairs}
+    A number without its country may be that of several people; ACS and the sender are the same everywhere.
+    """
+    return tuple(to for to in opt_out.recipients if not to.is_international)

@@ -1,13 +1,20 @@
 """The event that publishers send us, as types: the source of docs/opt-in-event.schema.json.
 
 CloudEvents 1.0, structured JSON: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md.
-Unknown fields are tolerated everywhere, so that publishers may add to their events without asking us.
+Unknown fields are tolerated everywhere, so that publishers may add to their events without asking us; only a known
+field under another spelling is refused, since what it says would be lost without a word.
 """
 
 import json
-from typing import Annotated, Literal
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
+
+from optout_core.errors import MalformedEvent
 
 OPT_IN_TYPE = "sms.opt-in.v1"
 OPT_OUT_TYPE = "sms.opt-out.v1"
@@ -16,17 +23,80 @@ OPT_OUT_TYPE = "sms.opt-out.v1"
 #: (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas).
 MAX_NAME = 1024
 
+#: Two spellings of ISO 8601 that `datetime` does not read: a leap second, and midnight as the end of a day.
+_LEAP_SECOND = re.compile(r"(?<=[0-9]{2}:[0-9]{2}:)60|(?<=T[0-9]{4})60")
+_END_OF_DAY = re.compile(r"(?<=[T ])24(?=:?00(?::?00(?:[.,]0+)?)?(?:[Z+-]|$))")
 
-def _text_only(value: object) -> object:
-    # Without this, pydantic reads a number, in quotes or not, as seconds or milliseconds since 1970, as it guesses.
-    if not isinstance(value, str) or value[4:5] != "-":
-        raise ValueError("a time is a string such as 2026-01-23T10:00:00Z")
+
+def read_time(written: str) -> datetime:
+    """Read a time with its UTC offset.
+
+    Args:
+        written: RFC 3339 or ISO 8601, such as 2026-01-23T10:00:00Z. A leap second is the second after 59, and 24:00 is
+            the midnight that ends the day.
+
+    Returns:
+        The moment, in UTC.
+
+    Raises:
+        ValueError: It is no date and time, has no offset, or lies outside the calendar.
+    """
+    text = written.upper()
+    leap, next_day = _LEAP_SECOND.search(text), _END_OF_DAY.search(text)
+    moment = datetime.fromisoformat(_END_OF_DAY.sub("00", _LEAP_SECOND.sub("59", text, count=1), count=1))
+    if moment.tzinfo is None:
+        raise ValueError("a time needs a UTC offset, such as Z or +02:00")
+    try:
+        moment += timedelta(days=1 if next_day else 0, seconds=1 if leap else 0)
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time must lie between the years 1 and 9999") from None
+
+
+def _time(value: object) -> object:
+    if isinstance(value, datetime):
+        return value
+    # Pydantic would read a number, in quotes or not, as seconds or milliseconds since 1970, as it guesses.
+    if not isinstance(value, str) or "T" not in value.upper().replace(" ", "T") or not value[:4].isdecimal():
+        raise PydanticCustomError("contract", "a time is a string such as 2026-01-23T10:00:00Z")
+    try:
+        return read_time(value)
+    except ValueError as error:
+        known = str(error) if str(error).startswith("a time") else "a time is a string such as 2026-01-23T10:00:00Z"
+        raise PydanticCustomError("contract", known) from None
+
+
+def _is_text(value: object) -> object:
+    if isinstance(value, str) and ("\0" in value or not _can_be_written(value)):
+        raise PydanticCustomError("contract", "must not hold NUL or half a surrogate pair")
     return value
 
 
-Time = Annotated[AwareDatetime, BeforeValidator(_text_only, json_schema_input_type=AwareDatetime)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
-PhoneNumber = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
+def _can_be_written(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _as_text(value: object) -> object:
+    # A spreadsheet that exported a number column costs nobody anything: what is no number is refused by itself.
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_time, json_schema_input_type=AwareDatetime)]
+Name = Annotated[str, BeforeValidator(_is_text, json_schema_input_type=str), Field(min_length=1, max_length=MAX_NAME)]
+Fact = Annotated[str, BeforeValidator(_is_text, json_schema_input_type=str), Field(max_length=MAX_NAME)]
+
+
+def _without_default(field: dict[str, Any]) -> None:
+    del field["default"]
+
+
+_Written = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 
 
 class _Contract(BaseModel):
@@ -35,39 +105,41 @@ class _Contract(BaseModel):
 
 
 class Consent(_Contract):
-    """Say how the person opted in: the evidence one has to keep for at least four years."""
+    """How the person opted in: the evidence one has to keep for at least four years."""
 
     captured_at: Time | None = Field(
         None,
         alias="capturedAt",
         description="When the person opted in, with UTC offset. The earliest of this, `time` and the arrival counts.",
     )
-    method: Annotated[str, StringConstraints(max_length=MAX_NAME)] | None = Field(
-        None, description="How, for example web-form, call-centre, app.", repr=False
-    )
-    reference: Annotated[str, StringConstraints(max_length=MAX_NAME)] | None = Field(
-        None, description="Where the evidence is kept.", repr=False
-    )
+    method: Fact | None = Field(None, description="How, for example web-form, call-centre, app.", repr=False)
+    reference: Fact | None = Field(None, description="Where the evidence is kept.", repr=False)
 
 
 class Recipient(_Contract):
-    """Name one person who opted in again."""
+    """One person who opted in again."""
 
-    to: PhoneNumber = Field(
-        description="Phone number in E.164 format. Blanks, '-', '.', '(' and ')' are removed; nothing else is changed.",
+    # The published schema asks for it; here one who is left out costs the others nothing.
+    model_config = ConfigDict(json_schema_extra={"required": ["to"]})
+
+    to: Annotated[str, BeforeValidator(_as_text, json_schema_input_type=_Written)] = Field(
+        "",
+        json_schema_extra=_without_default,
+        description="Phone number in E.164 format. Blanks, dashes and brackets are removed; see docs/events.md."
+        " What is no number then is refused by itself, and the others of the event go on.",
         repr=False,
     )
 
 
 class OptInRequest(_Contract):
-    """Name the sender and the people who opted in to its messages: the body of the API's request."""
+    """The sender and the people who opted in to its messages: the body of the API's request."""
 
-    sender: PhoneNumber = Field(
+    sender: Name = Field(
         alias="from",
         description="The sender whose opt-out list is meant: E.164 number, short code or alphanumeric sender ID.",
         repr=False,
     )
-    recipients: tuple[Recipient, ...] = Field(
+    recipients: list[Recipient] = Field(
         min_length=1, description="Any number of people; a repeated number counts once.", repr=False
     )
     consent: Consent | None = Field(None, description="The facts of the consent.")
@@ -92,3 +164,80 @@ def schema() -> str:
     """Write the JSON Schema of the event, as docs/opt-in-event.schema.json holds it."""
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return json.dumps(dialect | OptInEvent.model_json_schema(), indent=2)
+
+
+#: The attributes of an event that we read, beside `specversion`, which is read in any case.
+ATTRIBUTES = frozenset({"type", "source", "id", "time", "data", "data_base64"})
+_FIELDS = frozenset({"from", "recipients", "consent"})
+_RECIPIENT_FIELDS = frozenset({"to"})
+_CONSENT_FIELDS = frozenset({"capturedAt", "method", "reference"})
+_REQUEST = TypeAdapter(OptInRequest)
+_TIME: TypeAdapter[datetime] = TypeAdapter(Time)
+_Value = TypeVar("_Value")
+
+#: What publishers read, by the kinds of errors that pydantic knows (https://docs.pydantic.dev/latest/errors/validation_errors/).
+_WORDS = {
+    "missing": "is missing",
+    "too_short": "must hold at least one",
+    "list_type": "must be an array",
+    "model_type": "must be an object",
+    "string_type": "must be a string",
+    "string_too_short": f"must have 1 to {MAX_NAME:,} characters",
+    "string_too_long": f"must have at most {MAX_NAME:,} characters",
+}
+
+
+def read_request(content: Mapping[str, Any], where: str) -> OptInRequest:
+    """Read what an event says: the sender, the people, the evidence.
+
+    Raises:
+        MalformedEvent: It has not the shape of the contract; the text names the field, and says what it may be.
+    """
+    refuse_other_spellings(content, _FIELDS, where)
+    if isinstance(consent := content.get("consent"), dict):
+        refuse_other_spellings(consent, _CONSENT_FIELDS, f"{where}.consent")
+    if isinstance(recipients := content.get("recipients"), list) and recipients:
+        people = [item for item in recipients if isinstance(item, dict)]
+        if not people:
+            raise MalformedEvent(f'{where}.recipients: a recipient is an object, write {{"to": "+1555…"}}')
+        if not any("to" in item for item in people):
+            refuse_other_spellings(people[0], _RECIPIENT_FIELDS, f"{where}.recipients.0")
+            raise MalformedEvent(f'{where}.recipients: no recipient has a `to`, write {{"to": "+1555…"}}')
+    return _validated(_REQUEST, content, where)
+
+
+def read_moment(value: object, where: str) -> datetime:
+    """Read the time of an event.
+
+    Raises:
+        MalformedEvent: It is no time with a UTC offset; `where` names the field.
+    """
+    return _validated(_TIME, value, where)
+
+
+def refuse_other_spellings(fields: Iterable[str], known: frozenset[str], where: str) -> None:
+    """Refuse a field that is a known one but for case, `_` or `-`: what it says would be lost without a word.
+
+    Raises:
+        MalformedEvent: There is one; the text says how it is spelled here.
+    """
+    expected = {_plain(name): name for name in known}
+    for name in fields:
+        if name not in known and (right := expected.get(_plain(name))):
+            raise MalformedEvent(f"{where}: `{name}` found, `{right}` expected: names are case-sensitive")
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").replace("-", "").casefold()
+
+
+def _validated(adapter: TypeAdapter[_Value], value: object, where: str) -> _Value:
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        errors = error.errors(include_input=False, include_url=False, include_context=False)
+        path = ".".join((where, *(str(step) for step in errors[0]["loc"])))
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        kind = errors[0]["type"]
+        problem = errors[0]["msg"] if kind == "contract" else _WORDS.get(kind, "is not as docs/events.md says")
+        raise MalformedEvent(f"{path}: {problem}{more}") from None

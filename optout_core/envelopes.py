@@ -1,31 +1,52 @@
-"""From bytes to envelopes: every accepted form, opened, with what it says still unread.
+"""From bytes to envelopes: every accepted form, opened; what the event says is not read yet.
 
-The JSON is read strictly (UTF-8, no NaN, no field named twice): whatever we guessed here could lose a recipient.
+1. The JSON is read strictly (UTF-8, no NaN, no field named twice): whatever we guessed here could lose a recipient.
+2. A CloudEvent in structured mode stands in the body; in binary mode its attributes are application properties. Where
+   both are there, the content type decides, else they have to agree.
+3. A bare request is taken only where nothing beside it could be an attribute of an event, since half a CloudEvent may
+   be an opt-out.
 """
 
 import json
+import re
+from base64 import b64decode
+from binascii import Error as NotBase64
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NoReturn
 
 from optout_core.arrivals import Arrival
-from optout_core.contract import MAX_NAME, OPT_IN_TYPE
-from optout_core.errors import MalformedEvent, UnsupportedEvent
+from optout_core.contract import ATTRIBUTES, MAX_NAME, OPT_IN_TYPE, refuse_other_spellings
+from optout_core.errors import EventError, MalformedEvent, UnsupportedEvent
 
 #: The source we name in a canonical event made from a bare request, which has none.
 BARE_SOURCE = "urn:optout:bare-request"
 
-#: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md#3132-amqp-application-property-names
-_BINARY_PREFIXES = ("cloudevents:", "cloudevents_")
 _SPEC_VERSION = "specversion"
+_STRUCTURED = "application/cloudevents"
+#: AMQP's own two prefixes, and those of HTTP and Kafka, which publishers copy with the headers
+#: (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md#3132-amqp-application-property-names,
+#: its siblings for HTTP, 3.1.3.2, and for Kafka, 3.2.4).
+_PREFIX = re.compile(r"(?:cloudevents?|ce)[:_.-]", re.IGNORECASE)
+#: Names that say what happened, or to what it belongs, in the forms of events we know of; compared without case and
+#: separators, so that `eventType`, `event-type` and `Type` are one.
+_SAYS_WHAT = frozenset(
+    {"type", "eventtype", "messagetype", "specversion", "source", "id", "eventid", "time", "eventtime", "subject"}
+    | {"event", "eventname", "topic", "dataschema", "datacontenttype", "dataversion", "action", "operation"}
+)
 #: Every 64-bit integer has fewer digits.
 _SAFE_DIGITS = 20
+#: An AMQP timestamp counts milliseconds since 1970, a DateTimeOffset of .NET 100 ns since the year 1. Up to the year
+#: 5138 the first is below this number, and the second is above it since the year 1.3 (docs/facts/real-host.md).
+_FIRST_TICKS = 10**14
+_EPOCH, _YEAR_ONE = datetime(1970, 1, 1, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)
 
 
 class Form(StrEnum):
-    """Name the way in which an event was written."""
+    """The ways in which an event may be written."""
 
     CLOUD_EVENT = "cloud-event"
     CLOUD_EVENT_BINARY = "cloud-event-binary"
@@ -33,9 +54,9 @@ class Form(StrEnum):
     BARE_REQUEST = "bare-request"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """Hold what every form has in common.
+    """What every form has in common.
 
     Attributes:
         form: The way it was written.
@@ -47,10 +68,10 @@ class Envelope:
     """
 
     form: Form
-    type: str
-    source: str
-    id: str
-    time: object
+    type: str = field(repr=False)
+    source: str = field(repr=False)
+    id: str = field(repr=False)
+    time: object = field(repr=False)
     content: object = field(repr=False)
 
 
@@ -61,22 +82,39 @@ def open_envelopes(arrival: Arrival) -> list[Envelope]:
         MalformedEvent: The body is not the JSON of any accepted form.
         UnsupportedEvent: A CloudEvent of another version than 1.0.
     """
-    attributes = _binary_attributes(arrival.properties)
+    attributes = {} if _is_structured(arrival) else _attributes(arrival)
+    return [_open(item, arrival, attributes, alone=alone) for item, alone in _documents(arrival, attributes)]
+
+
+def open_readable(arrival: Arrival) -> list[Envelope]:
+    """Open those events of one message that can be opened, for whoever must not miss a STOP among bad neighbours."""
+    try:
+        attributes = {} if _is_structured(arrival) else _attributes(arrival)
+        documents = _documents(arrival, attributes)
+    except MalformedEvent:
+        return []
+    readable = []
+    for item, alone in documents:
+        with suppress(EventError):
+            readable.append(_open(item, arrival, attributes, alone=alone))
+    return readable
+
+
+def _documents(arrival: Arrival, attributes: Mapping[str, object]) -> list[tuple[object, bool]]:
     document = _json(arrival.body)
+    if not isinstance(document, list) or _SPEC_VERSION in attributes:
+        return [(document, True)]
+    if not document:
+        raise MalformedEvent("the array holds no events")
+    return [(item, False) for item in document]
+
+
+def _open(item: object, arrival: Arrival, attributes: Mapping[str, object], *, alone: bool) -> Envelope:
     if _SPEC_VERSION in attributes:
-        return [_cloud_event(attributes, document, Form.CLOUD_EVENT_BINARY)]
-    if isinstance(document, list):
-        if not document:
-            raise MalformedEvent("the array holds no events")
-        return [_structured(json_object(item, "each event of an array"), arrival) for item in document]
-    return [_structured(json_object(document, "an event"), arrival, bare_id=arrival.id)]
-
-
-def _structured(event: dict[str, Any], arrival: Arrival, bare_id: str | None = None) -> Envelope:
+        return _binary(attributes, item)
+    event = json_object(item, "an event" if alone else "each event of an array")
     if any(name.lower() == _SPEC_VERSION for name in event):
-        if "data_base64" in event:
-            raise MalformedEvent("`data_base64` is not read: send `data` as JSON")
-        return _cloud_event(event, event.get("data"), Form.CLOUD_EVENT)
+        return _structured(event)
     if "eventType" in event:
         return Envelope(
             form=Form.EVENT_GRID,
@@ -87,40 +125,115 @@ def _structured(event: dict[str, Any], arrival: Arrival, bare_id: str | None = N
             content=event.get("data"),
         )
     if "from" in event and "recipients" in event:
-        if bare_id is None:
-            raise MalformedEvent("a bare request cannot stand in an array: it has no id of its own")
-        if "type" in event or _binary_attributes(arrival.properties):
-            # Half a CloudEvent: taken for a bare request, an opt-out would pass for an opt-in.
-            raise MalformedEvent("a request with a `type` or other attributes of CloudEvents needs `specversion`")
-        return Envelope(Form.BARE_REQUEST, OPT_IN_TYPE, BARE_SOURCE, bare_id, arrival.enqueued_at.isoformat(), event)
-    raise MalformedEvent("neither a CloudEvent, an Event Grid event nor a request with `from` and `recipients`")
+        return _bare_request(event, arrival, alone=alone)
+    raise MalformedEvent(
+        "`specversion` is missing, and it is neither an Event Grid event nor a request with `from` and `recipients`"
+    )
+
+
+def _structured(event: Mapping[str, Any]) -> Envelope:
+    return _cloud_event(event, _content(event), Form.CLOUD_EVENT)
+
+
+def _binary(attributes: Mapping[str, object], document: object) -> Envelope:
+    if isinstance(document, dict) and any(name.lower() == _SPEC_VERSION for name in document):
+        # A bridge may stamp the attributes on a message whose body is the whole event already.
+        inner = _structured(document)
+        outer = _cloud_event(attributes, inner.content, Form.CLOUD_EVENT_BINARY)
+        if (inner.type, inner.source, inner.id) != (outer.type, outer.source, outer.id):
+            raise MalformedEvent("the properties and the body name different events")
+        return inner
+    return _cloud_event(attributes, document, Form.CLOUD_EVENT_BINARY)
 
 
 def _cloud_event(attributes: Mapping[str, Any], content: object, form: Form) -> Envelope:
     versions = {str(value) for name, value in attributes.items() if name.lower() == _SPEC_VERSION}
     if versions != {"1.0"}:
         raise UnsupportedEvent("`specversion` is not 1.0")
-    time = attributes.get("time")
+    refuse_other_spellings(attributes, ATTRIBUTES, "the event")
     return Envelope(
         form=form,
         type=_name(attributes, "type"),
         source=_name(attributes, "source"),
         id=_name(attributes, "id"),
-        time=time.isoformat() if isinstance(time, datetime) else time,
+        time=_moment(attributes.get("time")) if form is Form.CLOUD_EVENT_BINARY else attributes.get("time"),
         content=content,
     )
 
 
-def _binary_attributes(properties: Mapping[str, object]) -> dict[str, object]:
-    named = [
-        (name[len(_BINARY_PREFIXES[0]) :].lower(), value)
-        for name, value in properties.items()
-        if name.lower().startswith(_BINARY_PREFIXES)
-    ]
-    attributes = dict(named)
-    if len(attributes) < len(named):
-        raise MalformedEvent("the properties name the same CloudEvents attribute twice")
+def _content(event: Mapping[str, Any]) -> object:
+    if "data_base64" not in event:
+        return event.get("data")
+    if "data" in event:
+        raise MalformedEvent("`data` and `data_base64` are both there: which one counts is not known")
+    try:
+        return _json(b64decode(text_field(event, "data_base64"), validate=True))
+    except NotBase64:
+        raise MalformedEvent("`data_base64` is not base64") from None
+
+
+def _bare_request(request: dict[str, Any], arrival: Arrival, *, alone: bool) -> Envelope:
+    if not alone:
+        raise MalformedEvent("a bare request cannot stand in an array: it has no id of its own")
+    if signs := _signs_of_an_event(request, arrival):
+        raise MalformedEvent(
+            f"a request beside {signs} may be half an event, and that an opt-out: send a whole CloudEvent with"
+            " `specversion`, or the request alone"
+        )
+    return Envelope(
+        form=Form.BARE_REQUEST,
+        type=OPT_IN_TYPE,
+        source=BARE_SOURCE,
+        id=arrival.id,
+        time=None,
+        content=request,
+    )
+
+
+def _signs_of_an_event(request: Mapping[str, object], arrival: Arrival) -> str:
+    """Name the first thing beside a request that could be an attribute of an event; nothing when there is none."""
+    if _is_structured(arrival):
+        return "a content type of CloudEvents"
+    if arrival.subject:
+        return "a subject"
+    for name in request:
+        if _plain(name) in _SAYS_WHAT:
+            return "a field that could be an attribute"
+    for name in arrival.properties:
+        if _PREFIX.match(name) or _plain(name) in _SAYS_WHAT or _plain(re.split(r"[^0-9A-Za-z]", name)[-1]) == "type":
+            return "a property that could be an attribute"
+    return ""
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name if character.isalnum()).casefold()
+
+
+def _is_structured(arrival: Arrival) -> bool:
+    return (arrival.content_type or "").strip().lower().startswith(_STRUCTURED)
+
+
+def _attributes(arrival: Arrival) -> dict[str, object]:
+    attributes: dict[str, object] = {}
+    for name, value in arrival.properties.items():
+        if prefix := _PREFIX.match(name):
+            attribute = name[prefix.end() :].lower()
+            if attributes.setdefault(attribute, value) != value:
+                raise MalformedEvent("two properties give the same CloudEvents attribute different values")
     return attributes
+
+
+def _moment(value: object) -> object:
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return value
+    try:
+        if value < _FIRST_TICKS:
+            return _EPOCH + timedelta(milliseconds=value)
+        return _YEAR_ONE + timedelta(microseconds=value // 10)
+    except OverflowError:
+        raise MalformedEvent("`time` lies outside the calendar") from None
 
 
 def _json(body: bytes) -> object:
@@ -156,20 +269,26 @@ def _no_constant(name: str) -> NoReturn:
 
 def json_object(value: object, what: str) -> dict[str, Any]:
     """Return a JSON object as it is, or raise MalformedEvent that says `what` must be one."""
+    if isinstance(value, str):
+        raise MalformedEvent(f"{what} must be a JSON object and is a string: it was written as JSON twice")
     if not isinstance(value, dict):
         raise MalformedEvent(f"{what} must be a JSON object")
     return value
 
 
 def text_field(fields: Mapping[str, Any], name: str) -> str:
-    """Return a field that must be a string of characters UTF-8 can write, or raise MalformedEvent."""
+    """Return a field that must be text that can be stored, or raise MalformedEvent: no NUL, no half of a surrogate."""
     value = fields.get(name)
+    if value is None:
+        raise MalformedEvent(f"`{name}` is missing")
     if not isinstance(value, str):
         raise MalformedEvent(f"`{name}` must be a string")
     try:
         value.encode()
     except UnicodeEncodeError:
         raise MalformedEvent(f"`{name}` holds half a surrogate pair") from None
+    if "\0" in value:
+        raise MalformedEvent(f"`{name}` holds NUL")
     return value
 
 

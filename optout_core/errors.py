@@ -34,13 +34,13 @@ class EventError(OptOutError):
     reason: Reason
 
 
-class MalformedEvent(EventError):  # noqa: N818 - the name is the reason code that other people depend on
+class MalformedEvent(EventError):
     """Refuse bytes that have the wrong shape: not JSON, no recipients, a field of the wrong type."""
 
     reason = Reason.MALFORMED_EVENT
 
 
-class UnsupportedEvent(EventError):  # noqa: N818 - the name is the reason code that other people depend on
+class UnsupportedEvent(EventError):
     """Refuse a well-formed event of a type or version that nobody taught us."""
 
     reason = Reason.UNSUPPORTED_EVENT
@@ -69,23 +69,23 @@ class RequestError(OptOutError):
         return said(self.status, self.detail)
 
 
-class EndpointUnavailable(RequestError):  # noqa: N818 - reads as what it is
+class EndpointUnavailable(RequestError):
     """Report an endpoint that is down, slow, throttling or unintelligible."""
 
 
-class RequestRefused(RequestError):  # noqa: N818 - the name is the reason code that other people depend on
+class RequestRefused(RequestError):
     """Report that ACS refuses us: key, role, sender not ours, address or API version."""
 
 
-class SenderRejected(RequestError):  # noqa: N818 - the name is the reason code that other people depend on
+class SenderRejected(RequestError):
     """Report that ACS refuses the sender of the request."""
 
 
-class BatchRejected(RequestError):  # noqa: N818 - reads as what it is
+class BatchRejected(RequestError):
     """Report a 400 that names neither the sender nor the API version: one recipient may be the cause."""
 
 
-class SendFailed(OptOutError):  # noqa: N818 - reads as what it is
+class SendFailed(OptOutError):
     """Report that retries or dead letters could not be handed to the broker; nothing may be completed."""
 
 

@@ -6,35 +6,29 @@ envelope means. The accepted forms and the contract for publishers: docs/events.
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
-from unicodedata import normalize
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from optout_core.arrivals import Arrival
-from optout_core.contract import OPT_IN_TYPE, OPT_OUT_TYPE, Consent, OptInRequest, Time
-from optout_core.envelopes import Envelope, Form, json_object, open_envelopes, text_field
-from optout_core.errors import MalformedEvent, UnsupportedEvent
-from optout_core.numbers import clean, mask_text, with_plus
+from optout_core.arrivals import Arrival, read_lineage
+from optout_core.contract import OPT_IN_TYPE, OPT_OUT_TYPE, Consent, read_moment, read_request
+from optout_core.envelopes import Envelope, Form, json_object, open_envelopes, open_readable, text_field
+from optout_core.errors import EventError, MalformedEvent, UnsupportedEvent
+from optout_core.keywords import Keywords
+from optout_core.masking import Untrusted
+from optout_core.numbers import Number, read_number, read_number_of_acs, read_sender
 
 CONTENT_TYPE = "application/cloudevents+json"
 
-#: What lifts an opt-out (facts/acs-optouts.md, section 5); `OPT_IN_KEYWORDS` changes it.
-OPT_IN_KEYWORDS = frozenset({"START", "UNSTOP"})
-#: What ACS and the FCC (47 CFR 64.1200(a)(10)) take as STOP.
-OPT_OUT_KEYWORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPT OUT", "OPTOUT"})
-
-_STOPS = frozenset(keyword.replace(" ", "") for keyword in OPT_OUT_KEYWORDS)
-
 _ACS_PREFIX = "microsoft.communication."
 _SMS_RECEIVED = "microsoft.communication.smsreceived"
+_ORDINARY = Keywords()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Event:
-    """Attributes common to all events.
+    """What is common to all events.
 
     Attributes:
         form: The way it was written.
@@ -43,43 +37,43 @@ class _Event:
     """
 
     form: Form = field(compare=False)
-    source: str
-    id: str
+    source: Untrusted
+    id: Untrusted
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OptIn(_Event):
     """People opted in again to the messages of one sender.
 
     Attributes:
-        time: The earliest of when the person did it, when it was said, and when it reached us; aware.
-        sender: Cleaned, at least 1 character.
-        recipients: Cleaned, in order, each once, at least 1.
+        time: The earliest of when the person did it, when it was said, and when its first message reached us; aware.
+        sender: Whose messages.
+        recipients: Who, in order, each once, at least 1; some may be no number.
         consent: The evidence, or None.
     """
 
     time: datetime
-    sender: str = field(repr=False)
-    recipients: tuple[str, ...] = field(repr=False)
+    sender: Number
+    recipients: tuple[Number, ...]
     consent: Consent | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OptOut(_Event):
     """People said STOP to one sender: nothing to call, but no older opt-in of theirs may be applied.
 
     Attributes:
-        time: When the person did it; aware.
-        sender: Cleaned, at least 1 character.
-        recipients: Cleaned, each once, at least 1.
+        time: When the person did it, never later than its arrival; aware.
+        sender: To whom.
+        recipients: Who, in order, each once, at least 1; some may be no clear number.
     """
 
     time: datetime
-    sender: str = field(repr=False)
-    recipients: tuple[str, ...] = field(repr=False)
+    sender: Number
+    recipients: tuple[Number, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored(_Event):
     """An event that is none of our business, such as a delivery report or a text that is not a keyword."""
 
@@ -87,12 +81,12 @@ class Ignored(_Event):
 Event = OptIn | OptOut | Ignored
 
 
-def decode(arrival: Arrival, opt_in_keywords: Iterable[str] = OPT_IN_KEYWORDS) -> tuple[Event, ...]:
+def decode(arrival: Arrival, keywords: Keywords = _ORDINARY) -> tuple[Event, ...]:
     """Decode one message into its events.
 
     Args:
         arrival: The message as it came.
-        opt_in_keywords: Upper-case texts that lift an opt-out.
+        keywords: The texts that are a STOP or an opt-in.
 
     Returns:
         At least one event, in the order of the message. An array is refused whole when one of its events is bad, so
@@ -102,27 +96,36 @@ def decode(arrival: Arrival, opt_in_keywords: Iterable[str] = OPT_IN_KEYWORDS) -
         MalformedEvent: The bytes have the wrong shape.
         UnsupportedEvent: The event has a type or version that we do not know.
     """
-    keywords = frozenset(opt_in_keywords)
     return tuple(_understand(envelope, arrival, keywords) for envelope in open_envelopes(arrival))
 
 
-def encode(event: OptIn | OptOut, recipients: Iterable[str] | None = None) -> bytes:
+def decode_stops(arrival: Arrival, keywords: Keywords = _ORDINARY) -> tuple[OptOut, ...]:
+    """Decode the STOPs that can be read in a message that `decode` refuses: a bad neighbour in its array hides none."""
+    stops = []
+    for envelope in open_readable(arrival):
+        with suppress(EventError):
+            if isinstance(event := _understand(envelope, arrival, keywords), OptOut):
+                stops.append(event)
+    return tuple(stops)
+
+
+def encode(event: OptIn | OptOut, recipients: Iterable[Number] | None = None) -> bytes:
     """Write the canonical event for some recipients of an opt-in or opt-out, or for all of them.
 
     Returns:
         Compact UTF-8 JSON. Decoding it gives the same event with these recipients.
     """
     content: dict[str, object] = {
-        "from": event.sender,
-        "recipients": [{"to": to} for to in (event.recipients if recipients is None else recipients)],
+        "from": event.sender.text,
+        "recipients": [{"to": to.text} for to in (event.recipients if recipients is None else recipients)],
     }
     if isinstance(event, OptIn) and event.consent is not None:
         content["consent"] = event.consent.model_dump(mode="json", by_alias=True, exclude_none=True)
     document = {
         "specversion": "1.0",
         "type": OPT_IN_TYPE if isinstance(event, OptIn) else OPT_OUT_TYPE,
-        "source": event.source,
-        "id": event.id,
+        "source": event.source.raw,
+        "id": event.id.raw,
         "time": event.time.isoformat(),
         "datacontenttype": "application/json",
         "data": content,
@@ -130,76 +133,89 @@ def encode(event: OptIn | OptOut, recipients: Iterable[str] | None = None) -> by
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def means_stop(text: str) -> bool:
-    """Say whether a text is a STOP, however it is written: `Stop!`, `“STOP”`, `opt-out`, `STOP ALL`.
-
-    An opt-in has to be exact; a STOP that we miss lets an older opt-in win.
-    """
-    letters = "".join(character for character in normalize("NFKC", text) if character.isalnum())
-    return letters.upper() in _STOPS
-
-
-def _understand(envelope: Envelope, arrival: Arrival, keywords: frozenset[str]) -> Event:
-    if envelope.type in (OPT_IN_TYPE, OPT_OUT_TYPE):
-        return _consent_event(envelope, arrival)
-    if envelope.type.lower() == _SMS_RECEIVED:
-        return _sms_received(envelope, arrival, keywords)
-    if envelope.type.lower().startswith(_ACS_PREFIX):
-        return Ignored(envelope.form, envelope.source, envelope.id)
-    raise UnsupportedEvent(f"we do not know the event type {mask_text(envelope.type[:100])!r}")
-
-
-def _consent_event(envelope: Envelope, arrival: Arrival) -> OptIn | OptOut:
-    request = _validated(_REQUEST, json_object(envelope.content, "`data`"), "data")
-    said = None if envelope.time is None else _validated(_TIME, envelope.time, "time")
-    recipients = tuple(dict.fromkeys(clean(recipient.to) for recipient in request.recipients))
-    sender = clean(request.sender)
-    if not sender or not all(recipients):
-        raise MalformedEvent("a number consists of separators only")
+def _understand(envelope: Envelope, arrival: Arrival, keywords: Keywords) -> Event:
+    name: dict[str, Any] = {"form": envelope.form, "source": Untrusted(envelope.source), "id": Untrusted(envelope.id)}
+    if envelope.type == OPT_IN_TYPE:
+        return _opt_in(envelope, arrival, name)
     if envelope.type == OPT_OUT_TYPE:
-        return OptOut(envelope.form, envelope.source, envelope.id, said or arrival.enqueued_at, sender, recipients)
-    # A person cannot have opted in after we were told; the earliest time is the one that no STOP can wrongly lose to.
+        return _opt_out(envelope, arrival, name)
+    kind = envelope.type.lower()
+    if kind == _SMS_RECEIVED:
+        return _sms_received(envelope, arrival, keywords, name)
+    if kind.startswith(_ACS_PREFIX):
+        return Ignored(**name)
+    raise UnsupportedEvent(f"we do not know the event type {Untrusted(envelope.type[:100])!r}")
+
+
+def _opt_in(envelope: Envelope, arrival: Arrival, name: dict[str, Any]) -> OptIn:
+    # Data of a bare request is the body itself.
+    request = read_request(json_object(envelope.content, "`data`"), _where(envelope))
+    said = None if envelope.time is None else read_moment(envelope.time, "time")
     captured = request.consent.captured_at if request.consent else None
-    time = min(moment for moment in (said, captured, arrival.enqueued_at) if moment is not None)
-    return OptIn(envelope.form, envelope.source, envelope.id, time, sender, recipients, request.consent)
+    return OptIn(
+        **name,
+        time=_earliest(arrival, said, captured),
+        sender=_sender(request.sender),
+        recipients=tuple(dict.fromkeys(read_number(recipient.to) for recipient in request.recipients)),
+        consent=request.consent,
+    )
 
 
-def _sms_received(envelope: Envelope, arrival: Arrival, keywords: frozenset[str]) -> Event:
+def _opt_out(envelope: Envelope, arrival: Arrival, name: dict[str, Any]) -> OptOut:
+    request = read_request(json_object(envelope.content, "`data`"), _where(envelope))
+    said = None if envelope.time is None else read_moment(envelope.time, "time")
+    return OptOut(
+        **name,
+        time=_of_stop(arrival, said),
+        sender=_sender(request.sender),
+        recipients=tuple(dict.fromkeys(read_number(recipient.to) for recipient in request.recipients)),
+    )
+
+
+def _sms_received(envelope: Envelope, arrival: Arrival, keywords: Keywords, name: dict[str, Any]) -> Event:
     content = json_object(envelope.content, "`data`")
-    sms = {name.lower(): value for name, value in content.items()}
+    sms = {field_name.lower(): value for field_name, value in content.items()}
     if len(sms) < len(content):
         raise MalformedEvent("`data` names the same field twice")
-    message = sms.get("message")
-    if not isinstance(message, str):
-        raise MalformedEvent("`message` must be a string")
-    stops, starts = means_stop(message), message.strip().upper() in keywords
-    if not stops and not starts:
-        return Ignored(envelope.form, envelope.source, envelope.id)
+    message = text_field(sms, "message")
+    is_stop, is_opt_in = keywords.mean_stop(message), keywords.mean_opt_in(message)
+    if not is_stop and not is_opt_in:
+        return Ignored(**name)
     # The roles swap: who wrote to us is now the recipient, and the number that was written to is the sender.
-    person, sender = with_plus(text_field(sms, "from")), with_plus(text_field(sms, "to"))
-    if not person or not sender:
-        raise MalformedEvent("a number of the SMSReceived event is empty")
+    person = read_number_of_acs(text_field(sms, "from"))
+    sender = _sender(text_field(sms, "to"), of_acs=True)
     said = sms.get("receivedtimestamp") or envelope.time
-    time = arrival.enqueued_at if said is None else _validated(_TIME, said, "receivedTimestamp")
-    if stops:
-        return OptOut(envelope.form, envelope.source, envelope.id, time, sender, (person,))
-    time = min(time, arrival.enqueued_at)
-    return OptIn(envelope.form, envelope.source, envelope.id, time, sender, (person,))
+    if is_stop:
+        return OptOut(**name, time=_of_stop(arrival, _readable(said)), sender=sender, recipients=(person,))
+    moment = None if said is None else read_moment(said, "receivedTimestamp")
+    return OptIn(**name, time=_earliest(arrival, moment), sender=sender, recipients=(person,))
 
 
-_Value = TypeVar("_Value")
-#: What pydantic says in words of its own.
-_PLAIN = {"too_short": "must hold at least one", "missing": "is missing"}
-_REQUEST = TypeAdapter(OptInRequest)
-_TIME: TypeAdapter[datetime] = TypeAdapter(Time)
+def _where(envelope: Envelope) -> str:
+    return "the request" if envelope.form is Form.BARE_REQUEST else "data"
 
 
-def _validated(adapter: TypeAdapter[_Value], value: object, where: str) -> _Value:
+def _sender(written: str, *, of_acs: bool = False) -> Number:
+    sender = read_sender(written, of_acs=of_acs)
+    if not sender.is_clear:
+        raise MalformedEvent("the sender is no phone number, no short code and no name")
+    return sender
+
+
+def _earliest(arrival: Arrival, *said: datetime | None) -> datetime:
+    """Give the time of an opt-in: a later one could make it look newer than a STOP that came before it."""
+    moments = [moment for moment in said if moment is not None]
+    return min(*moments, read_lineage(arrival).first_enqueued, arrival.enqueued_at)
+
+
+def _of_stop(arrival: Arrival, said: datetime | None) -> datetime:
+    """Give the time of a STOP: what it says, but nobody can have said it after we heard of it."""
+    return arrival.enqueued_at if said is None else min(said, arrival.enqueued_at)
+
+
+def _readable(said: object) -> datetime | None:
+    """Read the time of a STOP by text; one that cannot be read must not hide the STOP, whose arrival then counts."""
     try:
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        errors = error.errors(include_input=False, include_url=False, include_context=False)
-        path = ".".join((where, *(str(step) for step in errors[0]["loc"])))
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        problem = _PLAIN.get(errors[0]["type"]) or mask_text(errors[0]["msg"])
-        raise MalformedEvent(f"{path}: {problem}{more}") from None
+        return None if said is None else read_moment(said, "receivedTimestamp")
+    except MalformedEvent:
+        return None

@@ -12,19 +12,20 @@ from datetime import datetime
 from enum import StrEnum, auto
 from hashlib import sha256
 
-from optout_core import arrivals
+from optout_core import properties
 from optout_core.api import Outcome
 from optout_core.arrivals import Arrival, Lineage
 from optout_core.errors import EventError
-from optout_core.events import CONTENT_TYPE, OptIn, encode
-from optout_core.numbers import mask_text
+from optout_core.events import CONTENT_TYPE, OptIn, OptOut, encode
+from optout_core.masking import Untrusted, holds_number, show
+from optout_core.numbers import Number
 from optout_core.reasons import Reason
 from optout_core.settlement import DeadLetter, RetryLater, Settlement
 
 #: Service Bus Standard takes 256 KB for body and properties; 64 KB of it may be properties
 #: (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas).
 MAX_BODY_BYTES = 192 * 1024
-#: The limit for DeadLetterErrorDescription that the design names.
+#: Characters of a DeadLetterErrorDescription (docs/design.md, "Names that other people depend on").
 MAX_DESCRIPTION = 1024
 #: The id may have 128 characters; kind, hop, hash and part take 27 of them at most.
 _MAX_ROOT = 96
@@ -32,23 +33,23 @@ _MAX_ANSWERS = 3
 
 
 class Queue(StrEnum):
-    """Name the queue a message is for; the settings know what it is called."""
+    """The queue that a message is for; the settings know what it is called."""
 
     OPT_INS = auto()
     DEAD_LETTERS = auto()
 
 
 class Kind(StrEnum):
-    """Name why a message is sent again; the letter stands in its id."""
+    """Why a message is sent again; the letter stands in its id."""
 
     RETRY = "r"
     DEAD_LETTER = "d"
     REPLAY = "p"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """Hold a message that is ready to be sent.
+    """A message that is ready to be sent.
 
     Attributes:
         queue: Where it goes.
@@ -72,8 +73,8 @@ class Outgoing:
 
     def slimmed(self) -> "Outgoing":
         """Leave out the facts that can be done without, for a message that is too large with them."""
-        essential = {arrivals.ATTEMPT, arrivals.HOP, arrivals.DEAD_LETTER_REASON}
-        ours = {arrivals.DEAD_LETTER_DESCRIPTION} | {name for name in self.properties if name.startswith("optout-")}
+        essential = {properties.ATTEMPT, properties.HOP, properties.DEAD_LETTER_REASON}
+        ours = {properties.DEAD_LETTER_DESCRIPTION} | {name for name in self.properties if name.startswith("optout-")}
         return replace(self, properties={k: v for k, v in self.properties.items() if k in essential or k not in ours})
 
     def halves(self) -> tuple["Outgoing", "Outgoing"]:
@@ -88,14 +89,14 @@ class Outgoing:
                 self,
                 message_id=f"{self.message_id}:{part}",
                 body=body,
-                properties={**self.properties, arrivals.PART: f"{part} of 2"},
+                properties={**self.properties, properties.PART: f"{part} of 2"},
             )
             for part, body in ((1, self.body[:middle]), (2, self.body[middle:]))
         )
         return first, second
 
 
-def retry_messages(opt_in: OptIn, lineage: Lineage, settlements: Mapping[str, Settlement]) -> Iterator[Outgoing]:
+def retry_messages(opt_in: OptIn, lineage: Lineage, settlements: Mapping[Number, Settlement]) -> Iterator[Outgoing]:
     """Make the messages in which recipients wait for their next try.
 
     Args:
@@ -106,7 +107,7 @@ def retry_messages(opt_in: OptIn, lineage: Lineage, settlements: Mapping[str, Se
     Yields:
         One message for each number of attempts used up, and more only where a body would outgrow `MAX_BODY_BYTES`.
     """
-    waiting: dict[int, dict[str, datetime]] = {}
+    waiting: dict[int, dict[Number, datetime]] = {}
     for recipient, settlement in settlements.items():
         if isinstance(settlement, RetryLater):
             waiting.setdefault(settlement.attempt, {})[recipient] = settlement.at
@@ -114,7 +115,7 @@ def retry_messages(opt_in: OptIn, lineage: Lineage, settlements: Mapping[str, Se
         for part, body in _bodies(opt_in, tuple(times)):
             yield Outgoing(
                 queue=Queue.OPT_INS,
-                message_id=message_id(opt_in, Kind.RETRY, lineage, (str(attempt), *part)),
+                message_id=message_id(opt_in, Kind.RETRY, lineage, (str(attempt), *_texts(part))),
                 body=body,
                 content_type=CONTENT_TYPE,
                 properties=_properties(opt_in, lineage, attempt, len(part)),
@@ -123,32 +124,34 @@ def retry_messages(opt_in: OptIn, lineage: Lineage, settlements: Mapping[str, Se
             )
 
 
-def dead_letters(opt_in: OptIn, lineage: Lineage, settlements: Mapping[str, Settlement]) -> Iterator[Outgoing]:
+def dead_letters(
+    event: OptIn | OptOut, lineage: Lineage, settlements: Mapping[Number, Settlement]
+) -> Iterator[Outgoing]:
     """Make the dead letters of an event.
 
     Args:
-        opt_in: The event.
+        event: The event.
         lineage: How often it has been round.
         settlements: What becomes of each of its recipients.
 
     Yields:
         One message for each reason, and more only where a body would outgrow `MAX_BODY_BYTES`.
     """
-    dead: dict[Reason, dict[str, Outcome | None]] = {}
+    dead: dict[Reason, dict[Number, Outcome | None]] = {}
     for recipient, settlement in settlements.items():
         if isinstance(settlement, DeadLetter):
             dead.setdefault(settlement.reason, {})[recipient] = settlement.outcome
     for reason, outcomes in dead.items():
-        for part, body in _bodies(opt_in, tuple(outcomes)):
+        for part, body in _bodies(event, tuple(outcomes)):
             answers = [outcome for recipient in part if (outcome := outcomes[recipient])]
             # What was never sent used up no attempt.
             attempt = lineage.attempt + bool(answers)
             yield Outgoing(
                 queue=Queue.DEAD_LETTERS,
-                message_id=message_id(opt_in, Kind.DEAD_LETTER, lineage, (reason, *part)),
+                message_id=message_id(event, Kind.DEAD_LETTER, lineage, (reason, *_texts(part))),
                 body=body,
                 content_type=CONTENT_TYPE,
-                properties=_properties(opt_in, lineage, attempt, len(part)) | _verdict(reason, answers),
+                properties=_properties(event, lineage, attempt, len(part)) | _verdict(reason, answers),
                 correlation_id=lineage.correlation_id,
                 reason=reason,
             )
@@ -164,25 +167,25 @@ def undecodable(arrival: Arrival, lineage: Lineage, error: EventError) -> Outgoi
         properties={
             **arrival.properties,
             **_lineage_properties(arrival.event_id, lineage, lineage.attempt),
-            arrivals.DEAD_LETTER_REASON: error.reason.value,
-            arrivals.DEAD_LETTER_DESCRIPTION: mask_text(f"{error}; {error.reason.meaning}")[:MAX_DESCRIPTION],
+            properties.DEAD_LETTER_REASON: error.reason.value,
+            properties.DEAD_LETTER_DESCRIPTION: show(f"{error}; {error.reason.meaning}")[:MAX_DESCRIPTION],
         },
-        correlation_id=arrival.correlation_id,
+        correlation_id=lineage.correlation_id,
         reason=error.reason,
     )
 
 
-def message_id(opt_in: OptIn, kind: Kind, lineage: Lineage, about: Iterable[str]) -> str:
+def message_id(event: OptIn | OptOut, kind: Kind, lineage: Lineage, about: Iterable[str]) -> str:
     """Give the id `<root>:<kind><hop>:<hash>`, at most 128 characters, the same for the same message every time.
 
     Args:
-        opt_in: The event; its source and id are the root, hashed when long.
+        event: The event; its source and id are the root, hashed when long or when a number may stand in it.
         kind: Why it is sent again.
         lineage: How often the event has been round before; no two re-sends of an event share a hop.
         about: What tells this message from the others of the same event and hop: reason or attempt, and recipients.
     """
-    facts = (opt_in.source, opt_in.id, opt_in.time.isoformat(), opt_in.sender, *about)
-    return _id(f"{opt_in.source}/{opt_in.id}", kind, lineage, (fact.encode() for fact in facts))
+    facts = (event.source.raw, event.id.raw, event.time.isoformat(), event.sender.text, *about)
+    return _id(f"{event.source.raw}/{event.id.raw}", kind, lineage, (fact.encode() for fact in facts))
 
 
 def _id(root: str, kind: Kind, lineage: Lineage, about: Iterable[bytes]) -> str:
@@ -191,7 +194,13 @@ def _id(root: str, kind: Kind, lineage: Lineage, about: Iterable[bytes]) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= _MAX_ROOT else sha256(name.encode()).hexdigest()[:32]
+    # The host writes every MessageId into its log.
+    is_fit = len(name) <= _MAX_ROOT and name.isprintable() and not holds_number(name)
+    return name if is_fit else sha256(name.encode()).hexdigest()[:32]
+
+
+def _texts(recipients: Iterable[Number]) -> Iterator[str]:
+    return (recipient.text for recipient in recipients)
 
 
 def _digest(*parts: bytes) -> str:
@@ -201,51 +210,51 @@ def _digest(*parts: bytes) -> str:
     return digest.hexdigest()[:16]
 
 
-def _bodies(opt_in: OptIn, recipients: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], bytes]]:
-    body = encode(opt_in, recipients)
+def _bodies(event: OptIn | OptOut, recipients: tuple[Number, ...]) -> Iterator[tuple[tuple[Number, ...], bytes]]:
+    body = encode(event, recipients)
     if len(body) <= MAX_BODY_BYTES or len(recipients) == 1:
         yield recipients, body
     else:
         middle = len(recipients) // 2
-        yield from _bodies(opt_in, recipients[:middle])
-        yield from _bodies(opt_in, recipients[middle:])
+        yield from _bodies(event, recipients[:middle])
+        yield from _bodies(event, recipients[middle:])
 
 
-def _properties(opt_in: OptIn, lineage: Lineage, attempt: int, recipients: int) -> dict[str, object]:
+def _properties(event: OptIn | OptOut, lineage: Lineage, attempt: int, recipients: int) -> dict[str, object]:
     return {
-        **_lineage_properties(opt_in.id, lineage, attempt),
-        arrivals.RECIPIENTS: recipients,
-        arrivals.OF: lineage.of or len(opt_in.recipients),
+        **_lineage_properties(event.id, lineage, attempt),
+        properties.RECIPIENTS: recipients,
+        properties.OF: lineage.of or len(event.recipients),
     }
 
 
-def _lineage_properties(event_id: str, lineage: Lineage, attempt: int) -> dict[str, object]:
-    properties: dict[str, object] = {
+def _lineage_properties(event_id: Untrusted, lineage: Lineage, attempt: int) -> dict[str, object]:
+    facts: dict[str, object] = {
         **lineage.trace,
-        arrivals.EVENT_ID: event_id,
-        arrivals.ATTEMPT: attempt,
-        arrivals.HOP: lineage.hop + 1,
-        arrivals.FIRST_ENQUEUED: lineage.first_enqueued.isoformat(),
+        properties.EVENT_ID: str(event_id),
+        properties.ATTEMPT: attempt,
+        properties.HOP: lineage.hop + 1,
+        properties.FIRST_ENQUEUED: lineage.first_enqueued.isoformat(),
     }
     if lineage.replay_id is not None:
-        properties |= {arrivals.REPLAY_ID: lineage.replay_id, arrivals.REPLAY_COUNT: lineage.replay_count}
-    return properties
+        facts |= {properties.REPLAY_ID: lineage.replay_id, properties.REPLAY_COUNT: lineage.replay_count}
+    return facts
 
 
 def _verdict(reason: Reason, outcomes: list[Outcome]) -> dict[str, object]:
     answers = Counter(str(outcome) for outcome in outcomes)
     said = "; ".join(f"{answer} ({count})" for answer, count in answers.most_common(_MAX_ANSWERS))
     verdict: dict[str, object] = {
-        arrivals.DEAD_LETTER_REASON: reason.value,
-        arrivals.DEAD_LETTER_DESCRIPTION: f"{reason.meaning}; ACS said: {said}"[:MAX_DESCRIPTION]
+        properties.DEAD_LETTER_REASON: reason.value,
+        properties.DEAD_LETTER_DESCRIPTION: f"{reason.meaning}; ACS said: {said}"[:MAX_DESCRIPTION]
         if said
         else reason.meaning,
     }
     for outcome in outcomes[:1]:
         facts = {
-            arrivals.HTTP_STATUS: outcome.status,
-            arrivals.ERROR_CODE: outcome.error_code,
-            arrivals.MS_CV: outcome.ms_cv,
+            properties.HTTP_STATUS: outcome.status,
+            properties.ERROR_CODE: outcome.error_code,
+            properties.MS_CV: outcome.ms_cv,
         }
         verdict |= {name: fact for name, fact in facts.items() if fact is not None}
     return verdict

@@ -1,67 +1,141 @@
-"""Phone numbers: how they are cleaned before they are sent, and how they are shown to people.
+"""One answer to "what number is this": made once, when an event is decoded, and used by everything else.
 
-A number is personal data. Everything that a person or a log may see goes through `mask` or `mask_text`.
+Nobody else cleans, compares or masks a number. A `Number` shows itself masked; `.text` is the number itself.
 """
 
 import re
+from dataclasses import dataclass, field
+from unicodedata import category, decimal, normalize
 
-#: What people put between digits. Nothing else is changed: the API is the authority on what a number is.
-_SEPARATORS = str.maketrans("", "", " -.()")
+from optout_core.masking import mask, show
 
-#: Inbound ACS samples carry numbers without "+"; this many digits can only be an international number
-#: (facts/acs-optouts.md, "Event schemas"; E.164 allows at most 15).
-_INTERNATIONAL = re.compile(r"[0-9]{11,15}")
+#: E.164 allows at most 15 digits, and no country code begins with 0 (ITU-T E.164, 6). Three digits are the fewest that
+#: the API's own reference sends (`+123`).
+_CLEAR = re.compile(r"\+?[1-9][0-9]{2,14}")
+#: So many digits without "+" can only be an international number.
+_INTERNATIONAL = range(11, 16)
+#: In an event of ACS itself the number is always international, and always without "+" (docs/facts/acs-optouts.md,
+#: "Event schemas"); with seven digits or more it can be no short code.
+_INTERNATIONAL_OF_ACS = range(7, 16)
+#: How phones, web pages and contact lists write that what follows is a number (RFC 3966, RFC 5724).
+_SCHEME = re.compile(r"(?:tel|sms):(?://)?", re.IGNORECASE)
+_EXTENSION = re.compile(r";ext=.*", re.IGNORECASE | re.DOTALL)
+#: `+44 (0)7700 900123`: the zero is dialled inside the country only and is no part of the number. No country code has
+#: more than three digits.
+_TRUNK_ZERO = re.compile(r"(\+?[1-9][0-9]{0,2})\(0\)(?=[0-9])")
+_SEPARATORS = str.maketrans("", "", ".()/")
+#: Signs that people take for a dash though Unicode does not count them among the dashes: the minus sign, and the mark
+#: that lengthens a Japanese vowel.
+_DASHES = frozenset("\u2212\u30fc")
+_INVISIBLE = frozenset({"Cf", "Zs", "Zl", "Zp", "Pd"})
 
-#: Fewer digits than this identify nobody: short codes have 5 or 6, test values such as +123 have 3.
-_PERSONAL_DIGITS = 7
-#: From here on the usual mask, four digits at either end, still hides at least three.
-_LONG_NUMBER = 11
-
-#: With a "+", or digits that stand alone: the digits inside an id such as Incoming_20200918002745d29e are no number.
-#: A UUID may have a group of digits only; masked, nobody could look for it.
-_IN_TEXT = re.compile(
-    r"(?P<uuid>\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b)"
-    r"|\+[0-9 .()-]{5,}[0-9]|(?<!\w)[0-9]{7,}(?!\w)"
+#: Countries that write one line in two ways: the digits to recognise, and what the other way lacks.
+#: Mexico dropped the 1 after 52 in 2019; Argentina puts a 9 before a mobile number dialled from abroad; Brazil put a 9
+#: before mobile numbers from 2012 to 2016.
+_TWO_WAYS = (
+    (re.compile(r"\+521([0-9]{10})"), r"+52\1"),
+    (re.compile(r"\+549([0-9]{10})"), r"+54\1"),
+    (re.compile(r"\+55([0-9]{2})9([0-9]{8})"), r"+55\1\2"),
 )
 
-#: As people write them, and behind letters: in what a publisher wrote a number may have any form. No date, no time.
-_WRITTEN = re.compile(
-    r"(?<![\w:.-])(?![0-9]{4}-[0-9]{2}-[0-9]{2})\(?[0-9][0-9 ().-]{5,}[0-9](?![\w:-])|(?<=[^\W0-9])[0-9]{10,15}(?!\w)"
-)
-#: How .NET writes "+" in JSON.
-_ESCAPED_PLUS = re.compile(r"\\u002b", re.IGNORECASE)
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Number:
+    """A phone number, short code or sender name; printing it shows it masked.
 
-def clean(number: str) -> str:
-    """Remove blanks, "-", ".", "(" and ")" from a number.
-
-    A sender with letters in it is an alphanumeric sender ID, in which blanks and dashes have a meaning: it stays as
-    it is (https://learn.microsoft.com/azure/communication-services/concepts/sms/sms-faq).
+    Attributes:
+        text: What is sent: the cleaned number, or what was written where that is none. Never print it.
+        is_clear: Whether it can be a number, and is worth a question to ACS.
+        is_name: Whether it is an alphanumeric sender ID, in which blanks and dashes have a meaning.
     """
-    return number if any(character.isalpha() for character in number) else number.translate(_SEPARATORS)
+
+    text: str
+    is_clear: bool = field(compare=False)
+    is_name: bool = field(compare=False, default=False)
+
+    def __str__(self) -> str:
+        """Show the number masked, such as `+1555•••5551`; a sender name as it is."""
+        return mask(self.text) if self.is_clear and not self.is_name else show(self.text)
+
+    def __repr__(self) -> str:
+        """Show the number masked."""
+        return f"<{self}>"
+
+    @property
+    def is_international(self) -> bool:
+        """Say whether the number names one person in the world."""
+        return self.is_clear and self.text.startswith("+")
+
+    @property
+    def digits(self) -> str:
+        """Give the number without its "+", as ACS may write it."""
+        return self.text.removeprefix("+")
 
 
-def with_plus(number: str) -> str:
-    """Clean a number from an ACS event and give it the "+" that those events leave out."""
-    cleaned = clean(number)
-    return f"+{cleaned}" if _INTERNATIONAL.fullmatch(cleaned) else cleaned
+def read_number(written: str) -> Number:
+    """Read the number of a person, however it is written.
+
+    Args:
+        written: Any text. Blanks, dashes, invisible marks and `. ( ) /` go, digits of any script become ASCII, `tel:`,
+            `sms:` and `;ext=` go, a leading `00` is `+`, a `(0)` behind a country code goes, and 11 to 15 digits
+            without `+` get one.
+    """
+    if _CLEAR.fullmatch(written) and (written[0] == "+" or len(written) not in _INTERNATIONAL):
+        return Number(written, is_clear=True)
+    return _read(written, _INTERNATIONAL)
 
 
-def mask(number: str) -> str:
-    """Show a number so that its owner recognises it and nobody else does: `+1555•••5551`."""
-    digits = sum(character.isdigit() for character in number)
-    if digits < _PERSONAL_DIGITS:
+def read_number_of_acs(written: str) -> Number:
+    """Read a number of an event of ACS, which leaves out the `+`: 7 to 15 digits get it back."""
+    return _read(written, _INTERNATIONAL_OF_ACS)
+
+
+def read_sender(written: str, *, of_acs: bool = False) -> Number:
+    """Read a sender: a number, a short code, or a name with letters in it.
+
+    A name is compared without case and surrounding blanks and sent as it is written
+    (https://learn.microsoft.com/azure/communication-services/concepts/sms/sms-faq).
+    """
+    number = read_number_of_acs(written) if of_acs else read_number(written)
+    name = written.strip()
+    if number.is_clear or not any(character.isalpha() for character in name) or not name.isprintable():
         return number
-    shown = 2 if digits < _LONG_NUMBER else 4
-    return f"{number[: shown + number.startswith('+')]}•••{number[-shown:]}"
+    return Number(name, is_clear=True, is_name=True)
 
 
-def mask_text(text: str) -> str:
-    """Mask every run in a text that may be a phone number."""
-    return _IN_TEXT.sub(lambda found: found.group() if found["uuid"] else mask(found.group()), text)
+def person_key(number: Number) -> str:
+    """Give what tells whether two numbers are the same person's: one key for both ways of writing one line.
+
+    Erring joins two spellings of a STOP, never an opt-in: what is sent stays as cleaned.
+    """
+    for two_ways, one_way in _TWO_WAYS:
+        if two_ways.fullmatch(number.text):
+            return two_ways.sub(one_way, number.text)
+    return number.text
 
 
-def mask_body(text: str) -> str:
-    """Mask every number in what a publisher wrote, however it is written; what is no number may be masked with it."""
-    plain = mask_text(_ESCAPED_PLUS.sub("+", text))
-    return _WRITTEN.sub(lambda found: mask(found.group()), plain)
+def sender_key(sender: Number) -> str:
+    """Give what tells whether two senders are the same one: the number, or the name without case."""
+    return sender.text.casefold() if sender.is_name else sender.text
+
+
+def _read(written: str, international: range) -> Number:
+    text = _compact(_EXTENSION.sub("", _SCHEME.sub("", written.strip(), count=1)))
+    text = _TRUNK_ZERO.sub(r"\1", f"+{text[2:]}" if text.startswith("00") else text, count=1).translate(_SEPARATORS)
+    if text.isdecimal() and len(text) in international and text[0] != "0":
+        text = f"+{text}"
+    if _CLEAR.fullmatch(text):
+        return Number(text, is_clear=True)
+    # Half a surrogate pair could be written nowhere.
+    return Number(written.encode(errors="replace").decode(), is_clear=False)
+
+
+def _compact(text: str) -> str:
+    """Leave out blanks, dashes and invisible marks, and write digits of every script in ASCII."""
+    compact = []
+    for character in normalize("NFKC", text):
+        if character.isdecimal():
+            compact.append(str(decimal(character)))
+        elif not (character.isspace() or category(character) in _INVISIBLE or character in _DASHES):
+            compact.append(character)
+    return "".join(compact)

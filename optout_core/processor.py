@@ -3,19 +3,22 @@
 The order of `process` keeps the first promise: what failed is in the broker's hands before the host completes anything.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from optout_core.api import Outcome
 from optout_core.arrivals import Arrival, Lineage, read_lineage
 from optout_core.batches import Batch, Pair, plan
-from optout_core.consent import Rule, identity, newest_stops
+from optout_core.consent import OptInRule, unclear
 from optout_core.errors import EventError
-from optout_core.events import Event, OptIn, OptOut, decode
+from optout_core.events import Event, OptIn, OptOut, decode, decode_stops
+from optout_core.keywords import Keywords
+from optout_core.masking import Untrusted
 from optout_core.messages import Outgoing, dead_letters, retry_messages, undecodable
+from optout_core.numbers import Number
 from optout_core.reasons import Reason
 from optout_core.reports import EventReport, EventResult, Report, report_event, report_recipients
 from optout_core.settlement import DeadLetter, Schedule, Settlement, settle
@@ -35,13 +38,6 @@ class Outbox(Protocol):
         """Return when the broker has accepted every message; raise SendFailed otherwise."""
 
 
-class Ledger(Protocol):
-    """Remembers who said STOP, and when."""
-
-    async def last_stops(self, stops: Mapping[Pair, datetime], pairs: Collection[Pair]) -> Mapping[Pair, datetime]:
-        """Record these STOPs, then give the newest known STOP of each `consent.identity` that has one."""
-
-
 class Telemetry(Protocol):
     """Tells the people who watch."""
 
@@ -52,33 +48,31 @@ class Telemetry(Protocol):
         """Count what an invocation did."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Processor:
-    """Process the messages of one invocation after another.
+    """Settles the messages of one invocation after another.
 
     Attributes:
         endpoint: ACS.
         outbox: The broker.
-        ledger: Who said STOP.
         telemetry: Metrics, traces and log.
         rule: What an opt-in has to satisfy.
         schedule: The delays before the next try.
-        opt_in_keywords: Upper-case texts that lift an opt-out.
+        keywords: The texts that are a STOP or an opt-in.
         now: Gives the current time; aware.
         chance: Gives a random number in the range [0, 1).
     """
 
     endpoint: Endpoint
     outbox: Outbox
-    ledger: Ledger
     telemetry: Telemetry
-    rule: Rule
+    rule: OptInRule
     schedule: Schedule
-    opt_in_keywords: frozenset[str]
+    keywords: Keywords
     now: Callable[[], datetime]
     chance: Callable[[], float]
 
-    async def process(self, batch: Sequence[Arrival]) -> Report:
+    async def process(self, arrivals: Sequence[Arrival]) -> Report:
         """Settle every recipient of every message.
 
         Returns:
@@ -87,66 +81,114 @@ class Processor:
         Raises:
             SendFailed: Retries or dead letters could not be sent; no message may be completed.
         """
-        opened = [self._open(arrival) for arrival in batch]
-        with self.telemetry.invocation([each.lineage for each in opened]):
-            tasks = await self._admit(opened)
-            outcomes = await self.endpoint.remove(plan(pair for task in tasks for pair in task.admitted()))
+        messages = [self._decode(arrival) for arrival in arrivals]
+        with self.telemetry.invocation([message.lineage for message in messages]):
+            asked = self._admit(messages)
+            outcomes = await self.endpoint.remove(plan(pair for event in asked for pair in event.pairs()))
             now = self.now()
-            settled = [(task.opt_in, task.lineage, self._settle(task, outcomes, now)) for task in tasks]
-            retries = [message for each in settled for message in retry_messages(*each)]
-            dead = [message for each in settled for message in dead_letters(*each)]
-            dead += [undecodable(each.arrival, each.lineage, each.error) for each in opened if each.error]
+            settled = [self._settle(event, outcomes, now) for event in asked] + _unclear_opt_outs(messages)
+            retries = [message for each in settled for message in each.retries()]
+            dead = [message for each in settled for message in each.dead_letters()]
+            dead += [refused for message in messages if (refused := message.dead_letter())]
             await self.outbox.send([*retries, *dead])
             report = Report(
-                messages=len(batch),
-                events=tuple(event for each in opened for event in each.reports()),
-                recipients=tuple(recipient for each in settled for recipient in report_recipients(*each, now)),
+                messages=len(messages),
+                events=tuple(event for message in messages for event in message.reports()),
+                recipients=tuple(
+                    recipient
+                    for each in settled
+                    for recipient in report_recipients(each.event, each.lineage, each.settlements, now)
+                ),
                 retries=len(retries),
                 dead_letters=tuple(message.reason for message in dead if message.reason),
             )
             self.telemetry.report(report)
         return report
 
-    def _open(self, arrival: Arrival) -> "_Opened":
+    def _decode(self, arrival: Arrival) -> "_Message":
+        lineage = read_lineage(arrival)
         try:
-            return _Opened(arrival, read_lineage(arrival), decode(arrival, self.opt_in_keywords))
+            return _Message(arrival, lineage, decode(arrival, self.keywords))
         except EventError as error:
-            return _Opened(arrival, read_lineage(arrival), error=error)
+            return _Message(arrival, lineage, decode_stops(arrival, self.keywords), error)
 
-    async def _admit(self, opened: Sequence["_Opened"]) -> list["_Task"]:
-        opt_ins = [(event, each.lineage) for each in opened for event in each.events if isinstance(event, OptIn)]
-        opt_outs = [event for each in opened for event in each.events if isinstance(event, OptOut)]
-        pairs = {identity(opt_in.sender, to) for opt_in, _ in opt_ins for to in opt_in.recipients}
-        stops = await self.ledger.last_stops(newest_stops(opt_outs), pairs)
+    def _admit(self, messages: Sequence["_Message"]) -> list["_Asked"]:
+        stops = self.rule.newest_stops(
+            event for message in messages for event in message.events if isinstance(event, OptOut)
+        )
         now = self.now()
-        return [_Task(opt_in, lineage, self.rule.objections(opt_in, stops, now)) for opt_in, lineage in opt_ins]
+        return [
+            _Asked(event, message.lineage, self.rule.objections(event, stops, now, message.lineage.sent_back))
+            for message in messages
+            for event in message.events
+            if isinstance(event, OptIn)
+        ]
 
-    def _settle(self, task: "_Task", outcomes: Mapping[Pair, Outcome], now: datetime) -> dict[str, Settlement]:
+    def _settle(self, asked: "_Asked", outcomes: Mapping[Pair, Outcome], now: datetime) -> "_Settled":
         chance = self.chance()
-        refused: dict[str, Settlement] = {to: DeadLetter(reason) for to, reason in task.objections.items()}
-        return refused | {
-            pair.recipient: settle(outcomes[pair], task.lineage, self.schedule, now, chance) for pair in task.admitted()
-        }
+        settlements: dict[Number, Settlement] = {to: DeadLetter(reason) for to, reason in asked.objections.items()}
+        for pair in asked.pairs():
+            settlements[pair.recipient] = settle(outcomes[pair], asked.lineage, self.schedule, now, chance)
+        return _Settled(asked.opt_in, asked.lineage, settlements)
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
+class _Message:
+    """A message, decoded; one that is refused gives its STOPs all the same."""
+
     arrival: Arrival
     lineage: Lineage
     events: tuple[Event, ...] = ()
     error: EventError | None = None
 
-    def reports(self) -> list[EventReport]:
-        if self.error is None:
-            return [report_event(event) for event in self.events]
-        return [EventReport("", self.arrival.id, "unknown", EventResult.DEAD_LETTERED, self.error.reason)]
+    def dead_letter(self) -> Outgoing | None:
+        return undecodable(self.arrival, self.lineage, self.error) if self.error else None
+
+    def reports(self) -> Iterator[EventReport]:
+        yield from map(report_event, self.events)
+        if self.error:
+            yield EventReport(
+                source=Untrusted(""),
+                id=Untrusted(self.arrival.id),
+                form="unknown",
+                result=EventResult.DEAD_LETTERED,
+                reason=self.error.reason,
+            )
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
+class _Asked:
+    """An opt-in, and for which of its recipients ACS is not asked."""
+
     opt_in: OptIn
     lineage: Lineage
-    objections: Mapping[str, Reason] = field(repr=False)
+    objections: Mapping[Number, Reason]
 
-    def admitted(self) -> Iterator[Pair]:
+    def pairs(self) -> Iterator[Pair]:
         return (Pair(self.opt_in.sender, to) for to in self.opt_in.recipients if to not in self.objections)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """An event, and what becomes of its recipients."""
+
+    event: OptIn | OptOut
+    lineage: Lineage
+    settlements: Mapping[Number, Settlement]
+
+    def retries(self) -> Iterator[Outgoing]:
+        if isinstance(self.event, OptIn):
+            yield from retry_messages(self.event, self.lineage, self.settlements)
+
+    def dead_letters(self) -> Iterator[Outgoing]:
+        return dead_letters(self.event, self.lineage, self.settlements)
+
+
+def _unclear_opt_outs(messages: Sequence[_Message]) -> list[_Settled]:
+    return [
+        _Settled(event, message.lineage, {to: DeadLetter(Reason.UNCLEAR_OPT_OUT) for to in names})
+        for message in messages
+        if message.error is None
+        for event in message.events
+        if isinstance(event, OptOut) and (names := unclear(event))
+    ]

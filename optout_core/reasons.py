@@ -9,7 +9,7 @@ from typing import Self
 
 
 class Replay(StrEnum):
-    """Say whether sending a dead letter back to the queue is wise."""
+    """Whether sending a dead letter back to the queue is wise."""
 
     SAFE = "safe"
     AFTER_A_FIX = "after a fix"
@@ -17,7 +17,7 @@ class Replay(StrEnum):
 
 
 class Reason(StrEnum):
-    """Name why recipients of an event were dead-lettered."""
+    """Why recipients of an event were dead-lettered."""
 
     meaning: str
     replay: Replay
@@ -32,7 +32,7 @@ class Reason(StrEnum):
 
     RECIPIENT_REJECTED = (
         "RecipientRejected",
-        "ACS refused the number itself (a 4xx for this recipient, or for a request that held only this recipient)",
+        "the number was refused: by ACS, for this recipient or alone in a request, or unsent, since it is no number",
         Replay.AFTER_A_FIX,
     )
     STILL_OPTED_OUT = (
@@ -62,8 +62,13 @@ class Reason(StrEnum):
     )
     NEWER_OPT_OUT = (
         "NewerOptOut",
-        "the person sent STOP at or after this opt-in; it was not sent",
+        "the person said STOP at or after this opt-in, as far as this invocation knew; it was not sent",
         Replay.NEVER,
+    )
+    UNCLEAR_OPT_OUT = (
+        "UnclearOptOut",
+        "a STOP names no number that is one person's for certain, so it holds back no opt-in",
+        Replay.AFTER_A_FIX,
     )
     SENDER_NOT_ALLOWED = (
         "SenderNotAllowed",

@@ -1,35 +1,40 @@
 """What an invocation did, as values: the processor fills them, metrics, log, sandbox and tests read them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum, auto
 
 from optout_core.arrivals import Lineage
-from optout_core.events import Event, OptIn
+from optout_core.events import Event, Ignored, OptIn, OptOut
+from optout_core.masking import Untrusted
+from optout_core.numbers import Number
 from optout_core.reasons import Reason
 from optout_core.settlement import DeadLetter, RetryLater, Settlement
 
 
 class EventResult(StrEnum):
-    """Say what became of an event as a whole."""
+    """What became of an event as a whole."""
 
     DECODED = auto()
+    RECORDED = auto()
+    """A STOP: nothing is called for it, and it holds back older opt-ins."""
     IGNORED = auto()
+    """None of our business."""
     DEAD_LETTERED = auto()
 
 
 class RecipientOutcome(StrEnum):
-    """Say where a recipient is now; it is in exactly one of these places."""
+    """Where a recipient is now; it is in exactly one of these places."""
 
     REMOVED = auto()
     WAITING = auto()
     DEAD_LETTERED = auto()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventReport:
-    """Report one event, or one message that is no event.
+    """One event, or one message that is no event.
 
     Attributes:
         source: Who said it, or an empty string for what could not be decoded.
@@ -39,16 +44,16 @@ class EventReport:
         reason: Why it was dead-lettered as a whole, or None.
     """
 
-    source: str
-    id: str
+    source: Untrusted
+    id: Untrusted
     form: str
     result: EventResult
     reason: Reason | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientReport:
-    """Report one recipient of one event.
+    """One recipient of one event.
 
     Attributes:
         source: Of the event.
@@ -62,10 +67,10 @@ class RecipientReport:
         age: Seconds from the opt-in to now.
     """
 
-    source: str
-    event: str
-    sender: str = field(repr=False)
-    recipient: str = field(repr=False)
+    source: Untrusted
+    event: Untrusted
+    sender: Number
+    recipient: Number
     outcome: RecipientOutcome
     reason: Reason | None
     attempts: int
@@ -73,9 +78,9 @@ class RecipientReport:
     age: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Report one invocation.
+    """One invocation.
 
     Attributes:
         messages: How many messages came in.
@@ -93,15 +98,16 @@ class Report:
 
 
 def report_event(event: Event) -> EventReport:
-    """Report an event that was decoded; only an opt-in leads to a call, the others are ignored."""
-    result = EventResult.DECODED if isinstance(event, OptIn) else EventResult.IGNORED
-    return EventReport(event.source, event.id, event.form, result)
+    """Report an event that was decoded."""
+    results = {OptIn: EventResult.DECODED, OptOut: EventResult.RECORDED, Ignored: EventResult.IGNORED}
+    return EventReport(source=event.source, id=event.id, form=event.form, result=results[type(event)])
 
 
 def report_recipients(
-    opt_in: OptIn, lineage: Lineage, settlements: Mapping[str, Settlement], now: datetime
+    event: OptIn | OptOut, lineage: Lineage, settlements: Mapping[Number, Settlement], now: datetime
 ) -> Iterator[RecipientReport]:
-    """Report every recipient of an opt-in."""
+    """Report every recipient of an event that was settled."""
+    age = (now - event.time).total_seconds()
     for recipient, settlement in settlements.items():
         outcome, reason, attempts, next_try = RecipientOutcome.REMOVED, None, lineage.attempt + 1, None
         if isinstance(settlement, RetryLater):
@@ -109,7 +115,14 @@ def report_recipients(
         elif isinstance(settlement, DeadLetter):
             outcome, reason = RecipientOutcome.DEAD_LETTERED, settlement.reason
             attempts = lineage.attempt + (settlement.outcome is not None)
-        age = (now - opt_in.time).total_seconds()
         yield RecipientReport(
-            opt_in.source, opt_in.id, opt_in.sender, recipient, outcome, reason, attempts, next_try, age
+            source=event.source,
+            event=event.id,
+            sender=event.sender,
+            recipient=recipient,
+            outcome=outcome,
+            reason=reason,
+            attempts=attempts,
+            next_try=next_try,
+            age=age,
         )

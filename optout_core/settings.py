@@ -20,9 +20,10 @@ from pydantic import (
     model_validator,
 )
 
+from optout_core.consent import OptInRule, OptOutScope
 from optout_core.errors import SettingsError
-from optout_core.events import OPT_IN_KEYWORDS, means_stop
-from optout_core.numbers import clean
+from optout_core.keywords import OPT_IN_KEYWORDS, OPT_OUT_KEYWORDS, Keywords
+from optout_core.numbers import Number, read_sender
 from optout_core.settlement import Schedule
 
 _ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(:(?P<port>[0-9]{1,5}))?/?")
@@ -35,12 +36,21 @@ def _commas(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _senders(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    senders = frozenset(read_sender(part) for part in value.split(",") if part.strip())
+    if not senders or not all(sender.is_clear for sender in senders):
+        raise ValueError("must hold phone numbers, short codes or sender names, separated by commas")
+    return senders
+
+
 #: Bounded, so that no sum of a date and a delay leaves the calendar.
 Seconds = Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=365))]
 
 
 class Settings(BaseModel):
-    """Hold the settings of the function. Durations are ISO 8601, such as PT30S; lists are separated by commas."""
+    """The settings of the function. Durations are ISO 8601, such as PT30S; lists are separated by commas."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, str_strip_whitespace=True)
 
@@ -86,7 +96,17 @@ class Settings(BaseModel):
         min_length=1,
         description="Texts that count as an opt-in, in any case.",
     )
-    allowed_senders: Annotated[frozenset[str], BeforeValidator(_commas)] = Field(
+    opt_out_keywords: Annotated[frozenset[str], BeforeValidator(_commas)] = Field(
+        OPT_OUT_KEYWORDS,
+        alias="OPT_OUT_KEYWORDS",
+        description="Texts that count as a STOP beside those of ACS, which always do.",
+    )
+    opt_out_scope: OptOutScope = Field(
+        OptOutScope.SENDER,
+        alias="OPT_OUT_SCOPE",
+        description="For whose messages a STOP counts: sender, or all of ALLOWED_SENDERS, which must then be set.",
+    )
+    allowed_senders: Annotated[frozenset[Number], BeforeValidator(_senders)] = Field(
         frozenset(), alias="ALLOWED_SENDERS", repr=False, description="The only senders we act for; empty means all."
     )
     retry_schedule: Annotated[tuple[Seconds, ...], BeforeValidator(_commas)] = Field(
@@ -152,6 +172,16 @@ class Settings(BaseModel):
             ) from None
 
     @property
+    def keywords(self) -> Keywords:
+        """Give the texts that are a STOP or an opt-in."""
+        return Keywords(self.opt_in_keywords, self.opt_out_keywords)
+
+    @property
+    def rule(self) -> OptInRule:
+        """Give what an opt-in has to satisfy."""
+        return OptInRule(self.opt_in_max_age, self.allowed_senders, self.opt_out_scope)
+
+    @property
     def schedule(self) -> Schedule:
         """Give the delays before the next try."""
         return Schedule(self.retry_schedule, self.outage_backoff_first, self.outage_backoff_max)
@@ -187,15 +217,9 @@ class Settings(BaseModel):
     @field_validator("opt_in_keywords")
     @classmethod
     def _are_no_stops(cls, value: frozenset[str]) -> frozenset[str]:
-        keywords = frozenset(keyword.upper() for keyword in value)
-        if any(map(means_stop, keywords)):
+        if any(map(Keywords().mean_stop, value)):
             raise ValueError("must not hold a word that means STOP")
-        return keywords
-
-    @field_validator("allowed_senders")
-    @classmethod
-    def _are_clean(cls, value: frozenset[str]) -> frozenset[str]:
-        return frozenset(clean(sender) for sender in value)
+        return frozenset(keyword.upper() for keyword in value)
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Settings":
@@ -204,6 +228,10 @@ class Settings(BaseModel):
         # Service Bus does not tell them apart by case.
         if self.opt_in_queue.casefold() == self.dead_letter_queue.casefold():
             raise ValueError("OPT_IN_QUEUE and DEAD_LETTER_QUEUE must differ")
+        if any(map(Keywords(opt_outs=self.opt_out_keywords).mean_stop, self.opt_in_keywords)):
+            raise ValueError("OPT_IN_KEYWORDS and OPT_OUT_KEYWORDS must not have a word in common")
+        if self.opt_out_scope is OptOutScope.ALL and not self.allowed_senders:
+            raise ValueError("OPT_OUT_SCOPE=all needs ALLOWED_SENDERS: a STOP counts for each of them")
         if self.http_timeout >= self.invocation_budget:
             # A hanging endpoint would end every invocation before a request could count as failed.
             raise ValueError("HTTP_TIMEOUT must be shorter than INVOCATION_BUDGET")

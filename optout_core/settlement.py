@@ -1,4 +1,4 @@
-"""From what happened to what becomes of it: done, later, or dead letter. A pure decision, row by row of the design.
+"""From what happened to what becomes of it: done, later or dead letter, as in docs/design.md, "Outcomes".
 
 Two kinds of "later" must not be mixed. A failure of the recipient, or of our configuration, uses up one attempt of the
 schedule. A failure of the endpoint uses up none: it is rescheduled until the opt-in is too old, so an outage shorter
@@ -18,7 +18,7 @@ JITTER = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Hold the delays before the next try.
+    """The delays before the next try.
 
     Attributes:
         retries: One delay for each recipient-level attempt, in order; none means that the first failure is the last.
@@ -32,9 +32,10 @@ class Schedule:
 
     def outage(self, hop: int) -> timedelta:
         """Give the endpoint-level delay after `hop` re-sends."""
-        # Beyond 2**16 any delay is above any maximum, and the power stays a small number.
-        doubled: int = 2 ** min(hop, 16)
-        return min(self.outage_max, self.outage_first * doubled)
+        # Doubled 40 times, a microsecond is above any maximum that the settings allow, and the power stays a number.
+        doublings: int = 2 ** min(hop, 40)
+        seconds = self.outage_first.total_seconds() * doublings
+        return timedelta(seconds=min(seconds, self.outage_max.total_seconds()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,19 +27,19 @@ class OpsError(Exception):
     exit: ClassVar[Exit] = Exit.SOME_FAILED
 
 
-class Mistake(OpsError):  # noqa: N818 - reads as what it is
+class Mistake(OpsError):
     """Refuse a wrong argument, file or setting."""
 
     exit = Exit.USAGE
 
 
-class Guarded(OpsError):  # noqa: N818 - reads as what it is
+class Guarded(OpsError):
     """Stop before something that the operator did not allow."""
 
     exit = Exit.GUARD
 
 
-class OutOfReach(OpsError):  # noqa: N818 - reads as what it is
+class OutOfReach(OpsError):
     """Report a service that does not answer, or does not let us."""
 
     exit = Exit.OUT_OF_REACH

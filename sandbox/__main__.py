@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from optout_core.errors import SettingsError
-from optout_core.numbers import mask_text
+from optout_core.masking import show as masked
 from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, load_faults
 from sandbox.host import HostError
 from sandbox.run import ROOT, Options, Result, function, services
@@ -77,7 +77,7 @@ EndpointPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of the e
 
 
 @app.command()
-def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
+def run(
     events: Events = None,
     endpoint: EndpointUrl = None,
     access_key: AccessKey = None,
@@ -85,8 +85,8 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     faults: Faults = None,
     seed: Seed = None,
     timeout: Timeout = 15.0,
-    as_json: Json = False,  # noqa: FBT002 - a flag
-    reveal: Reveal = False,  # noqa: FBT002 - a flag
+    as_json: Json = False,
+    reveal: Reveal = False,
 ) -> None:
     """Publish events and show what the function makes of them."""
     said = _listen(live=as_json)
@@ -116,7 +116,7 @@ def up(
     broker_port: BrokerPort = 0,
     endpoint_port: EndpointPort = 0,
     faults: Faults = None,
-    work: Annotated[bool, typer.Option("--function/--no-function", help="Let the function work as well.")] = True,  # noqa: FBT002 - a flag
+    work: Annotated[bool, typer.Option("--function/--no-function", help="Let the function work as well.")] = True,
 ) -> None:
     """Stay up, and print what to paste into another terminal: for `optout`, or with --no-function for `func start`."""
     _listen(live=True)
@@ -190,7 +190,7 @@ class _Said(logging.Handler):
         self._live = live
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = mask_text(record.getMessage())
+        line = masked(record.getMessage())
         self.said[line] += 1
         if self._live:
             print(line, file=sys.stderr)  # noqa: T201 - standard output is for results
@@ -208,7 +208,7 @@ def _listen(*, live: bool) -> Counter[str]:
     return handler.said
 
 
-def _run(work: Coroutine[Any, Any, Any], interrupted: Exit = Exit.INTERRUPTED) -> Any:  # noqa: ANN401 - passes on what it runs
+def _run(work: Coroutine[Any, Any, Any], interrupted: Exit = Exit.INTERRUPTED) -> Any:
     try:
         return asyncio.run(work)
     except BrokenPipeError:
@@ -230,7 +230,7 @@ def _run(work: Coroutine[Any, Any, Any], interrupted: Exit = Exit.INTERRUPTED) -
 
 
 def _fail(code: Exit, text: str) -> NoReturn:
-    _err.print(f"[red]Error:[/] {escape(mask_text(text))}", soft_wrap=True, emoji=False)
+    _err.print(f"[red]Error:[/] {escape(masked(text))}", soft_wrap=True, emoji=False)
     raise typer.Exit(code)
 
 

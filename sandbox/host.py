@@ -1,7 +1,7 @@
 """Invokes a function as the Azure Functions host does: receive a batch, convert, invoke, complete all or abandon all.
 
 It finds the trigger through `app.get_functions()`, honours `host.json` and app settings, and hands over what the real
-host hands over, in the same forms (facts/functions-and-service-bus.md, "Trigger"), through azure-functions' own
+host hands over, in the same forms (docs/facts/functions-and-service-bus.md, "Trigger"), through azure-functions' own
 converter. One batch at a time, no lock renewal, and an exception gives every message back at once: as the batch trigger
 does it.
 """
@@ -137,7 +137,7 @@ class Host:
         except Exception as error:  # noqa: BLE001 - whatever a function raises, the host abandons and goes on
             _log.error("%s failed, %d messages go back: %s", self._trigger.name, len(messages), error or type(error))
             settle = receiver.abandon_message
-        # One after another: settling many at once on one receiver is slower (facts/service-bus-wire.md, trap 8).
+        # One after another: concurrent settling is slower (docs/facts/service-bus-wire.md, "Settling at once").
         for message in messages:
             try:
                 await settle(message)

@@ -20,7 +20,7 @@ from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, load_faults
 from sandbox.host import Host, find_trigger
 from sandbox.publishing import publish, read_publications
 from sandbox.telemetry import Collected, Collector
-from sandbox.watch import DeadLetter, Watch, read_dead_letter
+from sandbox.watch import SeenDeadLetter, Watch, read_dead_letter
 from servicebus_sandbox import Broker, load_queues
 
 ROOT = Path(__file__).parent.parent
@@ -71,7 +71,7 @@ class Result:
     """
 
     watch: Watch
-    dead_letters: tuple[DeadLetter, ...]
+    dead_letters: tuple[SeenDeadLetter, ...]
     queued: int
     collected: Collected
     duration: float
@@ -147,7 +147,7 @@ async def run(options: Options, progress: Callable[[Watch], None] = lambda _: No
         raise ValueError("there are no events to publish")
     collector = Collector()
     async with services(options) as settings, AsyncExitStack() as stack:
-        watch = Watch(publications, Settings.from_environ(settings).opt_in_keywords)
+        watch = Watch(publications, Settings.from_environ(settings).keywords)
 
         def observe(report: Report) -> None:
             watch.observe(report)
@@ -176,8 +176,8 @@ async def run(options: Options, progress: Callable[[Watch], None] = lambda _: No
         await closing
 
 
-async def _peek(receiver: ServiceBusReceiver, since: datetime) -> tuple[DeadLetter, ...]:
-    found: list[DeadLetter] = []
+async def _peek(receiver: ServiceBusReceiver, since: datetime) -> tuple[SeenDeadLetter, ...]:
+    found: list[SeenDeadLetter] = []
     next_number = 1
     while messages := await receiver.peek_messages(250, sequence_number=next_number):
         found += [read_dead_letter(each) for each in messages if _enqueued(each.enqueued_time_utc) >= since]

@@ -9,10 +9,11 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from optout_core.numbers import mask, mask_text
+from optout_core.masking import Untrusted, printable
+from optout_core.numbers import Number
 from optout_core.reports import EventResult, RecipientOutcome
 from sandbox.run import Result
-from sandbox.watch import Recipient
+from sandbox.watch import WatchedRecipient
 
 #: More than this nobody reads on a terminal; --json has it all.
 _MOST_ROWS = 40
@@ -33,8 +34,7 @@ def as_document(result: Result, *, reveal: bool) -> dict[str, object]:
         result: What happened.
         reveal: Whether numbers are shown in full.
     """
-    show = str if reveal else mask
-    show_text = str if reveal else mask_text
+    show, show_text = (_number_in_full, _text_in_full) if reveal else (str, str)
     events: dict[str, object] = {}
     for name, event in result.watch.events.items():
         key, number = show_text(name), 1
@@ -58,11 +58,11 @@ def as_document(result: Result, *, reveal: bool) -> dict[str, object]:
         ],
         "dead_letters": [
             {
-                "reason": dead.reason,
-                "description": dead.description,
+                "reason": show_text(dead.reason),
+                "description": show_text(dead.description),
                 "recipients": [show(to) for to in dead.recipients],
                 "properties": {
-                    name: show_text(value) if isinstance(value, str) else value
+                    show_text(Untrusted(name)): show_text(Untrusted(value)) if isinstance(value, str) else value
                     for name, value in dead.properties.items()
                 },
             }
@@ -83,15 +83,16 @@ def show(console: Console, result: Result, said: Counter[str], *, reveal: bool) 
         said: The errors that the function logged, and how often each came.
         reveal: Whether numbers are shown in full.
     """
-    number = str if reveal else mask
+    number = _number_in_full if reveal else str
     console.print("[bold]What became of each recipient[/]")
     console.print(_recipients(result, number))
     console.print("\n[bold]The dead-letter queue[/]" + ("" if result.dead_letters else " is empty"))
     for dead in result.dead_letters[:_MOST_ROWS]:
         shown = ", ".join(number(to) for to in dead.recipients[:_MOST_NUMBERS])
         shown += f" and {len(dead.recipients) - _MOST_NUMBERS} more" if len(dead.recipients) > _MOST_NUMBERS else ""
-        console.print(f"  [red]{dead.reason}[/]  {_text(dead.event)}  {escape(shown)}", soft_wrap=True)
-        console.print(Padding(f"[dim]{escape(dead.description)}[/]", (0, 0, 0, 4)))
+        line = f"  [red]{escape(str(dead.reason))}[/]  {escape(str(dead.event))}  {escape(shown)}"
+        console.print(line, soft_wrap=True)
+        console.print(Padding(f"[dim]{escape(str(dead.description))}[/]", (0, 0, 0, 4)))
     _tell_rest(console, len(result.dead_letters))
     console.print("\n[bold]What was measured[/]")
     console.print(_measurements(result))
@@ -101,21 +102,21 @@ def show(console: Console, result: Result, said: Counter[str], *, reveal: bool) 
     console.print(_sentence(result))
 
 
-def _recipients(result: Result, number: Callable[[str], str]) -> Table:
+def _recipients(result: Result, number: Callable[[Number], str]) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
     # On a narrow terminal ids and reasons go on in the next line: a code that is cut cannot be looked up.
     table.add_column(overflow="fold")
     for _ in ("number", "outcome"):
         table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    by_event: dict[str, list[Recipient]] = {}
+    by_event: dict[Untrusted, list[WatchedRecipient]] = {}
     for each in result.watch.recipients.values():
         by_event.setdefault(each.event, []).append(each)
     for name, event in result.watch.events.items():
-        shown = _text(name)
+        shown = escape(str(name))
         if name not in by_event:
-            outcome = {None: "waiting", EventResult.IGNORED.value: "ignored"}.get(event.result, "dead_lettered")
-            reason = next((dead.reason for dead in result.dead_letters if dead.event == name), "")
+            outcome = "waiting" if event.result is None else event.result
+            reason = next((str(dead.reason) for dead in result.dead_letters if dead.event == name), "")
             table.add_row(shown, f"[dim]{event.form}[/]", _coloured(outcome), reason)
         for each in by_event.get(name, []):
             table.add_row(shown, escape(number(each.to)), _coloured(each.outcome), _why(each))
@@ -126,12 +127,15 @@ def _recipients(result: Result, number: Callable[[str], str]) -> Table:
     return table
 
 
-def _text(text: str) -> str:
-    # What a publisher wrote must not steer the terminal.
-    return escape("".join(character if character.isprintable() else "?" for character in mask_text(text)))
+def _number_in_full(number: Number) -> str:
+    return printable(number.text)
 
 
-def _why(recipient: Recipient) -> str:
+def _text_in_full(text: Untrusted) -> str:
+    return printable(text.raw)
+
+
+def _why(recipient: WatchedRecipient) -> str:
     tries = f"{recipient.attempts} tries" if recipient.attempts > 1 else ""
     next_try = f"next try at {recipient.next_try:%H:%M:%S} UTC" if recipient.next_try else ""
     return ", ".join(filter(None, (recipient.reason, tries, next_try)))
@@ -158,10 +162,12 @@ def _point(point: dict[str, Any]) -> str:
 def _sentence(result: Result) -> str:
     watch = result.watch
     outcomes = Counter(each.outcome for each in watch.recipients.values())
-    ignored = sum(event.result == EventResult.IGNORED for event in watch.events.values())
+    results = Counter(event.result for event in watch.events.values())
+    stops, ignored = results[EventResult.RECORDED], results[EventResult.IGNORED]
     requests = sum(result.collected.statuses.values())
     counts = ", ".join(f"{outcomes[outcome.value]} {outcome.value.replace('_', '-')}" for outcome in RecipientOutcome)
     end = f"{_count(len(watch.events), 'event')}, {_count(len(watch.recipients), 'recipient')}: {counts}"
+    end += f"; STOPs: {stops}" if stops else ""
     end += f"; ignored: {ignored}" if ignored else ""
     end += f"; {_count(len(result.dead_letters), 'dead letter')}"
     end += f"; {_count(requests, 'request')} to ACS in {result.duration:.1f} s. "

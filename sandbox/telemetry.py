@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from optout_core import __version__
+
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """Hold what was measured.
+    """What was measured.
 
     Attributes:
         statuses: Requests to ACS by HTTP status; "none" where no answer came.
@@ -26,15 +29,16 @@ class Collected:
 
 
 class Collector:
-    """Be the provider of the whole process; there can be one."""
+    """The telemetry provider of the whole process; there can be one."""
 
     def __init__(self) -> None:
         """Start to collect."""
         self._reader = InMemoryMetricReader()
         self._spans = InMemorySpanExporter()
-        tracers = TracerProvider()
+        resource = Resource.create({"service.name": "acs-opt-in", "service.version": __version__})
+        tracers = TracerProvider(resource=resource)
         tracers.add_span_processor(SimpleSpanProcessor(self._spans))
-        metrics.set_meter_provider(MeterProvider([self._reader]))
+        metrics.set_meter_provider(MeterProvider([self._reader], resource))
         trace.set_tracer_provider(tracers)
 
     def collect(self) -> Collected:

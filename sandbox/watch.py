@@ -10,10 +10,13 @@ from datetime import UTC, datetime
 
 from azure.servicebus import ServiceBusReceivedMessage
 
-from optout_core import arrivals
+from optout_core import properties
 from optout_core.arrivals import Arrival
 from optout_core.errors import EventError
-from optout_core.events import OPT_IN_KEYWORDS, OptIn, decode
+from optout_core.events import OptIn, decode
+from optout_core.keywords import Keywords
+from optout_core.masking import Untrusted
+from optout_core.numbers import Number
 from optout_core.reasons import Reason
 from optout_core.reports import EventResult, RecipientOutcome, Report
 from sandbox.host import body_of
@@ -21,12 +24,12 @@ from sandbox.publishing import Publication
 
 
 @dataclass(slots=True)
-class Recipient:
-    """Hold where one recipient of one event is now."""
+class WatchedRecipient:
+    """Where one recipient of one event is now."""
 
-    event: str
-    sender: str = field(repr=False)
-    to: str = field(repr=False)
+    event: Untrusted
+    sender: Number
+    to: Number
     outcome: str = RecipientOutcome.WAITING.value
     reason: str | None = None
     attempts: int = 0
@@ -34,30 +37,33 @@ class Recipient:
 
 
 @dataclass(slots=True)
-class Event:
-    """Hold what became of one event; `result` is None until the function has said."""
+class WatchedEvent:
+    """What became of one event; `result` is None until the function has said."""
 
     form: str
     result: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """Hold one message of the dead-letter queue."""
+class SeenDeadLetter:
+    """One message of the dead-letter queue."""
 
-    reason: str
-    description: str
+    reason: Untrusted
+    description: Untrusted
     opt_ins: tuple[OptIn, ...]
-    message_id: str
+    message_id: Untrusted
     properties: dict[str, object] = field(repr=False)
 
     @property
-    def event(self) -> str:
+    def event(self) -> Untrusted:
         """Give the id of the event it is about; where the broker dead-lettered it unread, of the message."""
-        return str(self.properties.get(arrivals.EVENT_ID, self.message_id))
+        if self.opt_ins:
+            return self.opt_ins[0].id
+        known = self.properties.get(properties.EVENT_ID)
+        return Untrusted(known) if isinstance(known, str) else self.message_id
 
     @property
-    def recipients(self) -> list[str]:
+    def recipients(self) -> list[Number]:
         """Give the numbers it is about; none where nobody could read them."""
         return [to for opt_in in self.opt_ins for to in opt_in.recipients]
 
@@ -65,30 +71,36 @@ class DeadLetter:
 class Watch:
     """Follow every published event until it is settled."""
 
-    def __init__(self, publications: Iterable[Publication], opt_in_keywords: Iterable[str] = OPT_IN_KEYWORDS) -> None:
+    def __init__(self, publications: Iterable[Publication], keywords: Keywords | None = None) -> None:
         """Expect the events of these messages."""
-        self._keywords = frozenset(opt_in_keywords)
-        self.events: dict[str, Event] = {}
-        self.recipients: dict[tuple[str, str, str, str], Recipient] = {}
-        self._sources: dict[str, str] = {}
-        self._named: dict[str, list[str]] = {}
+        self._keywords = keywords or Keywords()
+        self.events: dict[Untrusted, WatchedEvent] = {}
+        self.recipients: dict[tuple[Untrusted, Untrusted, Number, Number], WatchedRecipient] = {}
+        self._sources: dict[Untrusted, Untrusted] = {}
+        self._named: dict[Untrusted, list[Untrusted]] = {}
         self._changed = asyncio.Event()
         now = datetime.now(UTC)
         for publication in publications:
-            properties = {_text(name): value for name, value in publication.properties.items()}
-            self._expect(Arrival(publication.body, now, publication.message_id, properties=properties))
+            self._expect(
+                Arrival(
+                    body=publication.body,
+                    enqueued_at=now,
+                    message_id=publication.message_id,
+                    properties={_text(name): value for name, value in publication.properties.items()},
+                )
+            )
 
     def observe(self, report: Report) -> None:
         """Take in what one invocation did."""
         for event in report.events:
-            known = self.events.setdefault(self._name(event.source, event.id), Event(event.form))
+            known = self.events.setdefault(self._name(event.source, event.id), WatchedEvent(event.form))
             # A retry of an event comes back as a canonical event: what it was at first stays.
             if known.result is None:
                 known.form, known.result = event.form, event.result.value
         for each in report.recipients:
             name = self._name(each.source, each.event)
             key = (each.source, each.event, each.sender, each.recipient)
-            recipient = self.recipients.setdefault(key, Recipient(name, each.sender, each.recipient))
+            recipient = self.recipients.setdefault(key, WatchedRecipient(name, each.sender, each.recipient))
             recipient.outcome, recipient.attempts, recipient.next_try = each.outcome.value, each.attempts, each.next_try
             recipient.reason = each.reason.value if each.reason else None
         self._changed.set()
@@ -128,57 +140,58 @@ class Watch:
         """Count the recipients that wait."""
         return sum(recipient.outcome == RecipientOutcome.WAITING for recipient in self.recipients.values())
 
-    def take_over(self, dead: DeadLetter) -> None:
+    def take_over(self, dead: SeenDeadLetter) -> None:
         """Take in what the broker itself dead-lettered, which no report tells of."""
-        if dead.reason not in (Reason.MAX_DELIVERY_COUNT_EXCEEDED, Reason.TTL_EXPIRED):
+        if dead.reason.raw not in (Reason.MAX_DELIVERY_COUNT_EXCEEDED, Reason.TTL_EXPIRED):
             return
         for name in self._named.get(dead.message_id, ()):
             self.events[name].result = EventResult.DEAD_LETTERED.value
         for opt_in in dead.opt_ins:
             name = self._name(opt_in.source, opt_in.id)
-            self.events.setdefault(name, Event(opt_in.form)).result = EventResult.DEAD_LETTERED.value
+            self.events.setdefault(name, WatchedEvent(opt_in.form)).result = EventResult.DEAD_LETTERED.value
             for to in opt_in.recipients:
                 key = (opt_in.source, opt_in.id, opt_in.sender, to)
-                recipient = self.recipients.setdefault(key, Recipient(name, opt_in.sender, to))
-                recipient.outcome, recipient.reason = RecipientOutcome.DEAD_LETTERED.value, dead.reason
+                recipient = self.recipients.setdefault(key, WatchedRecipient(name, opt_in.sender, to))
+                recipient.outcome, recipient.reason = RecipientOutcome.DEAD_LETTERED.value, dead.reason.raw
 
     def _expect(self, arrival: Arrival) -> None:
         try:
             decoded = decode(arrival, self._keywords)
         except EventError:
-            name = self._name("", arrival.id)
-            self.events[name] = Event("unknown")
-            self._named[arrival.id] = [name]
+            name = self._name(Untrusted(""), Untrusted(arrival.id))
+            self.events[name] = WatchedEvent("unknown")
+            self._named[Untrusted(arrival.id)] = [name]
             return
         for event in decoded:
             name = self._name(event.source, event.id)
-            self.events[name] = Event(event.form)
-            self._named.setdefault(arrival.id, []).append(name)
+            self.events[name] = WatchedEvent(event.form)
+            self._named.setdefault(Untrusted(arrival.id), []).append(name)
             if isinstance(event, OptIn):
                 for to in event.recipients:
                     key = (event.source, event.id, event.sender, to)
-                    self.recipients[key] = Recipient(name, event.sender, to)
+                    self.recipients[key] = WatchedRecipient(name, event.sender, to)
 
-    def _name(self, source: str, event_id: str) -> str:
+    def _name(self, source: Untrusted, event_id: Untrusted) -> Untrusted:
         # Two sources may use the same id; the second one is shown with its source, and what is no event as a message.
         owner = self._sources.setdefault(event_id, source)
-        return event_id if owner == source else f"{source or 'message'}/{event_id}"
+        return event_id if owner == source else Untrusted(f"{source.raw or 'message'}/{event_id.raw}")
 
 
-def read_dead_letter(message: ServiceBusReceivedMessage) -> DeadLetter:
+def read_dead_letter(message: ServiceBusReceivedMessage) -> SeenDeadLetter:
     """Read a message of the dead-letter queue, whoever put it there."""
-    properties = {_text(name): plain(value) for name, value in (message.application_properties or {}).items()}
-    arrival = Arrival(body_of(message), datetime.now(UTC), message.message_id, properties=properties)
+    facts = {_text(name): plain(value) for name, value in (message.application_properties or {}).items()}
+    message_id = _text(message.message_id or "")
+    arrival = Arrival(body=body_of(message), enqueued_at=datetime.now(UTC), message_id=message_id, properties=facts)
     try:
         opt_ins = tuple(event for event in decode(arrival) if isinstance(event, OptIn))
     except EventError:
         opt_ins = ()
-    return DeadLetter(
-        reason=str(properties.get(arrivals.DEAD_LETTER_REASON, "")),
-        description=str(properties.get(arrivals.DEAD_LETTER_DESCRIPTION, "")),
+    return SeenDeadLetter(
+        reason=Untrusted(str(facts.get(properties.DEAD_LETTER_REASON, ""))),
+        description=Untrusted(str(facts.get(properties.DEAD_LETTER_DESCRIPTION, ""))),
         opt_ins=opt_ins,
-        message_id=message.message_id or "",
-        properties=properties,
+        message_id=Untrusted(message_id),
+        properties=facts,
     )
 
 

@@ -1,8 +1,8 @@
 """A Service Bus compatible broker on loopback, for tests and demonstrations.
 
-    async with Broker(load_queues()) as broker:
+    async with Broker({"orders": QueueProperties()}) as broker:
         async with ServiceBusClient.from_connection_string(broker.connection_string) as client: ...
-        await broker.wait_until(lambda: broker.queue("opt-ins").active == 0)
+        await broker.wait_until(lambda: broker.queue("orders").active == 0)
 
 It speaks AMQP 1.0 and knows what the azure-servicebus client asks of a queue without sessions. From the wire inwards:
 `server` and `connection` (bytes, frames), `session` and `links` (credit, windows, deliveries), `nodes` (addresses,
@@ -17,6 +17,7 @@ from servicebus_sandbox.properties import QueueProperties, load_queues
 from servicebus_sandbox.queues import Queue
 from servicebus_sandbox.server import Broker
 from servicebus_sandbox.stored import State, Stored
+from servicebus_sandbox.thread import BrokerThread
 
 __all__ = [
     "LISTEN",
@@ -24,6 +25,7 @@ __all__ = [
     "SEND",
     "AccessKey",
     "Broker",
+    "BrokerThread",
     "EntityNotFound",
     "Limits",
     "Queue",

@@ -7,19 +7,14 @@ azure-servicebus gives `jwt` for tokens that it made from a key (`create_authent
 Source: https://learn.microsoft.com/azure/service-bus-messaging/service-bus-sas
 """
 
-from __future__ import annotations
-
 import hmac
 from base64 import b64encode
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
 from servicebus_sandbox.errors import Unauthorized
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 LISTEN, SEND, MANAGE = "Listen", "Send", "Manage"
 EVERYTHING = frozenset({LISTEN, SEND, MANAGE})

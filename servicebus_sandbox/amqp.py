@@ -6,8 +6,6 @@ Numbers keep their AMQP type by being one of the subclasses below, so that what 
 Source: https://docs.oasis-open.org/amqp/core/v1.0/os/amqp-core-types-v1.0-os.html
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 

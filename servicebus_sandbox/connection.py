@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 from uuid import uuid4
 
 from servicebus_sandbox.amqp import Array, DecodeError, Symbol, Ubyte, Uint, Ushort
+from servicebus_sandbox.exchange import Exchange
 from servicebus_sandbox.frames import (
     AMQP_HEADER,
     EMPTY_FRAME,
@@ -29,27 +30,22 @@ from servicebus_sandbox.frames import (
     encode_frame,
     error,
 )
+from servicebus_sandbox.links import Link
 from servicebus_sandbox.nodes import Grants
 from servicebus_sandbox.session import Session, SessionError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from servicebus_sandbox.exchange import Exchange
-    from servicebus_sandbox.links import Link
 
 _LOG = logging.getLogger(__name__)
 
 _CHANNEL_MAX = 255
 _SMALLEST_FRAME = 512
+#: Bytes that the head and the fields of a transfer frame need at most.
 _TRANSFER_ROOM = 64
-"""Bytes that the head and the fields of a transfer frame need at most."""
 
+#: Bytes of one turn of the event loop, after which messages wait for the next: what is handed out is locked.
 _MOST_UNSENT = 256 * 1024
-"""Bytes of one turn of the event loop, after which messages wait for the next: what is handed out is locked."""
 
+#: None of them authenticates: the tokens shown to `$cbs` do.
 _MECHANISMS = ("ANONYMOUS", "MSSBCBS", "EXTERNAL")
-"""None of them authenticates: the tokens shown to `$cbs` do."""
 
 
 class ProtocolError(Exception):
@@ -100,8 +96,6 @@ class Connection(asyncio.Protocol):
         """Whether the socket takes more messages now."""
         return not self._paused and self._unsent < _MOST_UNSENT
 
-    # --- asyncio.Protocol ---
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a TCP server makes no other; for mypy
@@ -140,8 +134,6 @@ class Connection(asyncio.Protocol):
         except ProtocolError as fault:
             self.close(fault.condition, str(fault))
 
-    # --- sending ---
-
     def send(self, channel: int, performative: Performative, payload: bytes = b"") -> None:
         """Send a frame, together with all others of this turn of the event loop."""
         self._write(encode_frame(channel, performative, payload))
@@ -173,8 +165,6 @@ class Connection(asyncio.Protocol):
             self.exchange.changed()
         self._out.clear()
         self._unsent = 0
-
-    # --- receiving ---
 
     def _consume(self) -> None:
         buffer, position = bytes(self._received), 0
@@ -280,8 +270,6 @@ class Connection(asyncio.Protocol):
     def _end(self, channel: int, end: End) -> None:
         self._sessions.pop(channel).stop()
         self.send(channel, end)
-
-    # --- heartbeats ---
 
     def _beat(self, every: float) -> None:
         """Send empty frames, so that the client does not take us for dead."""

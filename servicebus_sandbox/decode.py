@@ -9,10 +9,9 @@ Rules:
 Source: https://docs.oasis-open.org/amqp/core/v1.0/os/amqp-core-types-v1.0-os.html
 """
 
-from __future__ import annotations
-
 import struct
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 from uuid import UUID
 
 from servicebus_sandbox.amqp import (
@@ -34,19 +33,16 @@ from servicebus_sandbox.amqp import (
     Ushort,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+Decoder = Callable[[bytes, int, int], tuple[Any, int]]
 
-    Decoder = Callable[[bytes, int, int], tuple[Any, int]]
-
+#: Deepest nesting we read. Service Bus messages need four; Python's own stack would end near a thousand.
 MAX_DEPTH = 32
-"""Deepest nesting we read. Service Bus messages need four; Python's own stack would end near a thousand."""
 
+#: Most values we read in one array: an array of nulls takes no bytes, so its count alone must not cost memory.
 MAX_COUNT = 100_000
-"""Most values we read in one array: an array of nulls takes no bytes, so its count alone must not cost memory."""
 
 
-def decode(buffer: bytes) -> Any:  # noqa: ANN401 - any AMQP value
+def decode(buffer: bytes) -> Any:
     """Decode the one value that fills the buffer.
 
     Raises:

@@ -3,10 +3,9 @@
 Source: https://docs.oasis-open.org/amqp/core/v1.0/os/amqp-core-types-v1.0-os.html
 """
 
-from __future__ import annotations
-
 import struct
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 from servicebus_sandbox.amqp import (
@@ -26,9 +25,6 @@ from servicebus_sandbox.amqp import (
     Ulong,
     Ushort,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def encode(value: object) -> bytes:
@@ -140,7 +136,7 @@ def _signed(kind: type, small: int) -> Callable[[Any], bytes]:
 def _unsigned(kind: type, small: int, zero: bytes) -> Callable[[Any], bytes]:
     wide = _fixed(kind)
 
-    def compact(value: Any) -> bytes:  # noqa: ANN401 - an int of the given kind
+    def compact(value: Any) -> bytes:
         if value == 0:
             return zero
         return bytes((small, value)) if 0 < value < _SMALL else wide(value)

@@ -17,12 +17,10 @@ Conditions are those that azure-servicebus maps to its exceptions (`_ERROR_CODE_
 `azure/servicebus/_transport/_pyamqp_transport.py`), statuses those of `$management` replies.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a fault of the broker
+class Refused(Exception):
     """The broker will not do it. The text goes to the client."""
 
     condition: ClassVar[str] = "amqp:internal-error"

@@ -4,27 +4,22 @@ Nothing here polls. A change in a queue asks for one `_settle` in this turn of t
 waiting receivers, sets the one timer for what falls due next, and wakes those who wait for a change.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from servicebus_sandbox.access import AccessKey, AccessKeys
 from servicebus_sandbox.errors import MessageTooLarge, Refused
+from servicebus_sandbox.messages import Message
+from servicebus_sandbox.properties import QueueProperties
 from servicebus_sandbox.queues import Namespace, Queue
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from servicebus_sandbox.messages import Message
-    from servicebus_sandbox.properties import QueueProperties
-
+#: Seconds. The clock is looked at this often even if nothing is due, since it may not run as the event loop's does.
 LONGEST_TIMER = 3600.0
-"""Seconds. The clock is looked at this often even if nothing is due, since it may not run as the event loop's does."""
 
 
 @dataclass(frozen=True, kw_only=True)

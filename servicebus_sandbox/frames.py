@@ -18,17 +18,17 @@ AMQP_HEADER = b"AMQP\x00\x01\x00\x00"
 SASL_HEADER = b"AMQP\x03\x01\x00\x00"
 EMPTY_FRAME = b"\x00\x00\x00\x08\x02\x00\x00\x00"
 
+#: Size of the whole frame, data offset in words of 4 bytes, frame type, channel.
 FRAME_HEAD = struct.Struct(">IBBH")
-"""Size of the whole frame, data offset in words of 4 bytes, frame type, channel."""
 
 AMQP_TYPE, SASL_TYPE = 0, 1
 
+#: The two values of the field `role`.
 SENDER, RECEIVER = False, True
-"""The two values of the field `role`."""
 
 
 class Open(NamedTuple):
-    """Start a connection. `idle_time_out` in milliseconds, `max_frame_size` in bytes."""
+    """The start of a connection. `idle_time_out` in milliseconds, `max_frame_size` in bytes."""
 
     container_id: str
     hostname: str | None = None
@@ -43,7 +43,7 @@ class Open(NamedTuple):
 
 
 class Begin(NamedTuple):
-    """Start a session. Windows count transfer frames."""
+    """The start of a session. Windows count transfer frames."""
 
     remote_channel: Ushort | None
     next_outgoing_id: Uint
@@ -56,7 +56,7 @@ class Begin(NamedTuple):
 
 
 class Attach(NamedTuple):
-    """Attach a link. `role` is that of the one who says it."""
+    """The start of a link. `role` is that of the one who says it."""
 
     name: str
     handle: Uint
@@ -75,7 +75,7 @@ class Attach(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """Say how much more may be sent: transfer frames on the session, messages (credit) on a link."""
+    """How much more may be sent: transfer frames on the session, messages (credit) on a link."""
 
     next_incoming_id: Uint | None
     incoming_window: Uint
@@ -91,7 +91,7 @@ class Flow(NamedTuple):
 
 
 class Transfer(NamedTuple):
-    """Send a message, or with `more` a part of it."""
+    """A message, or with `more` a part of it."""
 
     handle: Uint
     delivery_id: Uint | None = None
@@ -107,7 +107,7 @@ class Transfer(NamedTuple):
 
 
 class Disposition(NamedTuple):
-    """Say what became of deliveries `first` to `last`."""
+    """What became of the deliveries `first` to `last`."""
 
     role: bool
     first: Uint
@@ -118,7 +118,7 @@ class Disposition(NamedTuple):
 
 
 class Detach(NamedTuple):
-    """Detach a link; `closed` ends it for good."""
+    """The end of a link, for good when `closed`."""
 
     handle: Uint
     closed: bool | None = None
@@ -126,25 +126,25 @@ class Detach(NamedTuple):
 
 
 class End(NamedTuple):
-    """End a session."""
+    """The end of a session."""
 
     error: Described | None = None
 
 
 class Close(NamedTuple):
-    """End a connection."""
+    """The end of a connection."""
 
     error: Described | None = None
 
 
 class SaslMechanisms(NamedTuple):
-    """Offer ways to authenticate."""
+    """The ways to authenticate that there are."""
 
     mechanisms: object
 
 
 class SaslInit(NamedTuple):
-    """Choose one of them."""
+    """The choice of one of them."""
 
     mechanism: Symbol
     initial_response: bytes | None = None
@@ -152,7 +152,7 @@ class SaslInit(NamedTuple):
 
 
 class SaslOutcome(NamedTuple):
-    """Code 0: welcome; 1: authentication failed."""
+    """What came of it. Code 0: welcome; 1: authentication failed."""
 
     code: Ubyte
 
@@ -225,8 +225,6 @@ def decode_performative(body: bytes) -> tuple[Performative, bytes]:
             raise DecodeError(f"a field of {kind.__name__} is of the wrong type: {type(value).__name__}")
     return performative, body[end:]
 
-
-# --- errors and outcomes ----------------------------------------------------------------------------------------------
 
 ACCEPTED = Described(Ulong(0x24), [])
 RELEASED = Described(Ulong(0x26), [])

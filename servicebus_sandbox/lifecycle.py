@@ -8,20 +8,14 @@ https://learn.microsoft.com/azure/service-bus-messaging/message-sequencing and
 https://learn.microsoft.com/azure/service-bus-messaging/service-bus-dead-letter-queues
 """
 
-from __future__ import annotations
-
 import heapq
+from collections.abc import Callable
 from enum import IntEnum
-from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
+from servicebus_sandbox.messages import Message
+from servicebus_sandbox.properties import QueueProperties
 from servicebus_sandbox.stored import Shelf, State, Stored
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from servicebus_sandbox.messages import Message
-    from servicebus_sandbox.properties import QueueProperties
 
 
 class _Timer(IntEnum):
@@ -59,8 +53,6 @@ class Lifecycle:
             _Timer.LOCK: lambda stored, _: self.put_back(stored, failed=True),
             _Timer.EXPIRY: lambda stored, _: self.expire(stored),
         }
-
-    # --- arrival ---
 
     def take_in(self, message: Message, source: Stored | None = None, source_name: str | None = None) -> int:
         """Store a new message, or drop it when its id is known. Returns its sequence number in either case.
@@ -112,8 +104,6 @@ class Lifecycle:
         self.shelf.add(stored)
         self._make_ready(stored)
 
-    # --- delivery ---
-
     def lock(self, stored: Stored) -> None:
         """Lock a message under a new token for the queue's lock duration."""
         stored.lock_token = uuid4()
@@ -160,8 +150,6 @@ class Lifecycle:
             self.shelf.make_ready(stored)
             self._set_timer(stored.expires_at, stored, _Timer.EXPIRY)
 
-    # --- dead letters ---
-
     def expire(self, stored: Stored) -> None:
         """Dead-letter or drop a message whose time is over."""
         if self._properties.dead_lettering_on_message_expiration:
@@ -190,8 +178,6 @@ class Lifecycle:
         """Keep a message of the parent queue under the number it has."""
         self.shelf.add(stored)
         self._make_ready(stored)
-
-    # --- time ---
 
     def due(self) -> float | None:
         """Say when `tick` next has something to do, in seconds since 1970."""

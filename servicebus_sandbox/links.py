@@ -8,42 +8,84 @@ Source: https://docs.oasis-open.org/amqp/core/v1.0/os/amqp-core-transport-v1.0-o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
 
-from servicebus_sandbox.amqp import Uint, Ulong
+from servicebus_sandbox.amqp import Described, Uint, Ulong
 from servicebus_sandbox.errors import Refused
-from servicebus_sandbox.frames import RECEIVER, Attach, Detach, Flow, Transfer, error
+from servicebus_sandbox.exchange import Exchange
+from servicebus_sandbox.frames import RECEIVER, Attach, Detach, Flow, Performative, Transfer, error
 
-if TYPE_CHECKING:
-    from servicebus_sandbox.session import Session
-
+#: Messages a client may send before it is told that it may send more. (pyamqp does not wait to be told.)
 CREDIT = 1000
-"""Messages a client may send before it is told that it may send more. (pyamqp does not wait to be told.)"""
 
+#: Delivery counts and ids wrap around.
 SEQUENCE_MODULUS = 2**32
-"""Delivery counts and ids wrap around."""
+
+
+class Carrier(Protocol):
+    """What carries links: a session, as far as they know it."""
+
+    @property
+    def exchange(self) -> Exchange:
+        """What all connections share."""
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """The links that it carries now."""
+
+    @property
+    def can_send(self) -> bool:
+        """Whether the client's window and the socket take another message now."""
+
+    def now(self) -> float:
+        """Give the event loop's time in seconds."""
+
+    def send(self, performative: Performative, payload: bytes = b"") -> None:
+        """Send a frame."""
+
+    def send_flow(
+        self, handle: Uint | None = None, delivery_count: Uint | None = None, link_credit: Uint | None = None
+    ) -> None:
+        """Open the window again, and say what there is to say about a link."""
+
+    def send_transfer(self, handle: Uint, content: bytes, tag: bytes, *, settled: bool) -> int:
+        """Send a message in as many frames as it needs; returns its delivery id."""
+
+    def expect_settlement(self, delivery_id: int, link: OutgoingLink, token: UUID) -> None:
+        """Remember whose message a delivery is."""
+
+    def settle_incoming(self, delivery_id: int, refusal: Refused | None) -> None:
+        """Tell the client what became of its message."""
+
+    def drop(self, link: Link) -> None:
+        """Forget a link."""
+
+    def abort(self) -> None:
+        """Drop the connection without a word."""
 
 
 class Link(ABC):
     """The broker's end of a link.
 
     Attributes:
-        session: What the link belongs to.
+        carrier: What the link belongs to: its session.
         handle: Its number there, the same in both directions.
         name: What the client calls it.
         last_used: When it last carried something, in the event loop's time.
     """
 
-    def __init__(self, session: Session, attach: Attach) -> None:
-        self.session = session
+    def __init__(self, carrier: Carrier, attach: Attach) -> None:
+        self.carrier = carrier
         self.handle = attach.handle
         self.name = attach.name
-        self.last_used = session.now()
+        self.last_used = carrier.now()
         self._attach = attach
 
     def start(self) -> None:
         """Say that the link is attached, echoing both ends: pyamqp hangs when one is missing."""
-        self.session.send(
+        self.carrier.send(
             Attach(
                 name=self.name,
                 handle=self.handle,
@@ -53,7 +95,7 @@ class Link(ABC):
                 source=self._attach.source,
                 target=self._attach.target,
                 initial_delivery_count=Uint(0) if self._attach.role is RECEIVER else None,
-                max_message_size=Ulong(self.session.exchange.limits.max_message_size),
+                max_message_size=Ulong(self.carrier.exchange.limits.max_message_size),
             )
         )
 
@@ -63,8 +105,8 @@ class Link(ABC):
 
     def detach(self, refused: Refused) -> None:
         """Detach the link for good, and say why."""
-        self.session.drop(self)
-        self.session.send(Detach(self.handle, closed=True, error=error(refused.condition, str(refused))))
+        self.carrier.drop(self)
+        self.carrier.send(Detach(self.handle, closed=True, error=error(refused.condition, str(refused))))
 
     @abstractmethod
     def on_flow(self, flow: Flow) -> None:
@@ -91,8 +133,8 @@ class RefusedLink(Link):
 class IncomingLink(Link):
     """A link on which the client sends."""
 
-    def __init__(self, session: Session, attach: Attach) -> None:
-        super().__init__(session, attach)
+    def __init__(self, carrier: Carrier, attach: Attach) -> None:
+        super().__init__(carrier, attach)
         self._delivery_count = int(attach.initial_delivery_count or 0)
         self._credit = 0
         self._parts: list[bytes] = []
@@ -119,14 +161,14 @@ class IncomingLink(Link):
         """Let the client send `CREDIT` more messages."""
         self._credit = CREDIT
         count = Uint(self._delivery_count % SEQUENCE_MODULUS)
-        self.session.send_flow(self.handle, count, Uint(CREDIT))
+        self.carrier.send_flow(self.handle, count, Uint(CREDIT))
 
     def on_transfer(self, transfer: Transfer, payload: bytes) -> None:
         """Take in a message or a part of one. Of what is too large only the size is kept."""
-        self.last_used = self.session.now()
+        self.last_used = self.carrier.now()
         first = self._first = self._first or transfer
         self._size += len(payload)
-        if self._size <= self.session.exchange.limits.max_message_size:
+        if self._size <= self.carrier.exchange.limits.max_message_size:
             self._parts.append(payload)
         if transfer.more and not transfer.aborted:
             return
@@ -142,12 +184,12 @@ class IncomingLink(Link):
     def _receive(self, transfer: Transfer, content: bytes, size: int) -> None:
         refusal: Refused | None = None
         try:
-            self.session.exchange.check_size(size)
+            self.carrier.exchange.check_size(size)
             self.receive(content, transfer.message_format or 0)
         except Refused as refused:
             refusal = refused
         if not transfer.settled and transfer.delivery_id is not None:
-            self.session.settle_incoming(transfer.delivery_id, refusal)
+            self.carrier.settle_incoming(transfer.delivery_id, refusal)
 
     @abstractmethod
     def receive(self, content: bytes, message_format: int) -> None:
@@ -165,14 +207,14 @@ class OutgoingLink(Link):
         credit: How many messages the client will take now.
     """
 
-    def __init__(self, session: Session, attach: Attach) -> None:
-        super().__init__(session, attach)
+    def __init__(self, carrier: Carrier, attach: Attach) -> None:
+        super().__init__(carrier, attach)
         self.credit = 0
         self._delivery_count = 0
 
     def on_flow(self, flow: Flow) -> None:
         """Note what the client grants. Flows lag behind what was sent: hence the difference, and its lower bound."""
-        self.last_used = self.session.now()
+        self.last_used = self.carrier.now()
         if flow.link_credit is not None:
             ahead = (self._delivery_count - (flow.delivery_count or 0)) % SEQUENCE_MODULUS
             self.credit = max(0, flow.link_credit - ahead)
@@ -187,7 +229,7 @@ class OutgoingLink(Link):
     def send_flow(self) -> None:
         """Say how much of the granted credit is left."""
         count = Uint(self._delivery_count % SEQUENCE_MODULUS)
-        self.session.send_flow(self.handle, count, Uint(self.credit))
+        self.carrier.send_flow(self.handle, count, Uint(self.credit))
 
     @abstractmethod
     def pump(self) -> bool:
@@ -195,7 +237,16 @@ class OutgoingLink(Link):
 
     def send_message(self, content: bytes, tag: bytes, *, settled: bool) -> int:
         """Send a message for one credit; returns its delivery id."""
-        self.last_used = self.session.now()
+        self.last_used = self.carrier.now()
         self._delivery_count += 1
         self.credit -= 1
-        return self.session.send_transfer(self.handle, content, tag, settled=settled)
+        return self.carrier.send_transfer(self.handle, content, tag, settled=settled)
+
+    def settle(self, token: UUID, state: Described | None) -> Described | None:
+        """Do what the client decided about a message: nothing here, for it was settled when it was sent.
+
+        Returns:
+            The outcome to tell the client; None when nothing is decided yet.
+        """
+        del self, token, state
+        return None

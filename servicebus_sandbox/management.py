@@ -6,33 +6,28 @@ those for sessions and rules are refused as a queue without sessions refuses the
 Source: https://learn.microsoft.com/azure/service-bus-messaging/service-bus-amqp-request-response
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from servicebus_sandbox.access import LISTEN, SEND
 from servicebus_sandbox.amqp import Array, DecodeError, Int, Long, Timestamp
 from servicebus_sandbox.errors import InvalidArgument, NotAllowed, NotImplementedHere, Refused
+from servicebus_sandbox.exchange import Exchange
 from servicebus_sandbox.messages import decode_message, encode_message
+from servicebus_sandbox.queues import Queue
 from servicebus_sandbox.request_links import Reply, Request
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from servicebus_sandbox.exchange import Exchange
-    from servicebus_sandbox.queues import Queue
-    from servicebus_sandbox.stored import Stored
+from servicebus_sandbox.stored import Stored
 
 _OK, _NO_CONTENT = 200, 204
+#: The receiver settle mode `first`: what is received is settled.
 _RECEIVE_AND_DELETE = 0
-"""The receiver settle mode `first`: what is received is settled."""
 
 
 @dataclass(frozen=True)
 class Management:
-    """Answers requests about one queue; `require` raises when the client lacks a claim."""
+    """What answers requests about one queue; `require` raises when the client lacks a claim."""
 
     exchange: Exchange
     queue: Queue
@@ -133,7 +128,7 @@ def _reply(status: int, description: str, *, condition: str | None = None, body:
     return Reply(properties, {} if body is None else body)
 
 
-def _argument(body: Mapping[str, Any], name: str, kind: type) -> Any:  # noqa: ANN401 - of the given kind
+def _argument(body: Mapping[str, Any], name: str, kind: type) -> Any:
     value = body.get(name) if isinstance(body, dict) else None
     if not isinstance(value, kind):
         raise InvalidArgument(f"the argument {name} is missing or no {kind.__name__}")

@@ -8,22 +8,21 @@ Source: https://docs.oasis-open.org/amqp/core/v1.0/os/amqp-core-messaging-v1.0-o
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from servicebus_sandbox.amqp import DecodeError, Int, Symbol, Timestamp, Ubyte, Uint, Ulong
 from servicebus_sandbox.decode import decode_at, end_of, map_entries
 from servicebus_sandbox.encode import compound, encode
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
+#: The message format that says: each data section is a whole encoded message (as all Service Bus clients send it).
 BATCH_FORMAT = 0x80013700
-"""The message format that says: each data section is a whole encoded message (as all Service Bus clients send it)."""
 
 SCHEDULED_ENQUEUE_TIME = "x-opt-scheduled-enqueue-time"
 
+#: Annotations that only the broker may set: a received message sent on must not carry its old ones.
 BROKER_ANNOTATIONS = frozenset(
     {
         SCHEDULED_ENQUEUE_TIME,
@@ -35,7 +34,6 @@ BROKER_ANNOTATIONS = frozenset(
         "x-opt-sequence-number",
     }
 )
-"""Annotations that only the broker may set: a received message sent on must not carry its old ones."""
 
 _HEADER, _DELIVERY_ANNOTATIONS, _ANNOTATIONS, _PROPERTIES, _APPLICATION_PROPERTIES, _DATA = range(0x70, 0x76)
 _VALUE, _LAST_SECTION = 0x77, 0x78
@@ -115,7 +113,7 @@ class Message:
         return b"".join(bytes(content) for content in data_sections(self.body_sections))
 
     @property
-    def value(self) -> Any:  # noqa: ANN401 - any AMQP value
+    def value(self) -> Any:
         """The body, when it is one value (as in requests to `$management`); else None."""
         for code, _, value_at, _ in _sections(self.body_sections):
             if code == _VALUE:

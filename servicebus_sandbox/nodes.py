@@ -3,24 +3,17 @@
 Source for `$cbs`: https://docs.oasis-open.org/amqp/amqp-cbs/v1.0/amqp-cbs-v1.0.html
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from servicebus_sandbox.access import LISTEN, SEND, Grant, covers, path_of
 from servicebus_sandbox.amqp import Int
 from servicebus_sandbox.errors import InvalidArgument, NotAllowed, NotImplementedHere, Refused, Unauthorized
+from servicebus_sandbox.exchange import Exchange
 from servicebus_sandbox.frames import RECEIVER, SENDER, Attach
+from servicebus_sandbox.links import Carrier, Link
 from servicebus_sandbox.management import Management
 from servicebus_sandbox.queue_links import ConsumerLink, PublisherLink
 from servicebus_sandbox.request_links import Reply, ReplyLink, Request, RequestLink
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from servicebus_sandbox.exchange import Exchange
-    from servicebus_sandbox.links import Link
-    from servicebus_sandbox.session import Session
 
 _CBS = "$cbs"
 _MANAGEMENT = "/$management"
@@ -63,7 +56,7 @@ class Grants:
         return Reply({"status-code": Int(_ACCEPTED), "status-description": "Accepted"})
 
 
-def make_link(session: Session, attach: Attach, grants: Grants) -> Link:
+def make_link(carrier: Carrier, attach: Attach, grants: Grants) -> Link:
     """Make the broker's end of a link.
 
     Raises:
@@ -71,25 +64,25 @@ def make_link(session: Session, attach: Attach, grants: Grants) -> Link:
     """
     node = path_of(_address(attach))
     if node == _CBS:
-        return _node_link(session, attach, node, grants.put_token)
+        return _node_link(carrier, attach, node, grants.put_token)
     if node.endswith(_MANAGEMENT):
         path = node.removesuffix(_MANAGEMENT)
         grants.require(path)
         management = Management(
-            session.exchange, session.exchange.queue(path), lambda claim: grants.require(path, claim)
+            carrier.exchange, carrier.exchange.queue(path), lambda claim: grants.require(path, claim)
         )
-        return _node_link(session, attach, node, management.answer)
+        return _node_link(carrier, attach, node, management.answer)
     if attach.role is SENDER:
         grants.require(node, SEND)
-        return PublisherLink(session, attach, session.exchange.queue(node))
+        return PublisherLink(carrier, attach, carrier.exchange.queue(node))
     grants.require(node, LISTEN)
-    return ConsumerLink(session, attach, session.exchange.queue(node))
+    return ConsumerLink(carrier, attach, carrier.exchange.queue(node))
 
 
-def _node_link(session: Session, attach: Attach, node: str, answer: Callable[[Request], Reply]) -> Link:
+def _node_link(carrier: Carrier, attach: Attach, node: str, answer: Callable[[Request], Reply]) -> Link:
     if attach.role is SENDER:
-        return RequestLink(session, attach, node, answer)
-    return ReplyLink(session, attach, node)
+        return RequestLink(carrier, attach, node, answer)
+    return ReplyLink(carrier, attach, node)
 
 
 def _address(attach: Attach) -> str:

@@ -1,27 +1,21 @@
 """Links to queues: one on which a client sends, one on which it receives and settles."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID, uuid4
 
 from servicebus_sandbox.amqp import DecodeError, Described
 from servicebus_sandbox.errors import InvalidArgument, NotImplementedHere, Refused
 from servicebus_sandbox.frames import Attach, error, rejected
-from servicebus_sandbox.links import IncomingLink, OutgoingLink
+from servicebus_sandbox.links import Carrier, IncomingLink, OutgoingLink
 from servicebus_sandbox.messages import BATCH_FORMAT, decode_message, encode_message, split_batch
+from servicebus_sandbox.queues import Queue
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from servicebus_sandbox.queues import Queue
-    from servicebus_sandbox.session import Session
-
+#: Messages a link gets before it is another's turn: some milliseconds of work.
 TURN = 64
-"""Messages a link gets before it is another's turn: some milliseconds of work."""
 
+#: The sender settle mode that means receive-and-delete.
 _SETTLED = 1
-"""The sender settle mode that means receive-and-delete."""
 
 _RECEIVED, _ACCEPTED, _REJECTED, _RELEASED, _MODIFIED = range(0x23, 0x28)
 
@@ -29,8 +23,8 @@ _RECEIVED, _ACCEPTED, _REJECTED, _RELEASED, _MODIFIED = range(0x23, 0x28)
 class PublisherLink(IncomingLink):
     """A link on which a client sends to a queue."""
 
-    def __init__(self, session: Session, attach: Attach, queue: Queue) -> None:
-        super().__init__(session, attach)
+    def __init__(self, carrier: Carrier, attach: Attach, queue: Queue) -> None:
+        super().__init__(carrier, attach)
         self._queue = queue
 
     @property
@@ -49,23 +43,23 @@ class PublisherLink(IncomingLink):
             messages = [decode_message(one) for one in encoded]
         except DecodeError as error:
             raise InvalidArgument(f"this is no AMQP message: {error}") from None
-        exchange = self.session.exchange
+        exchange = self.carrier.exchange
         exchange.publish(self._queue, messages)
         if exchange.answers_to_lose > 0:
             exchange.answers_to_lose -= 1
-            self.session.abort()
+            self.carrier.abort()
 
 
 class ConsumerLink(OutgoingLink):
     """A link on which a client receives from a queue, in peek-lock or in receive-and-delete."""
 
-    def __init__(self, session: Session, attach: Attach, queue: Queue) -> None:
-        super().__init__(session, attach)
+    def __init__(self, carrier: Carrier, attach: Attach, queue: Queue) -> None:
+        super().__init__(carrier, attach)
         self._queue = queue
         self._deletes = attach.snd_settle_mode == _SETTLED
-        self._outcomes: dict[object, Callable[[UUID, list[Any]], None]] = {
-            _ACCEPTED: lambda token, _fields: queue.complete(token),
-            _RELEASED: lambda token, _fields: queue.release(token),
+        self._outcomes: dict[object, Callable[[UUID, object], None]] = {
+            _ACCEPTED: lambda token, _value: queue.complete(token),
+            _RELEASED: lambda token, _value: queue.release(token),
             _REJECTED: self._reject,
             _MODIFIED: self._modify,
         }
@@ -73,11 +67,11 @@ class ConsumerLink(OutgoingLink):
     def start(self) -> None:
         """Attach, and ask for messages."""
         super().start()
-        self.session.exchange.add_receiver(self)
+        self.carrier.exchange.add_receiver(self)
 
     def stop(self) -> None:
         """Ask for no more messages. Those the client has stay locked until their locks expire, as on the real thing."""
-        self.session.exchange.remove_receiver(self)
+        self.carrier.exchange.remove_receiver(self)
 
     @property
     def idle_since(self) -> float | None:
@@ -87,7 +81,7 @@ class ConsumerLink(OutgoingLink):
     def pump(self) -> bool:
         """Hand over messages while there are any, at most `TURN`."""
         for _ in range(TURN):
-            if self.credit == 0 or not self.session.can_send:
+            if self.credit == 0 or not self.carrier.can_send:
                 return False
             stored = self._queue.take_next() if self._deletes else self._queue.lock_next()
             if stored is None:
@@ -96,7 +90,7 @@ class ConsumerLink(OutgoingLink):
             tag = stored.lock_token or uuid4()
             delivery_id = self.send_message(content, tag.bytes_le, settled=self._deletes)
             if not self._deletes:
-                self.session.expect_settlement(delivery_id, self, tag)
+                self.carrier.expect_settlement(delivery_id, self, tag)
         return True
 
     def settle(self, token: UUID, state: Described | None) -> Described | None:
@@ -109,32 +103,44 @@ class ConsumerLink(OutgoingLink):
         if outcome.descriptor == _RECEIVED:
             return None
         try:
-            if outcome.descriptor not in self._outcomes:
-                raise NotImplementedHere(f"the sandbox knows no outcome {outcome.descriptor}, and no transactions")
+            if not isinstance(outcome.descriptor, int) or outcome.descriptor not in self._outcomes:
+                raise NotImplementedHere("the broker knows accepted, rejected, released and modified, no transactions")
             self._outcomes[outcome.descriptor](token, outcome.value)
         except Refused as refused:
             return rejected(error(refused.condition, str(refused)))
-        except (TypeError, ValueError, AttributeError):
-            return rejected(error(InvalidArgument.condition, "the outcome is malformed"))
         return Described(outcome.descriptor, []) if outcome.descriptor == _REJECTED else outcome
 
-    def _reject(self, token: UUID, fields: list[Any]) -> None:
-        """Dead-letter a message; Service Bus clients give their reasons in the error's `info`."""
-        info = _texts(fields[0].value[2] if fields and fields[0] else None)
-        reason = info.pop("DeadLetterReason", None)
-        description = info.pop("DeadLetterErrorDescription", None)
-        self._queue.dead_letter(token, reason, description, info)
+    def _reject(self, token: UUID, value: object) -> None:
+        """Dead-letter a message; Service Bus clients give their reasons in the error's `info`, others give none."""
+        (reason,) = _fields(value, 1)
+        if not isinstance(reason, Described | None):
+            raise InvalidArgument("the outcome is malformed: its error is none")
+        _, _, info = _fields(reason.value if reason else [], 3)
+        changes = _changes(info)
+        given = changes.pop("DeadLetterReason", None)
+        description = changes.pop("DeadLetterErrorDescription", None)
+        self._queue.dead_letter(token, given, description, changes)
 
-    def _modify(self, token: UUID, fields: list[Any]) -> None:
-        failed, elsewhere, properties, *_ = *fields, None, None, None
-        if elsewhere:
-            self._queue.defer(token, _texts(properties))
-        elif failed:
-            self._queue.abandon(token, _texts(properties))
-        else:
-            self._queue.release(token)
+    def _modify(self, token: UUID, value: object) -> None:
+        """Defer a message that is undeliverable here, else abandon it, which counts whatever `delivery-failed` says.
+
+        .NET abandons with no field set (`AmqpReceiver.GetModifiedOutcome`), JavaScript with `undeliverable-here` unset,
+        and both document that the delivery count goes up.
+        """
+        _, elsewhere, properties = _fields(value, 3)
+        settle = self._queue.defer if elsewhere else self._queue.abandon
+        settle(token, _changes(properties))
 
 
-def _texts(changes: dict[object, Any] | None) -> dict[str, Any]:
+def _fields(value: object, count: int) -> list[Any]:
+    """Return the first fields of an outcome or error; those left out are None."""
+    if not isinstance(value, list):
+        raise InvalidArgument("the outcome is malformed: its fields are no list")
+    return [*value, *[None] * count][:count]
+
+
+def _changes(properties: object) -> dict[str, Any]:
     """Return properties under plain strings, as application properties are named; clients send symbols."""
-    return {str(name): change for name, change in (changes or {}).items()}
+    if not isinstance(properties, dict | None):
+        raise InvalidArgument("the outcome is malformed: its properties are no map")
+    return {str(name): change for name, change in (properties or {}).items()}

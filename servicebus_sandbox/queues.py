@@ -9,24 +9,20 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from uuid import UUID
 
 from servicebus_sandbox.errors import EntityNotFound, LockLost, MessageNotFound, NotAllowed, QuotaExceeded
 from servicebus_sandbox.lifecycle import Lifecycle
+from servicebus_sandbox.messages import Message
+from servicebus_sandbox.properties import QueueProperties
 from servicebus_sandbox.stored import State, Stored
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from uuid import UUID
-
-    from servicebus_sandbox.messages import Message
-    from servicebus_sandbox.properties import QueueProperties
 
 MEGABYTE = 2**20
 
+#: Most messages a peek returns; https://github.com/Azure/azure-sdk-for-python/issues/26643.
 PEEK_LIMIT = 250
-"""Most messages a peek returns; https://github.com/Azure/azure-sdk-for-python/issues/26643."""
 
 
 class Queue:
@@ -61,8 +57,6 @@ class Queue:
     def forward_dead_letters_to(self, target: Queue) -> None:
         """Send dead letters on to another queue."""
         self.life.bury_in = target.life
-
-    # --- looking ---
 
     def __len__(self) -> int:
         return len(self.life.shelf)
@@ -106,8 +100,6 @@ class Queue:
         self.tick()
         return list(islice(self.life.shelf.starting_at(from_number), min(count, PEEK_LIMIT)))
 
-    # --- sending ---
-
     def send(self, messages: Sequence[Message]) -> list[int]:
         """Take in all messages or none; those with a scheduled time ahead wait for it.
 
@@ -139,8 +131,6 @@ class Queue:
         for stored in self._all_in(State.SCHEDULED, numbers):
             self.life.remove(stored)
         self._on_change()
-
-    # --- receiving ---
 
     def lock_next(self) -> Stored | None:
         """Lock the next message for the queue's lock duration; None when there is none."""
@@ -181,8 +171,6 @@ class Queue:
             (self.life.lock if lock else self.life.remove)(stored)
         self._on_change()
         return found
-
-    # --- settling: all of it raises LockLost when the token is not, or no longer, that of a locked message ---
 
     def complete(self, token: UUID) -> None:
         """Remove a message: the work is done."""
@@ -231,8 +219,6 @@ class Queue:
             self.life.renew(stored)
         self._on_change()
         return [stored.locked_until for stored in found]
-
-    # --- time ---
 
     def due(self) -> float | None:
         """Say when `tick` next has something to do, in seconds since 1970."""

@@ -7,20 +7,16 @@ link to reply to, other clients do.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from servicebus_sandbox.amqp import DecodeError
 from servicebus_sandbox.errors import InvalidArgument
-from servicebus_sandbox.links import IncomingLink, OutgoingLink
+from servicebus_sandbox.frames import Attach
+from servicebus_sandbox.links import Carrier, IncomingLink, OutgoingLink
 from servicebus_sandbox.messages import decode_message, encode_reply
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from servicebus_sandbox.frames import Attach
-    from servicebus_sandbox.session import Session
 
 
 @dataclass(frozen=True)
@@ -42,8 +38,8 @@ class Reply:
 class RequestLink(IncomingLink):
     """A link on which a client asks; `answer` knows the answers."""
 
-    def __init__(self, session: Session, attach: Attach, node: str, answer: Callable[[Request], Reply]) -> None:
-        super().__init__(session, attach)
+    def __init__(self, carrier: Carrier, attach: Attach, node: str, answer: Callable[[Request], Reply]) -> None:
+        super().__init__(carrier, attach)
         self._node = node
         self._answer = answer
 
@@ -61,11 +57,16 @@ class RequestLink(IncomingLink):
         except DecodeError as error:
             raise InvalidArgument(f"this is no AMQP message: {error}") from None
         reply_to = properties.get("reply_to")
-        link = self.session.reply_link(self._node, reply_to)
+        link = self._reply_link(reply_to)
         if link is None:
             raise InvalidArgument(f"there is no link to answer on: attach a receiver to {self._node}")
         reply = self._answer(request)
         link.reply(encode_reply(message.message_id, reply_to, reply.properties, reply.body))
+
+    def _reply_link(self, address: object) -> ReplyLink | None:
+        """Find the link on which the client wants the node's answers: the one with that address, else the newest."""
+        found = [link for link in self.carrier.links if isinstance(link, ReplyLink) and link.node == self._node]
+        return next((link for link in found if link.address == address), found[-1] if found else None)
 
 
 class ReplyLink(OutgoingLink):
@@ -76,8 +77,8 @@ class ReplyLink(OutgoingLink):
         address: Where the client wants its answers, if it has said so.
     """
 
-    def __init__(self, session: Session, attach: Attach, node: str) -> None:
-        super().__init__(session, attach)
+    def __init__(self, carrier: Carrier, attach: Attach, node: str) -> None:
+        super().__init__(carrier, attach)
         self.node = node
         fields = attach.target.value if attach.target else None
         self.address = fields[0] if isinstance(fields, list) and fields else None

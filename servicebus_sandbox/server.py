@@ -1,28 +1,23 @@
 """The broker: queues behind a socket on loopback, and the means to watch and to disturb them."""
 
-from __future__ import annotations
-
 import asyncio
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from servicebus_sandbox.access import AccessKey
 from servicebus_sandbox.connection import Connection
 from servicebus_sandbox.errors import LinkDetached, Refused, ServerBusy
 from servicebus_sandbox.exchange import Exchange, Limits, Refusal
+from servicebus_sandbox.properties import QueueProperties
 from servicebus_sandbox.queue_links import ConsumerLink, PublisherLink
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from servicebus_sandbox.properties import QueueProperties
-    from servicebus_sandbox.queues import Queue
+from servicebus_sandbox.queues import Queue
 
 HOST = "127.0.0.1"
 
+#: Not a secret: nobody but this machine reaches the broker.
 DEFAULT_KEY = AccessKey("RootManageSharedAccessKey", "sandbox")
-"""Not a secret: nobody but this machine reaches the broker."""
 
 
 class Broker:
@@ -32,7 +27,7 @@ class Broker:
     on; a synchronous client must run in another thread or process.
 
     Args:
-        queues: Each queue's properties by name; `load_queues()` reads those that are deployed.
+        queues: Each queue's properties by name; `load_queues` reads them from a file.
         port: The port to listen on; 0 is a free one.
         clock: Seconds since 1970. Only what happens in queues follows it; call `clock_moved` after setting it.
         keys: The shared access keys; a token of another key is refused as Service Bus refuses it (401).
@@ -74,8 +69,6 @@ class Broker:
             self._idle_timer.cancel()
         self._exchange.close()
 
-    # --- reaching it ---
-
     @property
     def port(self) -> int:
         """The port it listens on."""
@@ -96,8 +89,6 @@ class Broker:
             f"Endpoint=sb://{HOST}:{self._port};SharedAccessKeyName={key.name};SharedAccessKey={key.key};"
             "UseDevelopmentEmulator=true;"
         )
-
-    # --- watching it ---
 
     def queue(self, path: str) -> Queue:
         """Return a queue to look at: its counts and messages.
@@ -124,8 +115,6 @@ class Broker:
     def clock_moved(self) -> None:
         """Do what has fallen due by the clock's new time, for clocks that are set by hand."""
         self._exchange.changed()
-
-    # --- disturbing it ---
 
     async def drop_connections(self) -> None:
         """Drop all connections without a word, as a broken network does."""

@@ -3,13 +3,14 @@
 Source: https://docs.oasis-open.org/amqp/core/v1.0/os/amqp-core-transport-v1.0-os.html, section 2.5
 """
 
-from __future__ import annotations
-
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
+from uuid import UUID
 
-from servicebus_sandbox.amqp import Uint, Ushort
+from servicebus_sandbox.amqp import Described, Uint, Ushort
 from servicebus_sandbox.errors import Refused
+from servicebus_sandbox.exchange import Exchange
 from servicebus_sandbox.frames import (
     ACCEPTED,
     RECEIVER,
@@ -24,20 +25,11 @@ from servicebus_sandbox.frames import (
     error,
     rejected,
 )
-from servicebus_sandbox.links import SEQUENCE_MODULUS, IncomingLink, Link, RefusedLink
-from servicebus_sandbox.nodes import make_link
-from servicebus_sandbox.request_links import ReplyLink
+from servicebus_sandbox.links import SEQUENCE_MODULUS, IncomingLink, Link, OutgoingLink, RefusedLink
+from servicebus_sandbox.nodes import Grants, make_link
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from uuid import UUID
-
-    from servicebus_sandbox.amqp import Described
-    from servicebus_sandbox.connection import Connection
-    from servicebus_sandbox.queue_links import ConsumerLink
-
+#: Transfer frames a client may have on their way to us.
 WINDOW = 5000
-"""Transfer frames a client may have on their way to us."""
 
 
 class SessionError(Exception):
@@ -48,6 +40,35 @@ class SessionError(Exception):
         self.condition = condition
 
 
+class Wire(Protocol):
+    """A connection, as far as its sessions know it."""
+
+    @property
+    def exchange(self) -> Exchange:
+        """What all connections share."""
+
+    @property
+    def grants(self) -> Grants:
+        """What the connection's tokens allow it."""
+
+    @property
+    def payload_room(self) -> int:
+        """Bytes of a message that fit in one frame."""
+
+    @property
+    def can_write(self) -> bool:
+        """Whether the socket takes more messages now."""
+
+    def now(self) -> float:
+        """Give the event loop's time in seconds."""
+
+    def send(self, channel: int, performative: Performative, payload: bytes = b"") -> None:
+        """Send a frame."""
+
+    def abort(self) -> None:
+        """Drop the connection without a word."""
+
+
 class Session:
     """The broker's end of a session.
 
@@ -56,10 +77,10 @@ class Session:
         now: The event loop's time in seconds.
     """
 
-    def __init__(self, connection: Connection, channel: int, begin: Begin) -> None:
-        self.exchange = connection.exchange
-        self.now = connection.now
-        self._connection = connection
+    def __init__(self, wire: Wire, channel: int, begin: Begin) -> None:
+        self.exchange = wire.exchange
+        self.now = wire.now
+        self._wire = wire
         self._channel = channel
         self._links: dict[int, Link] = {}
         self._dropped: set[int] = set()
@@ -69,7 +90,7 @@ class Session:
         self._outgoing_window = int(begin.incoming_window)
         self._held: deque[tuple[Transfer, bytes]] = deque()
         self._next_delivery_id = 0
-        self._unsettled: dict[int, tuple[ConsumerLink, UUID]] = {}
+        self._unsettled: dict[int, tuple[OutgoingLink, UUID]] = {}
         self._handlers: dict[type, Callable[[Any, bytes], None]] = {
             Attach: self._on_attach,
             Flow: self._on_flow,
@@ -88,7 +109,7 @@ class Session:
     @property
     def can_send(self) -> bool:
         """Whether the client's window and the socket take another message now."""
-        return not self._held and self._outgoing_window > 0 and self._connection.can_write
+        return not self._held and self._outgoing_window > 0 and self._wire.can_write
 
     def handle(self, performative: Performative, payload: bytes) -> None:
         """Do what a frame says.
@@ -114,16 +135,9 @@ class Session:
         self._unsettled = {number: held for number, held in self._unsettled.items() if held[0] is not link}
         self.exchange.changed()
 
-    def reply_link(self, node: str, address: object) -> ReplyLink | None:
-        """Find the link on which a client wants a node's answers: the one with that address, else the newest."""
-        found = [link for link in self._links.values() if isinstance(link, ReplyLink) and link.node == node]
-        return next((link for link in found if link.address == address), found[-1] if found else None)
-
-    # --- what goes out ---
-
     def send(self, performative: Performative, payload: bytes = b"") -> None:
         """Send a frame."""
-        self._connection.send(self._channel, performative, payload)
+        self._wire.send(self._channel, performative, payload)
 
     def send_flow(
         self, handle: Uint | None = None, delivery_count: Uint | None = None, link_credit: Uint | None = None
@@ -147,7 +161,7 @@ class Session:
         delivery_id = self._next_delivery_id
         self._next_delivery_id = (delivery_id + 1) % SEQUENCE_MODULUS
         first = Transfer(handle, Uint(delivery_id), tag, Uint(0), settled=settled)
-        room = self._connection.payload_room
+        room = self._wire.payload_room
         for start in range(0, len(content) or 1, room):
             transfer = first if start == 0 else Transfer(handle)
             more = start + room < len(content)
@@ -155,7 +169,7 @@ class Session:
         self._release_held()
         return delivery_id
 
-    def expect_settlement(self, delivery_id: int, link: ConsumerLink, token: UUID) -> None:
+    def expect_settlement(self, delivery_id: int, link: OutgoingLink, token: UUID) -> None:
         """Remember whose message a delivery is."""
         self._unsettled[delivery_id] = (link, token)
 
@@ -172,16 +186,14 @@ class Session:
 
     def abort(self) -> None:
         """Drop the connection without a word."""
-        self._connection.abort()
-
-    # --- what comes in ---
+        self._wire.abort()
 
     def _on_attach(self, attach: Attach, _payload: bytes) -> None:
         if attach.handle in self._links:
             raise SessionError("amqp:session:handle-in-use", f"handle {attach.handle} is in use")
         self._dropped.discard(attach.handle)
         try:
-            link = make_link(self, attach, self._connection.grants)
+            link = make_link(self, attach, self._wire.grants)
         except Refused as refused:
             link = self._links[attach.handle] = RefusedLink(self, attach)
             link.start()

@@ -1,19 +1,14 @@
 """A message in a queue, and the shelf that a queue keeps its messages on."""
 
-from __future__ import annotations
-
 import heapq
 from bisect import bisect_left, insort
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from uuid import UUID
 
 from servicebus_sandbox.messages import Message, Stamps
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from uuid import UUID
 
 
 class State(IntEnum):

@@ -7,8 +7,11 @@ from pathlib import Path
 
 from optout_core.api import Answer, Outcome, Verdict
 from optout_core.arrivals import Arrival, Lineage
+from optout_core.consent import OptInRule
 from optout_core.envelopes import Form
 from optout_core.events import OptIn, OptOut, decode
+from optout_core.masking import Untrusted
+from optout_core.numbers import read_number, read_sender
 from optout_core.settlement import Schedule
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -21,6 +24,8 @@ SCHEDULE = Schedule(
     outage_first=timedelta(seconds=30),
     outage_max=timedelta(minutes=15),
 )
+
+RULE = OptInRule(timedelta(hours=72))
 
 SENDER = "+18001234567"
 PERSON = "+15555555551"
@@ -41,7 +46,7 @@ def wire(document):
 def arrival(body=b"{}", **fields):
     """Make a message; `body` may be a JSON document."""
     body = body if isinstance(body, bytes) else wire(body)
-    return replace(Arrival(body, enqueued_at=NOW - MINUTE, message_id="message-1"), **fields)
+    return replace(Arrival(body=body, enqueued_at=NOW - MINUTE, message_id="message-1"), **fields)
 
 
 def decoded(body, **fields):
@@ -81,19 +86,28 @@ def text_message(message, *, received="2026-01-23T11:55:00Z", person="1555555555
 
 def opt_in(*recipients, **fields):
     """Make a decoded opt-in."""
-    event = OptIn(Form.CLOUD_EVENT, SOURCE, "preference-1", NOW - 10 * MINUTE, SENDER, recipients or (PERSON,))
-    return replace(event, **fields)
+    return _event(OptIn, Form.CLOUD_EVENT, recipients, {"id": "preference-1"} | fields)
 
 
 def opt_out(*recipients, **fields):
     """Make a decoded STOP."""
-    event = OptOut(Form.EVENT_GRID, SOURCE, "Incoming_1", NOW - 10 * MINUTE, SENDER, recipients or (PERSON,))
-    return replace(event, **fields)
+    return _event(OptOut, Form.EVENT_GRID, recipients, {"id": "Incoming_1"} | fields)
+
+
+def _event(kind, form, recipients, fields):
+    known = {"form": form, "source": SOURCE, "time": NOW - 10 * MINUTE, "sender": SENDER} | fields
+    known |= {name: Untrusted(known[name]) for name in ("source", "id")}
+    return kind(**known | {"sender": read_sender(known["sender"]), "recipients": numbers(*recipients or (PERSON,))})
+
+
+def numbers(*written):
+    """Read numbers, as a decoded event holds them."""
+    return tuple(map(read_number, written))
 
 
 def lineage(attempt=0, hop=0, **fields):
     """Say how often an event has been round."""
-    return replace(Lineage(attempt, hop, first_enqueued=NOW - MINUTE), **fields)
+    return replace(Lineage(attempt=attempt, hop=hop, first_enqueued=NOW - MINUTE), **fields)
 
 
 def answer(status=200, body=b"", headers=None):

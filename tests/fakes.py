@@ -31,13 +31,13 @@ class FakeEndpoint:
         return {Pair(batch.sender, to): self.answer(batch.sender, to) for batch in batches for to in batch.recipients}
 
     def answer(self, _sender, recipient):
-        outcomes = self.script.get(recipient)
+        outcomes = self.script.get(recipient.text)
         return outcomes.pop(0) if outcomes else REMOVED
 
     @property
     def asked(self):
         """Every number asked for, in order, as often as it was asked for."""
-        return [to for batch in self.batches for to in batch.recipients]
+        return [to.text for batch in self.batches for to in batch.recipients]
 
 
 @dataclass
@@ -68,18 +68,6 @@ class FakeOutbox:
     @property
     def dead_letters(self):
         return [message for (queue, _), message in self._kept.items() if queue is Queue.DEAD_LETTERS]
-
-
-@dataclass
-class FakeLedger:
-    """Remember the newest STOP of each pair from one invocation to the next."""
-
-    stops: dict = field(default_factory=dict)
-
-    async def last_stops(self, stops, pairs):
-        for pair, time in stops.items():
-            self.stops[pair] = max(time, self.stops.get(pair, time))
-        return {pair: self.stops[pair] for pair in pairs if pair in self.stops}
 
 
 @dataclass

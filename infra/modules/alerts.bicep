@@ -132,6 +132,23 @@ customMetrics
     failing: 1
   }
   {
+    name: 'unclear-opt-out'
+    severity: 1
+    description: 'A STOP names no number that is one person\'s for certain: it holds back no opt-in until somebody corrects it. docs/runbook.md#unclear-opt-out'
+    window: 'PT15M'
+    query: '''
+customMetrics
+| where name == 'optout.dead_letters'
+| where tostring(customDimensions.reason) == 'UnclearOptOut'
+| project timestamp, measured = valueSum
+'''
+    aggregation: 'Total'
+    threshold: 0
+    dimensions: []
+    periods: 1
+    failing: 1
+  }
+  {
     // The whole retry schedule lasts at most 3 h 15 min, jitter included: what is older than 6 h waited for a reason of its own.
     name: 'oldest-opt-in-too-old'
     severity: 2

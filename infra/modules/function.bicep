@@ -151,6 +151,8 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
         APPLICATIONINSIGHTS_CONNECTION_STRING: applicationInsights.properties.ConnectionString
         APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.properties.clientId};Authorization=AAD'
         PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'
+        // The version is that of optout_core/__init__.py.
+        OTEL_RESOURCE_ATTRIBUTES: 'service.name=acs-opt-in,service.version=1.0.0'
         AZURE_CLIENT_ID: identity.properties.clientId
         ACS_ENDPOINT: 'https://${acs.properties.hostName}'
         OPT_IN_QUEUE: queues.optIns.name

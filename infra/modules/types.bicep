@@ -11,6 +11,12 @@ type processorSettings = {
   @description('Texts that count as an opt-in, separated by commas, in any case.')
   OPT_IN_KEYWORDS: string?
 
+  @description('Texts that count as a STOP beside those of ACS, separated by commas.')
+  OPT_OUT_KEYWORDS: string?
+
+  @description('For whose messages a STOP counts: sender, or all of ALLOWED_SENDERS, which must then be set.')
+  OPT_OUT_SCOPE: string?
+
   @description('ISO 8601 durations, separated by commas: the delay before each new try of a recipient that failed.')
   RETRY_SCHEDULE: string?
 

@@ -93,8 +93,8 @@ def entra_credential(client_id: str | None, environ: Mapping[str, str] = os.envi
         environ: The environment; the platform names its identity endpoint there.
     """
     # Imported late: with an access key, as in the sandbox, nobody pays for it.
-    from azure.core.pipeline.transport import AsyncioRequestsTransport  # noqa: PLC0415
-    from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential  # noqa: PLC0415
+    from azure.core.pipeline.transport import AsyncioRequestsTransport
+    from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
     # Without a transport of its own azure.identity.aio wants aiohttp, which the function does not carry.
     transport = AsyncioRequestsTransport()

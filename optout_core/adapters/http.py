@@ -9,7 +9,7 @@ import httpx
 
 from optout_core.api import MAX_ANSWER_BYTES, Answer
 from optout_core.errors import EndpointUnavailable, RequestError
-from optout_core.numbers import mask_text
+from optout_core.masking import show
 
 #: Gives the headers that prove who we are, for a target and a body.
 Sign = Callable[[str, bytes], Awaitable[Mapping[str, str]]]
@@ -51,7 +51,7 @@ class HttpEndpoint:
         except TimeoutError:
             raise EndpointUnavailable(f"no answer within {self._timeout:g} s") from None
         except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
-            raise EndpointUnavailable(mask_text(f"{type(error).__name__}: {error}").removesuffix(": ")) from None
+            raise EndpointUnavailable(show(f"{type(error).__name__}: {error}").removesuffix(": ")) from None
         except Exception as error:  # noqa: BLE001 - whatever a library raises, nobody goes without an outcome
             # Its text may quote a header, and with it a token or a signature.
             raise EndpointUnavailable(type(error).__name__) from None

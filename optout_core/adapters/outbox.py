@@ -1,9 +1,9 @@
 """Hands retries and dead letters to the broker, and returns only when it has them.
 
-The only user of azure.servicebus. Two of its habits shape this file (facts/functions-and-service-bus.md): a sender is
-not safe when several coroutines open it at once, so there is one lock; and a sender that was idle for ten minutes may
-be dead without saying so, so whatever goes wrong, everything is built anew once. Sending a message twice is harmless:
-ids are deterministic and both queues detect duplicates.
+The only user of azure.servicebus. Two of its habits shape this file (docs/facts/functions-and-service-bus.md, "The
+azure-servicebus client"): a sender is not safe when several coroutines open it at once, so there is one lock; and a
+sender that was idle for ten minutes may be dead without saying so, so whatever goes wrong, everything is built anew
+once. Sending a message twice is harmless: ids are deterministic and both queues detect duplicates.
 """
 
 import asyncio
@@ -97,7 +97,7 @@ class ServiceBusOutbox:
         return self._senders[queue]
 
     async def _send_to(self, queue: Queue, outgoing: Sequence[Outgoing]) -> None:
-        from azure.servicebus.exceptions import MessageSizeExceededError  # noqa: PLC0415 - see service._connect
+        from azure.servicebus.exceptions import MessageSizeExceededError
 
         sender = self._sender(queue)
         limit = (await sender.create_message_batch()).max_size_in_bytes - _HEADROOM
@@ -116,7 +116,7 @@ class ServiceBusOutbox:
         await sender.send_messages(batch)
 
     async def _send_alone(self, sender: "ServiceBusSender", message: Outgoing) -> None:
-        from azure.servicebus.exceptions import MessageSizeExceededError  # noqa: PLC0415 - see service._connect
+        from azure.servicebus.exceptions import MessageSizeExceededError
 
         try:
             # On its own it also saves the envelope of a batch.
@@ -140,7 +140,7 @@ class ServiceBusOutbox:
 
 
 def _to_service_bus(message: Outgoing) -> "ServiceBusMessage":
-    from azure.servicebus import ServiceBusMessage  # noqa: PLC0415 - see service._connect
+    from azure.servicebus import ServiceBusMessage
 
     return ServiceBusMessage(
         message.body,
@@ -154,7 +154,7 @@ def _to_service_bus(message: Outgoing) -> "ServiceBusMessage":
 
 
 def _to_amqp(value: Any) -> Any:  # noqa: ANN401 - whatever a publisher set
-    from azure.servicebus._pyamqp.types import AMQPTypes  # noqa: PLC0415 - see service._connect
+    from azure.servicebus._pyamqp.types import AMQPTypes
 
     # The client takes every integer for one of 32 bits, unless it is told.
     is_long = isinstance(value, int) and not -(2**31) <= value < 2**31

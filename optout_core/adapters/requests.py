@@ -24,6 +24,7 @@ from tenacity import (
 from optout_core.api import REQUEST_TARGET, Answer, Outcome, Verdict, read_answer, request_body
 from optout_core.batches import Batch, Pair
 from optout_core.errors import BatchRejected, EndpointUnavailable, RequestError, RequestRefused
+from optout_core.numbers import Number
 from optout_core.settings import Settings
 
 #: Seconds. Short: while we wait here, the messages of the whole invocation wait with us.
@@ -127,7 +128,7 @@ class OptOutsClient:
             answered = dict.fromkeys(batch.recipients, Outcome.of_error(error))
         outcomes.update({Pair(batch.sender, to): outcome for to, outcome in answered.items()})
 
-    async def _remove_retrying(self, batch: Batch) -> dict[str, Outcome]:
+    async def _remove_retrying(self, batch: Batch) -> dict[Number, Outcome]:
         body = request_body(batch)
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(EndpointUnavailable),
@@ -138,7 +139,7 @@ class OptOutsClient:
         )
         return await retrying(self._remove_in_turn, batch, body)
 
-    async def _remove_in_turn(self, batch: Batch, body: bytes) -> dict[str, Outcome]:
+    async def _remove_in_turn(self, batch: Batch, body: bytes) -> dict[Number, Outcome]:
         async with self._slots:
             # After a cooldown one request looks whether ACS is back; the others wait for what it finds.
             async with self._probe:
@@ -146,7 +147,7 @@ class OptOutsClient:
                     return await self._remove_once(batch, body)
             return await self._remove_once(batch, body)
 
-    async def _remove_once(self, batch: Batch, body: bytes) -> dict[str, Outcome]:
+    async def _remove_once(self, batch: Batch, body: bytes) -> dict[Number, Outcome]:
         if self.breaker_open and (closed_for := self._closed_for()) > 0:
             raise EndpointUnavailable("the breaker is open", retry_after=closed_for)
         with self._telemetry.request(len(batch)) as answered, ExitStack() as breaker:

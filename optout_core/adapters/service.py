@@ -14,7 +14,6 @@ from optout_core.adapters.outbox import ServiceBusOutbox
 from optout_core.adapters.requests import Limits, OptOutsClient
 from optout_core.adapters.telemetry import Telemetry
 from optout_core.arrivals import TriggerMessage, from_trigger
-from optout_core.consent import Rule, WithoutLedger
 from optout_core.messages import Queue
 from optout_core.processor import Processor
 from optout_core.settings import Settings
@@ -101,11 +100,10 @@ class Service:
         return Processor(
             endpoint=self._client,
             outbox=outbox,
-            ledger=WithoutLedger(),
             telemetry=telemetry,
-            rule=Rule(settings.opt_in_max_age, settings.allowed_senders),
+            rule=settings.rule,
             schedule=settings.schedule,
-            opt_in_keywords=settings.opt_in_keywords,
+            keywords=settings.keywords,
             now=_utc_now,
             chance=random.random,
         )
@@ -113,7 +111,7 @@ class Service:
 
 def _connect(settings: Settings, credentials: Credentials) -> "ServiceBusClient":
     # Imported late: an invocation in which nothing fails sends nothing, and this is the slowest import of all.
-    from azure.servicebus.aio import ServiceBusClient  # noqa: PLC0415
+    from azure.servicebus.aio import ServiceBusClient
 
     return connect_service_bus(ServiceBusClient, settings, credentials)
 

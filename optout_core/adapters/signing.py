@@ -120,7 +120,7 @@ class EntraSigner:
 
     async def _get_token(self) -> "AccessToken":
         # Imported late: with an access key, as in the sandbox, nobody pays for it.
-        from azure.core.exceptions import AzureError, ClientAuthenticationError  # noqa: PLC0415
+        from azure.core.exceptions import AzureError, ClientAuthenticationError
 
         self._failure = None
         try:

@@ -15,9 +15,10 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from opentelemetry.trace import Link, SpanContext, SpanKind, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from optout_core import __version__
 from optout_core.arrivals import Lineage
 from optout_core.errors import RequestRefused
-from optout_core.numbers import mask_text
+from optout_core.properties import DIAGNOSTIC_ID, TRACEPARENT
 from optout_core.reports import RecipientOutcome, Report
 
 NAME = "optout_core"
@@ -35,9 +36,9 @@ class Telemetry:
 
     def __init__(self, meters: MeterProvider | None = None, tracers: TracerProvider | None = None) -> None:
         """Make the instruments; the providers are the process's own unless given."""
-        meter = metrics.get_meter(NAME, meter_provider=meters)
+        meter = metrics.get_meter(NAME, __version__, meter_provider=meters)
         self._meter = meter
-        self._tracer = trace.get_tracer(NAME, tracer_provider=tracers)
+        self._tracer = trace.get_tracer(NAME, __version__, tracer_provider=tracers)
         self._events = meter.create_counter("optout.events", "{event}", "Events that came in")
         self._recipients = meter.create_counter("optout.recipients", "{recipient}", "Recipients settled")
         self._retries = meter.create_counter("optout.retries.scheduled", "{message}", "Retry messages sent")
@@ -146,24 +147,27 @@ class Telemetry:
         reasons = Counter(reason.value for reason in report.dead_letters)
         counts = {outcome.value: outcomes[outcome] for outcome in RecipientOutcome}
         _log.info(
-            "settled %d messages: %s%s",
+            "settled %d messages: %s%s (version %s)",
             report.messages,
             ", ".join(f"{count} {name}" for name, count in counts.items()),
             f" {dict(reasons)}" if reasons else "",
-            extra={f"optout.{name}": count for name, count in (counts | {"messages": report.messages}).items()},
+            __version__,
+            extra={f"optout.{name}": count for name, count in (counts | {"messages": report.messages}).items()}
+            | {"optout.version": __version__},
         )
         for event_id, reasons_of_event in _dead_events(report).items():
             _log.warning(
                 "event %r: dead letters %s",
-                mask_text(event_id),
+                event_id,
                 dict(reasons_of_event),
-                extra={"optout.event_id": mask_text(event_id), "optout.reasons": ",".join(sorted(reasons_of_event))},
+                extra={"optout.event_id": event_id, "optout.reasons": ",".join(sorted(reasons_of_event))},
             )
 
 
 def _span_context(carried: Mapping[str, str]) -> SpanContext:
-    # Older clients of Service Bus write the traceparent under this name alone.
-    carrier = {"traceparent": carried.get("Diagnostic-Id", ""), **carried}
+    # Older clients of Service Bus write the traceparent under its second name alone. The propagator is not given the
+    # `tracestate`: it logs the text of one that it cannot read, and a link needs none.
+    carrier = {TRACEPARENT: carried.get(TRACEPARENT) or carried.get(DIAGNOSTIC_ID, "")}
     return trace.get_current_span(TraceContextTextMapPropagator().extract(carrier)).get_span_context()
 
 
@@ -171,8 +175,8 @@ def _dead_events(report: Report) -> dict[str, Counter[str]]:
     dead: dict[str, Counter[str]] = {}
     for event in report.events:
         if event.reason:
-            dead.setdefault(event.id, Counter())[event.reason.value] += 1
+            dead.setdefault(str(event.id), Counter())[event.reason.value] += 1
     for each in report.recipients:
         if each.reason:
-            dead.setdefault(each.event, Counter())[each.reason.value] += 1
+            dead.setdefault(str(each.event), Counter())[each.reason.value] += 1
     return dead

@@ -51,7 +51,7 @@ def export(
     reach: Reach,
     which: Which,
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE|-", help="A new file, or - for here.")] = "-",
-    reveal: Reveal = False,  # noqa: FBT002 - a flag
+    reveal: Reveal = False,
 ) -> int:
     """Write dead letters as JSON Lines; nothing is removed.
 
@@ -87,7 +87,7 @@ def import_(
     reach: Reach,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `export --reveal` or `purge` wrote.")],
     rate: Rate = 100.0,
-    yes: Yes = False,  # noqa: FBT002 - a flag
+    yes: Yes = False,
 ) -> int:
     """Put archived dead letters back into the dead-letter queue, each under a new id; replay them from there.
 
@@ -129,7 +129,7 @@ def edit(
     reach: Reach,
     judging: Judging,
     name: Annotated[str, typer.Argument(metavar="ID", help="Sequence number, MessageId or event id.")],
-    yes: Yes = False,  # noqa: FBT002 - a flag
+    yes: Yes = False,
 ) -> int:
     """Mend the body of one dead letter in $EDITOR, show the difference, and send it back under a new id."""
     settings = machine.read_settings(os.environ, reach.namespace)
@@ -163,7 +163,7 @@ def purge(
     archive_to: Annotated[
         Path | None, typer.Option("--archive", metavar="FILE", help="Where they are exported first.")
     ] = None,
-    no_export: Annotated[bool, typer.Option("--no-export", help="Keep nothing: they are gone for good.")] = False,  # noqa: FBT002 - a flag
+    no_export: Annotated[bool, typer.Option("--no-export", help="Keep nothing: they are gone for good.")] = False,
     typed: Annotated[
         str | None, typer.Option("--confirm", metavar="'purge N'", help="What would be typed, for scripts.")
     ] = None,

@@ -130,7 +130,7 @@ def show(
     reach: Reach,
     judging: Judging,
     name: Annotated[str, typer.Argument(metavar="ID", help="Sequence number, MessageId or event id.")],
-    reveal: Reveal = False,  # noqa: FBT002 - a flag
+    reveal: Reveal = False,
 ) -> int:
     """Show one dead letter: what it is about, how it came here, what ACS said last, and what to do."""
     settings = machine.read_settings(os.environ, reach.namespace)

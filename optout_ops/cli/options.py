@@ -146,7 +146,7 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
                 parameters.append(parameter.replace(annotation=hints[parameter.name], kind=parameter.KEYWORD_ONLY))
 
         @functools.wraps(function)
-        def call(**given: Any) -> Any:  # noqa: ANN401 - what Typer read
+        def call(**given: Any) -> Any:
             folded = {
                 name: kind(**{field.name: given.pop(field.name) for field in fields(kind)})
                 for name, kind in groups.items()
@@ -162,7 +162,7 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
     return register
 
 
-def _parameters(group: Any) -> list[inspect.Parameter]:  # noqa: ANN401 - a dataclass
+def _parameters(group: Any) -> list[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
     return [
         inspect.Parameter(
@@ -172,7 +172,7 @@ def _parameters(group: Any) -> list[inspect.Parameter]:  # noqa: ANN401 - a data
     ]
 
 
-def _read(option: str, text: str | None, read: Callable[[str], Any]) -> Any:  # noqa: ANN401 - what `read` gives
+def _read(option: str, text: str | None, read: Callable[[str], Any]) -> Any:
     try:
         return None if text is None else read(text)
     except ValueError as error:

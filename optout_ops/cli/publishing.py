@@ -35,7 +35,7 @@ def send(
         list[str],
         typer.Argument(metavar="FILE…|-", help="One event; .jsonl and - (standard input) hold one event a line."),
     ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate and send nothing.")] = False,  # noqa: FBT002 - a flag
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate and send nothing.")] = False,
     at: Annotated[
         str | None, typer.Option("--at", metavar="TIME", help="When the function gets them, such as 2026-01-23T10:00Z.")
     ] = None,

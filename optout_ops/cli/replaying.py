@@ -82,7 +82,7 @@ def plan(
     return Exit.DONE
 
 
-def replay(  # noqa: PLR0913, PLR0917 - one parameter for each option
+def replay(
     reach: Reach,
     which: Which,
     judging: Judging,
@@ -94,14 +94,14 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter for each option
             "--max-failures", min=0, max=1, help="Stop when more than this share of the recipients fails again."
         ),
     ] = 0.1,
-    ramp: Annotated[  # noqa: FBT002 - a flag
+    ramp: Annotated[
         bool, typer.Option("--ramp/--no-ramp", help="Send 1, 10, 100, and look each time what became of them.")
     ] = True,
     patience: Annotated[
         float, typer.Option("--patience", min=0, help="Seconds to wait, at each step of the ramp, for first tries.")
     ] = 60.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and stop.")] = False,  # noqa: FBT002 - a flag
-    yes: Yes = False,  # noqa: FBT002 - a flag
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and stop.")] = False,
+    yes: Yes = False,
 ) -> int:
     """Send dead letters back to the queue, and remove each only when the broker has its replacement.
 

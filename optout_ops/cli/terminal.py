@@ -44,7 +44,7 @@ def say(text: str) -> None:
     err().print(mask_text(text), markup=False, soft_wrap=True)
 
 
-def table(*columns: str, **options: Any) -> Table:  # noqa: ANN401 - Rich's own
+def table(*columns: str, **options: Any) -> Table:
     """Make a table in the style of all tables; what others wrote goes through `plain` before it goes into a cell."""
     made = Table(box=None, pad_edge=False, header_style="bold", **options)
     for column in columns:

@@ -74,8 +74,8 @@ class Take:
         with suppress(Exception):
             # With credit left, the broker would hand us at once again what we give back. The SDK takes it back itself
             # when it closes a receiver, but that is after our releases.
-            handler = self._receiver._handler  # noqa: SLF001
-            await self._receiver._amqp_transport.drain_and_release_messages_async(handler)  # type: ignore[no-untyped-call] # noqa: SLF001
+            handler = self._receiver._handler
+            await self._receiver._amqp_transport.drain_and_release_messages_async(handler)  # type: ignore[no-untyped-call]
         for held in (*map(_held, (*self._in_hand, *self._out.values())), *self._held.values()):
             with suppress(Exception):
                 await self._release(held)
@@ -139,7 +139,7 @@ class Take:
         else:
             self.let_go += 1
             # The SDK remembers the tag of every message until it is settled, and this one will not be.
-            self._receiver._handler._link._received_delivery_tags.discard(message._delivery_tag)  # type: ignore[union-attr] # noqa: SLF001
+            self._receiver._handler._link._received_delivery_tags.discard(message._delivery_tag)  # type: ignore[union-attr]
 
     async def _is_locked(self, message: ServiceBusReceivedMessage) -> bool:
         left = (message.locked_until_utc or datetime.now(UTC)) - datetime.now(UTC)
@@ -167,12 +167,12 @@ class Take:
             # One that was lost spoils the renewal of its neighbours: they come again too, and are held again.
             with suppress(ServiceBusError):
                 # The protocol renews many locks in one request; the SDK's public method takes one message.
-                await self._receiver._renew_locks(*tokens[start : start + _RENEWALS], timeout=_ANSWER)  # type: ignore[arg-type] # noqa: SLF001
+                await self._receiver._renew_locks(*tokens[start : start + _RENEWALS], timeout=_ANSWER)  # type: ignore[arg-type]
 
     async def _release(self, held: _Held) -> None:
         # The SDK releases what arrives too late in this way, and has no public name for it.
-        await self._receiver._handler.settle_messages_async(held.delivery, held.tag, "released")  # noqa: SLF001
+        await self._receiver._handler.settle_messages_async(held.delivery, held.tag, "released")
 
 
 def _held(message: ServiceBusReceivedMessage) -> _Held:
-    return _Held(message._delivery_id or 0, message._delivery_tag or b"")  # noqa: SLF001
+    return _Held(message._delivery_id or 0, message._delivery_tag or b"")

@@ -6,7 +6,7 @@ the recorded sessions in Azure/azure-sdk-assets. Where neither speaks, the docst
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -14,13 +14,16 @@ JSON = "application/json; charset=utf-8"
 HTML = "text/html"
 PROBLEM = "application/problem+json; charset=utf-8"
 
+FROM_PROBLEM = {"From": ["Invalid from phone number format."]}
+"""What examples/OptOutAdd.json says of a sender that is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A status, a body and the headers that depend on what is answered."""
 
     status: int
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     content_type: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -64,7 +67,7 @@ def invalid_input() -> Answer:
     return Answer(400, _encode(body), "application/json")
 
 
-def problem(errors: Mapping[str, list[str]], status: int = 400) -> Answer:
+def problem(errors: Mapping[str, Sequence[str]], status: int = 400) -> Answer:
     """Refuse the request as ASP.NET's ValidationProblem: no `error` key, `errors` by field (empty: names nobody)."""
     return _problem("15.5.1", "One or more validation errors occurred.", status, errors=errors)
 

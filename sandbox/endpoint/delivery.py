@@ -1,18 +1,30 @@
 """Put an answer on the wire, whole or spoiled as a fault wants it."""
 
+import asyncio
 import contextlib
+import gzip
 import secrets
 import socket
 import struct
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 from aiohttp import web
 
-from sandbox.endpoint import answers
-from sandbox.endpoint.answers import JSON, Answer
-from sandbox.endpoint.faults import Drop, Fault
+from sandbox.endpoint.answers import (
+    FROM_PROBLEM,
+    HTML,
+    JSON,
+    Answer,
+    edge_page,
+    error,
+    invalid_input,
+    phrase,
+    problem,
+)
+from sandbox.endpoint.faults import Body, Drop, Fault
 
 OVERSIZED_BYTES = 32 * 2**20
 """Blanks before an `oversized` answer: more than any client should take for an answer about 100 numbers."""
@@ -23,7 +35,11 @@ GARBAGE = bytes(range(128, 256)) * 4
 SUPPORTED_VERSIONS = ("2024-12-10-preview", "2025-05-29-preview", "2025-08-01-preview", "2025-09-17", "2026-01-23")
 """The folders of the API specification that have opt-outs."""
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
 _CHUNK = b" " * 2**20
+#: Seconds between two looks at whether a client that gets no answer is still there.
+_LOOK_AGAIN = 0.05
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
@@ -33,23 +49,34 @@ def spoil(answer: Answer, fault: Fault) -> Answer:
         return answer
     status = fault.status or 200
     if fault.status is not None or fault.body == "error":
-        phrase = answers.phrase(status)
-        code = phrase.replace(" ", "") if fault.code is None else fault.code
-        answer = answers.error(status, code, phrase if fault.message is None else fault.message)
-    match fault.body:
-        case "problem-from":
-            answer = answers.problem({"From": ["Invalid from phone number format."]}, status)
-        case "problem":
-            answer = answers.problem({}, status)
-        case "html":
-            answer = answers.edge_page(status)
-        case "empty":
-            answer = Answer(status)
-        case "garbage":
-            answer = Answer(status, GARBAGE, JSON)
-        case "truncated":
-            answer = replace(answer, body=answer.body[: len(answer.body) // 2])
-    return replace(answer, headers=_fault_headers(fault))
+        words = phrase(status)
+        code = words.replace(" ", "") if fault.code is None else fault.code
+        answer = error(status, code, words if fault.message is None else fault.message)
+    if fault.body in _BODIES:
+        answer = _BODIES[fault.body](status, fault)
+    elif fault.body in _CHANGES:
+        answer = _CHANGES[fault.body](answer)
+    return replace(answer, headers={**answer.headers, **_fault_headers(fault)})
+
+
+def _compressed(answer: Answer) -> Answer:
+    return replace(answer, body=gzip.compress(answer.body), headers={"Content-Encoding": "gzip"})
+
+
+#: The bodies that take the place of the answer, and those that are made from it.
+_BODIES: Mapping[Body | None, Callable[[int, Fault], Answer]] = {
+    "problem": lambda status, fault: problem(fault.errors or {}, status),
+    "problem-from": lambda status, _: problem(FROM_PROBLEM, status),
+    "invalid-input": lambda status, _: replace(invalid_input(), status=status),
+    "html": lambda status, _: edge_page(status),
+    "empty": lambda status, _: Answer(status),
+    "garbage": lambda status, _: Answer(status, GARBAGE, JSON),
+}
+_CHANGES: Mapping[Body | None, Callable[[Answer], Answer]] = {
+    "truncated": lambda answer: replace(answer, body=answer.body[: len(answer.body) // 2]),
+    "gzip": _compressed,
+    "byte-order-mark": lambda answer: replace(answer, body=BYTE_ORDER_MARK + answer.body),
+}
 
 
 async def send(request: web.Request, answer: Answer, fault: Fault | None, elapsed: float) -> web.StreamResponse:
@@ -62,6 +89,9 @@ async def send(request: web.Request, answer: Answer, fault: Fault | None, elapse
         elapsed: seconds since the request came in, for `X-Processing-Time`.
     """
     headers = {**_platform_headers(answer, elapsed), **answer.headers}
+    if fault is not None and fault.drop == "silence":
+        await _wait_until_gone(request)
+        return web.Response()
     if fault is not None and fault.drop in {"reset", "close"}:
         _drop(request, fault.drop)
         return web.Response()
@@ -76,6 +106,11 @@ async def send(request: web.Request, answer: Answer, fault: Fault | None, elapse
                 await _send_oversized(request, response, answer.body)
         return response
     return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+
+async def _wait_until_gone(request: web.Request) -> None:
+    while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110 - aiohttp has no event for it
+        await asyncio.sleep(_LOOK_AGAIN)
 
 
 async def _send_half(request: web.Request, response: web.StreamResponse, body: bytes) -> None:
@@ -106,7 +141,7 @@ def _platform_headers(answer: Answer, elapsed: float) -> dict[str, str]:
     headers = {"x-azure-ref": f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(16)}"}
     if answer.content_type:
         headers["Content-Type"] = answer.content_type
-    if answer.content_type != answers.HTML:
+    if answer.content_type != HTML:
         headers |= {
             "api-supported-versions": ", ".join(SUPPORTED_VERSIONS),
             "MS-CV": f"{secrets.token_urlsafe(16)}.0",

@@ -1,41 +1,79 @@
-"""Faults on demand: what goes wrong, for whom, and how often.
+"""What goes wrong at the endpoint on demand: the model of the fault file.
 
-A fault has matchers (`to`, `sender`, `operation`; what is left out matches everything) and one kind of effect:
-
-- on one recipient's answer: `items`, which takes the place of the answer for each matching recipient;
-- on the whole request: `status` and/or `body`, or `drop`, and `delay` with any of them or alone.
-
-In JSON the names are camelCase, and an item is written as ACS writes it::
+A fault says whom it meets (`to`, `sender`, `operation`; what is left out matches everything), how often, and has one
+effect. `FIELDS_OF_EFFECT` says which further fields an effect takes. In JSON the names are camelCase, and an item is
+written as ACS writes it::
 
     [{"to": "+15555555553", "items": [{"httpStatusCode": 500, "errorMessage": "Internal Server Error"}]},
      {"status": 429, "retryAfter": 2, "times": 1}, {"sender": "+18001234567", "delay": 0.5}]
 
-Faults are tried in order, and the first that matches counts: one for the request, and one for each recipient.
+The docstrings of the fields are the table in docs/sandbox.md: `python -m sandbox.endpoint.page` writes it.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.alias_generators import to_camel
 
-from optout_core.numbers import mask
+from optout_core.masking import mask
 
 Operation = Literal["add", "remove", "check"]
+Body = Literal[
+    "error",
+    "problem",
+    "problem-from",
+    "invalid-input",
+    "html",
+    "empty",
+    "garbage",
+    "truncated",
+    "oversized",
+    "gzip",
+    "byte-order-mark",
+]
+Drop = Literal["reset", "close", "silence", "reset-mid-body", "close-mid-body"]
+#: The first word of each list in `sandbox.endpoint.texts`; the other words do the same.
+Text = Literal["STOP", "START"]
+Seconds = Annotated[float, Field(ge=0, le=3600)]
 
-Body = Literal["error", "problem-from", "problem", "empty", "html", "garbage", "truncated", "oversized"]
-"""`error`: `{"error": {"code", "message"}}`. `problem-from` and `problem`: problem+json that names `from`, or nobody.
-`html`: a page of the edge. `garbage`: bytes that are no text. `truncated`: the first half of the answer. `oversized`:
-the answer after 32 MiB of blanks, so still valid JSON."""
+#: The fields that each effect takes beside those that say whom it meets and how often. The first of these effects that
+#: a fault has is its own; `applied` and `appliedAfter` are effects where they stand alone.
+FIELDS_OF_EFFECT = {
+    "items": {"applied", "applied_after"},
+    "text": {"text_after"},
+    "drop": {"delay", "applied", "applied_after"},
+    "status": {
+        "body",
+        "code",
+        "message",
+        "errors",
+        "retry_after",
+        "retry_after_date",
+        "location",
+        "delay",
+        "applied",
+        "applied_after",
+    },
+    "body": {"code", "message", "errors", "delay", "applied", "applied_after"},
+    "delay": {"applied", "applied_after"},
+    "applied": set[str](),
+    "applied_after": set[str](),
+}
+_FIELDS_OF_SOME_EFFECT = FIELDS_OF_EFFECT.keys() | set[str]().union(*FIELDS_OF_EFFECT.values())
 
-Drop = Literal["reset", "close", "reset-mid-body", "close-mid-body"]
-"""How the connection ends: by RST or by FIN, before any answer or in the middle of its body."""
+#: A status answers with an error object, unless `body` says otherwise; these bodies are made from it.
+_MADE_FROM_ERROR = {None, "error", "truncated", "oversized", "gzip", "byte-order-mark"}
 
 
 class _Wire(BaseModel):
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=True
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
     def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
@@ -48,90 +86,152 @@ class Item(_Wire):
     """One entry of the answer's `value`."""
 
     to: str | None = None
-    """None stands for the recipient asked about; another number makes an answer that nobody asked for."""
-    http_status_code: int = 200
-    is_opted_out: bool | None = None
-    error_message: str | None = None
+    """The number it is about; left out: the recipient asked about. Another number is an answer nobody asked for."""
+    http_status_code: int | float | str | None = Field(default=200)
+    """The item's own status. `200.0`, a text or `null` (no status at all) are against the specification."""
+    is_opted_out: bool | int | str | None = None
+    """Left out: not in the answer. A number or a text is against the specification."""
+    error_message: str | None = Field(default=None, repr=False)
+    """Left out: not in the answer."""
 
     def answer(self, to: str) -> dict[str, object]:
         """Return the entry as it goes over the wire, for the recipient `to`."""
         return {"to": to, **self.model_dump(by_alias=True, exclude_none=True)}
 
 
+class Slowness(_Wire):
+    """How slow answers are that are not all alike: exponentially distributed around a mean."""
+
+    mean: Annotated[float, Field(gt=0, le=3600)]
+    """Mean of the seconds, `atLeast` included."""
+    at_least: Seconds = 0.0
+    """No answer is faster; less than `mean`."""
+    seed: int = 0
+    """The same seed gives the same delays in the same order."""
+
+    @model_validator(mode="after")
+    def _has_a_mean_above_the_least(self) -> Self:
+        if self.at_least >= self.mean:
+            raise ValueError("atLeast has to be less than mean")
+        return self
+
+
+Delay = Annotated[
+    Annotated[float, Field(gt=0, le=3600), Tag("seconds")] | Annotated[Slowness, Tag("drawn")],
+    Discriminator(lambda delay: "drawn" if isinstance(delay, dict | Slowness) else "seconds"),
+]
+
+
 class Fault(_Wire):
     """One thing that goes wrong, for whom, and how often."""
 
     to: str | None = None
-    """Recipient. With an effect on the request: a request that holds this recipient."""
+    """Recipient. An effect on the request meets every request that holds this recipient, neighbours included."""
     sender: str | None = None
+    """The `from` of the request."""
     operation: Operation | None = None
-
-    items: tuple[Item, ...] | None = None
-    """What to answer for the recipient: nothing (missing), one item, two alike (duplicated), two that differ
-    (contradictory), or one with another number (extra)."""
-
-    status: Annotated[int, Field(ge=300, le=599)] | None = None
-    body: Body | None = None
-    """None stands for `error` with a status, else for the true answer."""
-    code: str | None = None
-    """Of the error object; by default a word for the status, such as `TooManyRequests`."""
-    message: str | None = None
-    """Of the error object; by default the status' own phrase."""
-    retry_after: int | str | None = None
-    """`Retry-After` in seconds, or any text to send as it is."""
-    retry_after_date: int | None = None
-    """`Retry-After` as the HTTP date so many seconds from now."""
-    location: str | None = None
-    """Where a redirect leads."""
-
-    drop: Drop | None = None
-
-    delay: Annotated[float, Field(gt=0, le=3600)] | None = None
-    """Seconds before anything is answered."""
-
-    applied: bool = False
-    """Whether the list changes although `items`, `status` or a drop before the answer says otherwise: work that is done
-    and not confirmed. Without those three it always changes."""
+    """Which of the three operations."""
 
     times: Annotated[int, Field(ge=1)] | None = None
-    """How often it applies; None means always."""
+    """How many requests it meets; left out: without end."""
     after: Annotated[int, Field(ge=0)] = 0
-    """How many matches it lets pass first."""
+    """How many matching requests pass first."""
+    share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Which share of the matching requests it meets, evenly spread: 0.75 is three of every four."""
+
+    items: tuple[Item, ...] | None = None
+    """What the answer's `value` holds for the recipient: nothing (missing), one item, two alike (duplicated), two that
+    differ (contradictory), one with another number (extra). Without `to`, for every recipient: `[]` makes the answer
+    `{"value": []}`."""
+
+    text: Text | None = None
+    """The recipient texts this word to the sender, and ACS changes its list by itself. Independent of all other faults.
+    Without `to`, every recipient of the request does."""
+    text_after: Seconds = 0.0
+    """Seconds from the request's arrival to the text; 0 is before the request changes anything."""
+
+    drop: Drop | None = None
+    """How the answer gets lost. `reset` ends the connection by RST and `close` by FIN, before any answer;
+    `reset-mid-body` and `close-mid-body` in the middle of its body. `silence` leaves it open and never answers."""
+
+    status: Annotated[int, Field(ge=300, le=599)] | None = None
+    """Answers the whole request with this status, before any credential is asked for, as an edge does."""
+    body: Body | None = None
+    """`error`: `{"error": {"code", "message"}}`, the default with a status. `problem`: problem+json with `errors`;
+    `problem-from`: the same, naming `From` as recorded. `invalid-input`: the recorded `InvalidInput`, which names
+    nobody. `html`: a page of the edge. `empty`. `garbage`: bytes that are no text. The others are made from the answer:
+    `truncated`: its first half; `oversized`: behind 32 MiB of blanks, so valid JSON; `gzip`: compressed though nobody
+    asked for it; `byte-order-mark`: behind one. Without a status: 200."""
+    code: str | None = Field(default=None, repr=False)
+    """Of the error object; left out: a word for the status, such as `TooManyRequests`."""
+    message: str | None = Field(default=None, repr=False)
+    """Of the error object; left out: the status' own phrase."""
+    errors: dict[str, tuple[str, ...]] | None = Field(default=None, repr=False)
+    """Of the `problem`: messages by field, such as `{"OptOutRequest.From": ["…"]}`; left out: it names nobody."""
+    retry_after: int | str | None = Field(default=None, repr=False)
+    """`Retry-After` in seconds, or any text to send as it is; with `times` 1, one-off."""
+    retry_after_date: int | None = None
+    """`Retry-After` as the HTTP date so many seconds from now."""
+    location: str | None = Field(default=None, repr=False)
+    """Where a redirect leads."""
+
+    delay: Delay | None = None
+    """Seconds from the request's arrival to its answer, and to the change of the list; an object draws them."""
+
+    applied: bool | None = None
+    """Whether the list changes, where that is not what the answer says: `true` with `items`, `status` or a `drop`
+    before the answer is work that is done and not confirmed; `false`, alone or with `body`, `delay` or a `drop` in the
+    middle of the body, is work that is confirmed and never done."""
+    applied_after: Seconds | None = None
+    """Seconds from the request's arrival to the change of the list, whatever is answered and when, and whether or not
+    the client is still there."""
 
     @property
-    def on_request(self) -> bool:
-        """Whether the effect is on the whole request."""
-        return self.items is None
+    def effect(self) -> str | None:
+        """The first of its effects: the name of a field."""
+        return next((name for name in FIELDS_OF_EFFECT if getattr(self, name) is not None), None)
 
     @property
     def refuses(self) -> bool:
-        """Whether the effect stands in place of the work, which is then left undone unless `applied`."""
-        return self.items is not None or self.status is not None or self.drop in {"reset", "close"}
+        """Whether the effect stands in place of the work, which is then left undone unless a field says otherwise."""
+        return self.items is not None or self.status is not None or self.drop in {"reset", "close", "silence"}
+
+    @property
+    def works(self) -> bool:
+        """Whether the list changes, now or later."""
+        if self.applied is not None:
+            return self.applied
+        return self.applied_after is not None or not self.refuses
 
     @model_validator(mode="after")
-    def _has_effects_that_go_together(self) -> Self:
-        answer = self.status is not None or self.body is not None
-        if self.items is None and not (answer or self.drop or self.delay):
-            raise ValueError("a fault needs an effect: items, status, body, drop or delay")
-        if self.items is not None and (answer or self.drop or self.delay):
-            raise ValueError(
-                "items change one recipient's answer, status, body, drop and delay the whole: make it two faults"
-            )
-        if answer and self.drop:
-            raise ValueError("a dropped connection has no status or body of its own: make it two faults")
-        if self.status is None and any(
-            one is not None for one in (self.retry_after, self.retry_after_date, self.location)
-        ):
-            raise ValueError("retryAfter, retryAfterDate and location need a status")
+    def _has_one_effect_and_its_fields(self) -> Self:
+        if self.effect is None:
+            raise ValueError(f"a fault needs an effect: {', '.join(map(to_camel, FIELDS_OF_EFFECT))}")
+        given = {name for name in self.model_fields_set & _FIELDS_OF_SOME_EFFECT if getattr(self, name) is not None}
+        if strange := given - {self.effect} - FIELDS_OF_EFFECT[self.effect]:
+            names = ", ".join(sorted(map(to_camel, strange)))
+            raise ValueError(f"{to_camel(self.effect)} does not go with {names}: leave out, or make it two faults")
+        return self
+
+    @model_validator(mode="after")
+    def _has_what_its_body_can_say(self) -> Self:
+        has_error = self.body in _MADE_FROM_ERROR if self.status is not None else self.body == "error"
+        if (self.code is not None or self.message is not None) and not has_error:
+            raise ValueError("code and message need an error object: a status, or body error")
+        if self.errors is not None and self.body != "problem":
+            raise ValueError("errors need body problem")
         if self.retry_after is not None and self.retry_after_date is not None:
             raise ValueError("retryAfter and retryAfterDate exclude each other")
-        error_object = self.body == "error" or (
-            self.status is not None and self.body in {None, "truncated", "oversized"}
-        )
-        if not error_object and (self.code is not None or self.message is not None):
-            raise ValueError("code and message need an error object: a status, or body error")
-        if self.applied and not self.refuses:
-            raise ValueError("applied needs items, a status or a drop before the answer: otherwise it always is")
+        return self
+
+    @model_validator(mode="after")
+    def _changes_the_list_once(self) -> Self:
+        if self.applied is not None and self.applied_after is not None:
+            raise ValueError("applied and appliedAfter exclude each other")
+        if self.applied is not None and self.applied != self.refuses:
+            raise ValueError(f"applied {str(self.applied).lower()} is what happens anyway: leave it out")
+        if self.effect == "applied_after" and not self.applied_after:
+            raise ValueError("appliedAfter 0 is what happens anyway, unless it goes with another effect")
         return self
 
 
@@ -140,64 +240,3 @@ REFERENCE_FAULTS = (
 )
 """Makes the example of the API reference (OptOutRemove.json) come out as printed there: `+15555555551` is removed,
 `+123` is refused (which needs no fault: it is no E.164 number), `+15555555553` fails each time."""
-
-_FAULTS = TypeAdapter(tuple[Fault, ...])
-
-
-def parse_faults(text: str | bytes) -> tuple[Fault, ...]:
-    """Read faults from a JSON array.
-
-    Raises:
-        ValueError: it is not JSON or not faults; one line, which says where and does not repeat what it read.
-    """
-    try:
-        return _FAULTS.validate_json(text)
-    except ValidationError as refused:
-        wrong = refused.errors(include_url=False, include_input=False, include_context=False)
-        first = f"{'.'.join(map(str, wrong[0]['loc'])) or 'document'}: {wrong[0]['msg']}"
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise ValueError(f"these faults cannot be used: {first}{more}") from None
-
-
-def dump_faults(faults: Iterable[Fault]) -> bytes:
-    """Return the JSON array that `parse_faults` reads, numbers in full."""
-    return _FAULTS.dump_json(tuple(faults), by_alias=True, exclude_defaults=True)
-
-
-def load_faults(path: Path) -> tuple[Fault, ...]:
-    """Read faults from a JSON file.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: as `parse_faults`, with the file's name in front.
-    """
-    try:
-        return parse_faults(path.read_bytes())
-    except ValueError as refused:
-        raise ValueError(f"{path}: {refused}") from None
-
-
-class FaultPlan:
-    """The faults in force, in order, with the number of times that each has matched."""
-
-    def __init__(self, faults: Iterable[Fault] = ()) -> None:
-        self.faults = tuple(faults)
-        self._matches = [0] * len(self.faults)
-
-    def for_request(self, operation: str | None, sender: str | None, recipients: Collection[str]) -> Fault | None:
-        """Return the fault that hits a whole request, and count it."""
-        return self._first(operation, sender, lambda fault: fault.on_request and fault.to in {None, *recipients})
-
-    def for_recipient(self, operation: str | None, sender: str | None, to: str) -> Fault | None:
-        """Return the fault that takes the place of one recipient's answer, and count it."""
-        return self._first(operation, sender, lambda fault: not fault.on_request and fault.to in {None, to})
-
-    def _first(self, operation: str | None, sender: str | None, concerns: Callable[[Fault], bool]) -> Fault | None:
-        for index, fault in enumerate(self.faults):
-            if fault.sender not in {None, sender} or fault.operation not in {None, operation} or not concerns(fault):
-                continue
-            before = self._matches[index]
-            self._matches[index] += 1
-            if before >= fault.after and (fault.times is None or before < fault.after + fault.times):
-                return fault
-        return None

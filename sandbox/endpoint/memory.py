@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from optout_core.numbers import mask
+from optout_core.masking import mask
 
 
 @dataclass(frozen=True, repr=False, slots=True)

@@ -1,4 +1,4 @@
-"""The opt-out list and its three operations, as pure as a list that changes can be: no socket, no clock.
+"""The three operations on the opt-out list, pure: what a call is answered, and what it changes.
 
 Source: specification/communication/data-plane/Sms/stable/2026-01-23/communicationservicessms.json. Choices where
 neither specification nor recording speaks: a recipient is E.164 with 7 to 15 digits; removing what is not listed is a
@@ -7,12 +7,11 @@ plain 200; one number that ACS refuses outright poisons the request it is in, wh
 
 import json
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
-from sandbox.endpoint import answers
-from sandbox.endpoint.answers import Answer
-from sandbox.endpoint.faults import FaultPlan
+from sandbox.endpoint.answers import FROM_PROBLEM, Answer, invalid_input, problem, results, unauthorized
+from sandbox.endpoint.plan import FaultPlan
 
 OPERATIONS = ("add", "remove", "check")
 
@@ -36,13 +35,13 @@ class Call:
     """What a request body asks for, and everything that is wrong with it."""
 
     operation: str | None
-    sender: str | None
-    recipients: tuple[str, ...]
+    sender: str | None = field(repr=False)
+    recipients: tuple[str, ...] = field(repr=False)
     errors: dict[str, list[str]]
     """By field, in ASP.NET's wording; empty when the body is valid."""
 
 
-def read(operation: str | None, body: bytes) -> Call:
+def read_call(operation: str | None, body: bytes) -> Call:
     """Read a request body; never raises: a body that is no request gives a call with errors."""
     try:
         document = json.loads(body)
@@ -52,8 +51,8 @@ def read(operation: str | None, body: bytes) -> Call:
         return Call(operation, None, (), {"$": ["The JSON value could not be converted to OptOutRequest."]})
     errors: dict[str, list[str]] = {}
     sender = _text(document.get("from"), "From", errors)
-    if sender and not _SENDER.fullmatch(sender):
-        errors["From"] = ["Invalid from phone number format."]
+    if sender and not is_sender(sender):
+        errors |= FROM_PROBLEM
     listed = document.get("recipients")
     if not isinstance(listed, list):
         errors["Recipients"] = ["The Recipients field is required."]
@@ -68,45 +67,59 @@ def read(operation: str | None, body: bytes) -> Call:
     return Call(operation, sender, tuple(to for to in found if to is not None), errors)
 
 
-def answer(
-    call: Call, *, opted_out: set[tuple[str, str]], owned_senders: Collection[str] | None, plan: FaultPlan
-) -> Answer:
-    """Carry out a call on `opted_out`, a set of (sender, recipient), and answer it as ACS does.
+def is_recipient(number: str) -> bool:
+    """Say whether a number is E.164."""
+    return _RECIPIENT.fullmatch(number) is not None
+
+
+def is_sender(sender: str) -> bool:
+    """Say whether a sender is an E.164 number, a short code or an alphanumeric name."""
+    return _SENDER.fullmatch(sender) is not None
+
+
+def answer_call(
+    call: Call, *, opted_out: Collection[tuple[str, str]], owned_senders: Collection[str] | None, plan: FaultPlan
+) -> tuple[Answer, Mapping[float, list[str]]]:
+    """Say what ACS answers to a call, and whose entries on the list it changes.
 
     Args:
         call: its operation is one of `OPERATIONS`.
-        opted_out: changed in place by `add` and `remove`.
+        opted_out: (sender, recipient) of each entry of the list.
         owned_senders: those the account may use; None means any.
-        plan: asked once per recipient for a fault that takes the place of its answer.
+        plan: asked once for the faults that take the place of a recipient's answer.
+
+    Returns:
+        The answer, and the recipients whose entry changes, by the seconds from the request's arrival to the change;
+        0 is at once.
     """
     if call.errors:
-        return answers.problem(call.errors)
+        return problem(call.errors), {}
     if owned_senders is not None and call.sender not in owned_senders:
-        return answers.unauthorized()
+        return unauthorized(), {}
     if POISON_NUMBER in call.recipients:
-        return answers.invalid_input()
+        return invalid_input(), {}
+    faults = plan.for_recipients(call.operation, call.sender, call.recipients)
     items: list[dict[str, object]] = []
+    changes: dict[float, list[str]] = {}
     for to in call.recipients:
-        fault = plan.for_recipient(call.operation, call.sender, to)
-        if fault is None:
-            items.append(_carry_out(call, to, opted_out))
-            continue
-        if fault.applied:
-            _carry_out(call, to, opted_out)
-        items += [item.answer(to) for item in fault.items or ()]
-    return answers.results(items)
+        fault = faults.get(to)
+        known = is_recipient(to)
+        items += (
+            [_item(call, to, opted_out, known=known)]
+            if fault is None
+            else [one.answer(to) for one in fault.items or ()]
+        )
+        if known and call.operation != "check" and (fault is None or fault.works):
+            after = 0 if fault is None else fault.applied_after or 0
+            changes.setdefault(after, []).append(to)
+    return results(items), changes
 
 
-def _carry_out(call: Call, to: str, opted_out: set[tuple[str, str]]) -> dict[str, object]:
-    if not _RECIPIENT.fullmatch(to):
+def _item(call: Call, to: str, opted_out: Collection[tuple[str, str]], *, known: bool) -> dict[str, object]:
+    if not known:
         return {"to": to, "httpStatusCode": 400, "errorMessage": "Invalid recipient phone number format"}
-    entry = (call.sender or "", to)
     if call.operation == "check":
-        return {"to": to, "httpStatusCode": 200, "isOptedOut": entry in opted_out}
-    if call.operation == "add":
-        opted_out.add(entry)
-    else:
-        opted_out.discard(entry)
+        return {"to": to, "httpStatusCode": 200, "isOptedOut": (call.sender, to) in opted_out}
     return {"to": to, "httpStatusCode": 200}
 
 

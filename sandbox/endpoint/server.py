@@ -7,23 +7,37 @@ checked the credential before.
 
 import asyncio
 import base64
+import contextlib
 import secrets
+import ssl
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from aiohttp import web
 
-from sandbox.endpoint import answers, optouts
-from sandbox.endpoint.answers import JSON, Answer
+from sandbox.endpoint.answers import (
+    Answer,
+    api_version_unspecified,
+    denied,
+    invalid_api_version,
+    unsupported_media_type,
+)
+from sandbox.endpoint.control import add_routes
 from sandbox.endpoint.delivery import SUPPORTED_VERSIONS, send, spoil
-from sandbox.endpoint.faults import Fault, FaultPlan, dump_faults, parse_faults
+from sandbox.endpoint.faults import Fault
+from sandbox.endpoint.later import Later
+from sandbox.endpoint.log import server_log
 from sandbox.endpoint.memory import Request
-from sandbox.endpoint.optouts import Call
+from sandbox.endpoint.optouts import OPERATIONS, Call, answer_call, is_recipient, is_sender, read_call
+from sandbox.endpoint.plan import FaultPlan
 from sandbox.endpoint.signature import DENIED, decode_key, refusal, same
+from sandbox.endpoint.texts import listed_by
 
-_PATHS = {f"/sms/optouts:{operation}": operation for operation in optouts.OPERATIONS}
+_WITHOUT_ANSWER = {"reset", "close", "silence"}
+_PATHS = {f"/sms/optouts:{operation}": operation for operation in OPERATIONS}
 
 
 class Endpoint:
@@ -35,13 +49,14 @@ class Endpoint:
         owned_senders: the `from` values of the account; None means any.
         faults: see `sandbox.endpoint.faults`.
         port: 0 takes a free one.
+        tls: with a certificate for 127.0.0.1, for clients that send a token over HTTPS only; None serves HTTP.
 
     Raises:
         ValueError: `access_key` is not base64.
         OSError: on entering, when the port is taken.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each may be left out
         self,
         *,
         access_key: str | None = None,
@@ -49,6 +64,7 @@ class Endpoint:
         owned_senders: Collection[str] | None = None,
         faults: Iterable[Fault] = (),
         port: int = 0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.access_key = base64.b64encode(secrets.token_bytes(64)).decode() if access_key is None else access_key
         self.bearer_token = bearer_token
@@ -61,20 +77,20 @@ class Endpoint:
         """How many requests were in flight at the busiest moment."""
         self._key = decode_key(self.access_key)
         self._plan = FaultPlan(faults)
+        self._later = Later()
         self._port = port
+        self._tls = tls
         self._in_flight = 0
         app = web.Application()
-        app.router.add_get("/sandbox/faults", self._get_faults)
-        app.router.add_put("/sandbox/faults", self._put_faults)
-        app.router.add_delete("/sandbox/faults", self._delete_faults)
+        add_routes(app.router, self)
         app.router.add_route("*", "/{path:.*}", self._handle)
         # An answer that a fault still holds back must not hold up the exit.
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(app, access_log=None, logger=server_log, shutdown_timeout=0.1)
 
     @property
     def url(self) -> str:
-        """`http://127.0.0.1:<port>`, without a slash at the end; the port is known once the context is open."""
-        return f"http://127.0.0.1:{self._port}"
+        """`http://127.0.0.1:<port>` or `https://…`, without a slash at the end; the port is known once it is open."""
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -85,10 +101,37 @@ class Endpoint:
     def faults(self, faults: Iterable[Fault]) -> None:
         self._plan = FaultPlan(faults)
 
+    def text(self, message: str, *, person: str, sender: str) -> bool:
+        """Let a person text a word to a sender, upon which ACS changes its list by itself.
+
+        Args:
+            message: one of `texts.STOP_WORDS` or `texts.START_WORDS`, or any other text, which changes nothing.
+            person: E.164.
+            sender: E.164 or a short code.
+
+        Returns:
+            Whether the person is on the sender's list now.
+
+        Raises:
+            ValueError: nobody has such a number, or nobody can text to such a sender.
+        """
+        if not is_recipient(person) or not is_sender(sender):
+            raise ValueError("a text goes from an E.164 number to an E.164 number or a short code")
+        if any(map(str.isalpha, sender)):
+            raise ValueError("nobody can text to an alphanumeric sender, and ACS keeps no list for it")
+        listed = listed_by(message)
+        if listed is not None:
+            self._change({(sender, person)}, listed=listed)
+        return (sender, person) in self.opted_out
+
+    def catch_up(self) -> None:
+        """Let everything that still waits for its moment happen now, in order: late changes of the list, and texts."""
+        self._later.catch_up()
+
     async def __aenter__(self) -> Self:
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+            await web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls).start()
         except BaseException:
             await self._runner.cleanup()
             raise
@@ -98,6 +141,7 @@ class Endpoint:
     async def __aexit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._later.forget()
         await self._runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -109,32 +153,60 @@ class Endpoint:
             self._in_flight -= 1
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        at = datetime.now(UTC)
+        at, arrived = datetime.now(UTC), asyncio.get_running_loop().time()
         body = await request.read()
-        call = optouts.read(_PATHS.get(request.path), body)
+        call = read_call(_PATHS.get(request.path), body)
+        self._receive_texts(call, arrived)
         fault = self._plan.for_request(call.operation, call.sender, call.recipients)
-        if fault is not None and fault.delay:
+        answer = None
+        if fault is not None and fault.applied_after is not None:
+            answer = self._carry_out(request, body, call, fault, arrived)
+        if fault is not None and isinstance(fault.delay, float):
             await asyncio.sleep(fault.delay)
-        answer = Answer(200)
-        if fault is None or fault.applied or not fault.refuses:
-            answer = self._true_answer(request, body, call)
+        if answer is None and (fault is None or fault.works or not fault.refuses):
+            answer = self._carry_out(request, body, call, fault, arrived)
+        answer = answer or Answer(200)
         if fault is not None:
             answer = spoil(answer, fault)
         seconds = (datetime.now(UTC) - at).total_seconds()
-        status = None if fault is not None and fault.drop in {"reset", "close"} else answer.status
+        status = None if fault is not None and fault.drop in _WITHOUT_ANSWER else answer.status
         self.requests.append(Request(call.operation, call.sender, call.recipients, status, at, seconds))
         return await send(request, answer, fault, seconds)
 
-    def _true_answer(self, request: web.Request, body: bytes, call: Call) -> Answer:
+    def _receive_texts(self, call: Call, arrived: float) -> None:
+        for fault, person in self._plan.texts(call.operation, call.sender, call.recipients):
+            text = partial(self._receive_text, fault.text or "", person, call.sender or "")
+            self._later.at(arrived + fault.text_after, text)
+
+    def _receive_text(self, message: str, person: str, sender: str) -> None:
+        # What the call asks for may be no number: who has none cannot text.
+        with contextlib.suppress(ValueError):
+            self.text(message, person=person, sender=sender)
+
+    def _carry_out(self, request: web.Request, body: bytes, call: Call, fault: Fault | None, arrived: float) -> Answer:
+        """Answer truly, and change the list now or later, or never."""
         if denial := self._denial(request, body):
-            return answers.denied(denial)
-        return _misdirection(request, call) or optouts.answer(
-            call, opted_out=self.opted_out, owned_senders=self.owned_senders, plan=self._plan
-        )
+            return denied(denial)
+        if misdirection := _misdirection(request, call):
+            return misdirection
+        answer, changes = answer_call(call, opted_out=self.opted_out, owned_senders=self.owned_senders, plan=self._plan)
+        if fault is None or fault.works:
+            late = (fault and fault.applied_after) or 0
+            for after, people in changes.items():
+                entries = {(call.sender or "", to) for to in people}
+                change = partial(self._change, entries, listed=call.operation == "add")
+                self._later.at(arrived + max(late, after), change)
+        return answer
+
+    def _change(self, entries: set[tuple[str, str]], *, listed: bool) -> None:
+        if listed:
+            self.opted_out |= entries
+        else:
+            self.opted_out -= entries
 
     def _denial(self, request: web.Request, body: bytes) -> str | None:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme == "Bearer":
+        if scheme.lower() == "bearer":
             return None if self.bearer_token is not None and same(token, self.bearer_token) else DENIED
         return refusal(
             method=request.method,
@@ -145,20 +217,6 @@ class Endpoint:
             now=datetime.now(UTC),
         )
 
-    async def _get_faults(self, _request: web.Request) -> web.Response:
-        return web.Response(body=dump_faults(self.faults), headers={"Content-Type": JSON})
-
-    async def _put_faults(self, request: web.Request) -> web.Response:
-        try:
-            self.faults = parse_faults(await request.read())
-        except ValueError as refused:
-            return web.Response(status=400, text=f"{refused}. Nothing was changed.\n")
-        return await self._get_faults(request)
-
-    async def _delete_faults(self, _request: web.Request) -> web.Response:
-        self.faults = ()
-        return web.Response(status=204)
-
 
 def _misdirection(request: web.Request, call: Call) -> Answer | None:
     """Refuse what ACS would before it reads the body: path, method, version, media type."""
@@ -168,7 +226,7 @@ def _misdirection(request: web.Request, call: Call) -> Answer | None:
         return Answer(405, headers={"Allow": "POST"})
     version = request.query.get("api-version")
     if not version:
-        return answers.api_version_unspecified()
+        return api_version_unspecified()
     if version not in SUPPORTED_VERSIONS:
-        return answers.invalid_api_version(request.path, version)
-    return None if request.content_type == "application/json" else answers.unsupported_media_type()
+        return invalid_api_version(request.path, version)
+    return None if request.content_type == "application/json" else unsupported_media_type()

@@ -1,7 +1,5 @@
 """A namespace for the contract tests: the sandbox's broker, or a real one when SERVICEBUS_CONNECTION_STRING is set."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import inspect
@@ -10,6 +8,7 @@ import socket
 import warnings
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -20,13 +19,15 @@ from azure.servicebus.aio import ServiceBusClient as AsyncServiceBusClient
 
 from servicebus_sandbox import Broker, load_queues
 
+QUEUES_FILE = Path(__file__).with_name("queues.json")
+
+#: Seconds that a test waits for a message that should be there.
 PATIENCE = 10.0
-"""Seconds that a test waits for a message that should be there."""
 
 
 @dataclass
 class Bus:
-    """A namespace with the two queues of infra/queues.json; `broker` is None when it is a real one."""
+    """A namespace with the two queues of queues.json; `broker` is None when it is a real one."""
 
     connection_string: str
     opt_ins: str
@@ -60,7 +61,7 @@ async def bus():
         await drain(bus)
         yield bus
         return
-    async with Broker(load_queues()) as broker:
+    async with Broker(load_queues(QUEUES_FILE)) as broker:
         yield Bus(broker.connection_string, "opt-ins", "opt-ins-dead-letter", broker)
 
 

@@ -1,7 +1,5 @@
 """Tokens and keys, with a clock that stands still."""
 
-from __future__ import annotations
-
 import pytest
 from azure.servicebus._pyamqp.utils import generate_sas_token
 

@@ -4,8 +4,6 @@ Opening and closing azure-servicebus takes seconds of sleep, so these tests shar
 need, and one client, whose senders and receivers are opened at once. The tests of faults have their own.
 """
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import time
@@ -139,9 +137,6 @@ async def exchange(pair, *messages):
     return await receiver.receive_messages(len(messages), max_wait_time=5)
 
 
-# --- locks ---
-
-
 async def test_a_message_whose_lock_expired_is_delivered_again_without_being_asked_for(broker, handlers):
     _, receiver = handlers["short"]
     [first] = await exchange(handlers["short"], new())
@@ -170,9 +165,6 @@ async def test_settling_a_message_whose_lock_the_broker_has_ended_is_an_error(br
     queue.take_next()
 
 
-# --- dead letters in the subqueue ---
-
-
 async def test_without_forwarding_dead_letters_are_in_the_subqueue_and_are_settled_there(bench, broker, handlers):
     [message] = await exchange(handlers["plain"], new("bad"))
     await handlers["plain"][1].dead_letter_message(message, reason="Bad")
@@ -185,9 +177,6 @@ async def test_without_forwarding_dead_letters_are_in_the_subqueue_and_are_settl
     assert again.delivery_count == 1
     await dead_letters.complete_message(again)
     assert broker.queue("plain").dead_lettered == 0
-
-
-# --- watching ---
 
 
 async def test_waiting_ends_as_soon_as_the_condition_holds_and_not_when_it_never_does(broker, handlers):
@@ -212,9 +201,6 @@ async def test_a_message_can_be_looked_at(broker, handlers):
 
     assert (message.body, message.application_properties) == (b"body", {"a": 1})
     assert message.properties["correlation_id"] == "c"
-
-
-# --- limits and rights ---
 
 
 async def test_a_full_queue_refuses_sends(broker, handlers):
@@ -258,9 +244,6 @@ async def test_two_brokers_live_side_by_side_and_a_port_can_be_chosen(broker):
         assert again.port == other.port
         with pytest.raises(OSError, match="address already in use"):
             await Broker(QUEUES, port=other.port).__aenter__()
-
-
-# --- faults ---
 
 
 async def test_sends_can_be_refused_for_a_while(broker, handlers):

@@ -1,7 +1,5 @@
 """The AMQP type system: what is encoded is decoded, and what is not AMQP is refused, whatever it is."""
 
-from __future__ import annotations
-
 import math
 import string
 from uuid import UUID

@@ -1,10 +1,8 @@
 """What azure-servicebus, synchronous and asynchronous, finds in the sandbox's broker and in a real namespace alike.
 
-The queues are those of infra/queues.json, with their real properties: locks of five minutes, ten deliveries, duplicate
+The queues are those of queues.json, with their real properties: locks of five minutes, ten deliveries, duplicate
 detection, dead letters forwarded. What needs other queues or a hand on the broker is in test_broker.py.
 """
-
-from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta

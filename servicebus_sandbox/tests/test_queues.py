@@ -1,7 +1,5 @@
 """What happens to messages in a queue, with a clock that is set by hand and no I/O."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -68,9 +66,6 @@ def ids(stored_messages):
 
 def reasons(queue):
     return [stored.message.application_properties.get("DeadLetterReason") for stored in queue.messages()]
-
-
-# --- order and locks ---
 
 
 def test_messages_are_received_in_the_order_they_were_sent(queue):
@@ -174,9 +169,6 @@ def test_a_taken_message_is_gone_at_once(queue):
     assert queue.take_next().message.message_id == "a"
     assert len(queue) == 0
     assert queue.take_next() is None
-
-
-# --- delivery count and dead letters ---
 
 
 def test_an_abandoned_message_counts_its_delivery_and_a_released_one_does_not(queue):
@@ -285,9 +277,6 @@ def test_nobody_sends_to_a_dead_letter_subqueue_or_dead_letters_twice(queue):
     queue.dead_letters.complete(token)
 
 
-# --- time to live ---
-
-
 def test_an_expired_message_is_dead_lettered(queue, clock):
     queue.send([message("a", ttl_ms=5000), message("b")])
     clock.advance(5)
@@ -324,9 +313,6 @@ def test_a_locked_message_does_not_expire_before_its_lock(queue, clock):
 
     assert reasons(queue.dead_letters) == ["TTLExpiredException"]
     assert len(queue) == 0
-
-
-# --- schedules ---
 
 
 def test_a_scheduled_message_waits_for_its_time_and_is_then_the_newest(queue, clock):
@@ -375,9 +361,6 @@ def test_cancelling_one_message_that_is_not_scheduled_cancels_none(queue):
     assert queue.scheduled == 1
 
 
-# --- duplicates ---
-
-
 def test_a_known_id_is_accepted_and_dropped_until_the_window_ends(queue, clock):
     queue.send([message("a"), message("a")])
     clock.advance(WINDOW - 1)
@@ -411,9 +394,6 @@ def test_without_duplicate_detection_every_message_is_kept(clock):
     queue.send([message("a"), message("a")])
 
     assert len(queue) == 2
-
-
-# --- deferring and peeking ---
 
 
 def test_a_deferred_message_is_received_by_its_number_only(queue):
@@ -485,9 +465,6 @@ def test_a_peek_returns_at_most_250_messages(queue):
     queue.send([message(number) for number in range(300)])
 
     assert len(queue.peek(0, 1000)) == 250
-
-
-# --- size, paths, memory ---
 
 
 def test_a_full_queue_refuses_all_of_a_batch_until_there_is_room(clock):
@@ -594,9 +571,6 @@ class QueueModel(RuleBasedStateMachine):
 
 TestQueueModel = QueueModel.TestCase
 TestQueueModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-
-
-# --- what is written on a message ---
 
 
 def test_a_received_message_sent_on_does_not_carry_its_old_stamps(queue):

@@ -1,15 +1,11 @@
 """The broker's protocol, frame by frame, as other clients than azure-servicebus and broken ones would use it."""
 
-from __future__ import annotations
-
 import asyncio
 import random
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from azure.servicebus._base_handler import _generate_sas_token
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +16,6 @@ from servicebus_sandbox.frames import (
     ACCEPTED,
     AMQP_HEADER,
     EMPTY_FRAME,
-    FRAME_HEAD,
     RECEIVER,
     SASL_HEADER,
     SENDER,
@@ -36,158 +31,17 @@ from servicebus_sandbox.frames import (
     SaslMechanisms,
     SaslOutcome,
     Transfer,
-    decode_performative,
     encode_frame,
     modified,
 )
 from servicebus_sandbox.messages import BATCH_FORMAT, decode_message
-
-Q = "queue"
-RELEASED = Described(Ulong(0x26), [])
-
-
-def message(body=b"x", message_id=None):
-    properties = encode(Described(Ulong(0x73), [message_id or uuid4().hex]))
-    return properties + encode(Described(Ulong(0x75), body))
-
-
-def locked(queue):
-    """Lock the next message; returns its token."""
-    return queue.lock_next().lock_token
-
-
-class Peer:
-    """A client that does what the specification says, and nothing by itself."""
-
-    def __init__(self, broker, reader, writer):
-        self.broker = broker
-        self.reader = reader
-        self.writer = writer
-        self.heartbeats = 0
-        self.frame_sizes = []
-        self.next_id = 0
-
-    def send(self, performative, payload=b"", channel=0):
-        self.writer.write(encode_frame(channel, performative, payload))
-
-    async def read(self):
-        """Read the next frame that is not a heartbeat; returns performative and payload."""
-        async with asyncio.timeout(5):
-            while True:
-                size, offset, _, _ = FRAME_HEAD.unpack(await self.reader.readexactly(8))
-                body = (await self.reader.readexactly(size - 8))[offset * 4 - 8 :]
-                self.frame_sizes.append(size)
-                if body:
-                    return decode_performative(body)
-                self.heartbeats += 1
-
-    async def expect(self, kind):
-        """Skip frames until one of a kind comes; an unexpected end of link, session or connection is a failure."""
-        while True:
-            performative, payload = await self.read()
-            if isinstance(performative, kind):
-                return (performative, payload) if kind is Transfer else performative
-            assert not isinstance(performative, Detach | End | Close), performative
-
-    async def nothing_of(self, kind, seconds=0.05):
-        """Check that no frame of a kind comes for a while."""
-        try:
-            async with asyncio.timeout(seconds):
-                found = await self.expect(kind)
-        except TimeoutError:
-            return
-        raise AssertionError(found)
-
-    async def open(self, **fields):
-        self.writer.write(AMQP_HEADER)
-        self.send(Open("peer", **fields))
-        assert await self.reader.readexactly(8) == AMQP_HEADER
-        return await self.expect(Open)
-
-    async def begin(self, window=1000, channel=0):
-        self.send(Begin(None, Uint(0), Uint(window), Uint(1000)), channel=channel)
-        return await self.expect(Begin)
-
-    async def attach(self, address, role, handle=0, **fields):
-        ends = {"source": Described(Ulong(0x28), [address]), "target": Described(Ulong(0x29), [address])}
-        count = {"initial_delivery_count": Uint(0)} if role is SENDER else {}
-        self.send(Attach(f"link-{handle}", Uint(handle), role, **ends | count | fields))
-        return await self.expect(Attach)
-
-    def transfer(self, payload, handle=0, **fields):
-        self.send(Transfer(Uint(handle), Uint(self.next_id), b"tag", Uint(0), **fields), payload)
-        self.next_id += 1
-
-    def credit(self, credit, handle=0, count=0, window=1000, next_id=None, **fields):
-        self.send(
-            Flow(
-                None if next_id is None else Uint(next_id),
-                Uint(window),
-                Uint(0),
-                Uint(1000),
-                Uint(handle),
-                Uint(count),
-                Uint(credit),
-                **fields,
-            )
-        )
-
-    async def ask(self, node, properties, body, handle=8):
-        """Send a request to a node, and return the reply's application properties and body."""
-        await self.attach(node, RECEIVER, handle)
-        await self.attach(node, SENDER, handle + 1)
-        self.credit(10, handle)
-        sections = (Described(Ulong(0x73), [uuid4()]), Described(Ulong(0x74), properties), Described(Ulong(0x77), body))
-        self.transfer(b"".join(map(encode, sections)), handle + 1)
-        _, payload = await self.expect(Transfer)
-        for one in (handle, handle + 1):
-            self.send(Detach(Uint(one), closed=True))
-            assert (await self.read_until(Detach)).handle == one
-        reply = decode_message(payload)
-        return reply.application_properties, reply.value
-
-    async def read_until(self, kind):
-        while not isinstance(performative := (await self.read())[0], kind):
-            continue
-        return performative
-
-    async def authorize(self, key_name="RootManageSharedAccessKey", key="sandbox", path=Q):
-        audience = f"sb://127.0.0.1:{self.broker.port}/{path}"
-        token = _generate_sas_token(audience, key_name, key).token
-        properties = {"operation": "put-token", "type": "servicebus.windows.net:sastoken", "name": audience}
-        return await self.ask("$cbs", properties, token)
-
-    async def manage(self, operation, body, path=Q):
-        return await self.ask(f"{path}/$management", {"operation": f"com.microsoft:{operation}"}, body)
-
-
-@asynccontextmanager
-async def connected(broker):
-    reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
-    try:
-        yield Peer(broker, reader, writer)
-    finally:
-        writer.close()
-        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
-
-
-@asynccontextmanager
-async def ready(broker, **fields):
-    """Connect, open, begin and show a token."""
-    async with connected(broker) as peer:
-        await peer.open(**fields)
-        await peer.begin()
-        await peer.authorize()
-        yield peer
+from servicebus_sandbox.tests.peer import RELEASED, Q, connected, locked, message, ready
 
 
 @pytest.fixture
 async def broker():
     async with Broker({Q: QueueProperties()}) as broker:
         yield broker
-
-
-# --- the opening ceremony ---
 
 
 async def test_a_client_may_authenticate_by_sasl_or_not_at_all(broker):
@@ -345,9 +199,6 @@ async def test_a_client_says_goodbye_and_is_answered(broker):
         assert await peer.reader.read() == b""
 
 
-# --- heartbeats ---
-
-
 async def test_the_broker_sends_heartbeats_to_a_client_that_wants_them(broker):
     async with ready(broker, idle_time_out=Uint(40)) as peer:
         await peer.nothing_of(Transfer, seconds=0.15)
@@ -395,9 +246,6 @@ async def test_links_can_be_told_that_they_are_idle_at_any_time(broker):
         assert broker.detach_idle_links(idle_for=60) == 0
         assert broker.detach_idle_links() == 1
         assert (await peer.read_until(Detach)).handle == 0
-
-
-# --- credit and windows ---
 
 
 async def test_no_message_is_sent_without_credit_and_none_beyond_it(broker):
@@ -474,9 +322,6 @@ async def test_a_sender_is_given_credit_and_window_again_before_they_end(broker)
     assert all(flow.link_credit == 1000 for flow in flows if flow.handle is not None)
 
 
-# --- messages ---
-
-
 async def test_a_message_in_parts_arrives_as_one_and_an_aborted_one_does_not(broker):
     content = message(b"y" * 1000)
     async with ready(broker) as peer:
@@ -526,9 +371,6 @@ async def test_a_batch_with_one_unreadable_message_is_rejected_whole(broker):
     assert len(broker.queue(Q)) == 0
 
 
-# --- settlement ---
-
-
 async def test_outcomes_are_applied_and_echoed_and_unknown_ones_refused(broker):
     queue = broker.queue(Q)
     queue.send([decode_message(message()) for _ in range(6)])
@@ -554,7 +396,7 @@ async def test_outcomes_are_applied_and_echoed_and_unknown_ones_refused(broker):
     assert echoes[4] == Described(Ulong(0x25), [])
     assert echoes[5].value[0].value[0] == "amqp:not-implemented"
     assert (queue.active, queue.deferred, queue.dead_lettered) == (3, 1, 1)
-    assert [stored.delivery_count for stored in queue.messages()] == [1, 1, 0, 0]
+    assert [stored.delivery_count for stored in queue.messages()] == [1, 1, 1, 0]
     assert queue.dead_letters.messages()[0].message.application_properties == {"DeadLetterReason": "R"}
 
 
@@ -694,9 +536,6 @@ async def test_two_waiting_receivers_take_turns(broker):
                 await peer.expect(Transfer)
 
 
-# --- links and sessions that must not be ---
-
-
 @pytest.mark.parametrize(
     ("address", "fields", "condition"),
     [
@@ -772,9 +611,6 @@ async def test_what_a_client_says_of_its_own_deliveries_is_not_needed(broker):
         await peer.expect(Disposition)
         peer.send(Disposition(SENDER, Uint(0), settled=True))
         await peer.nothing_of(Disposition)
-
-
-# --- $cbs and $management ---
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from optout_core.adapters.http import HttpEndpoint
 from optout_core.adapters.requests import Limits, OptOutsClient
 from optout_core.adapters.signing import HmacSigner
 from optout_core.batches import Batch, Pair, plan
+from optout_core.numbers import read_number, read_sender
 
 SENDER = "+18001234567"
 PERSON = "+15555555551"
@@ -58,9 +59,10 @@ class Caller:
 
     async def remove(self, *recipients, sender=SENDER):
         """Give the outcome of each recipient, by number."""
-        outcomes = await self.client.remove(plan(Pair(sender, to) for to in recipients))
-        assert {pair.sender for pair in outcomes} <= {sender}
-        return {pair.recipient: outcome for pair, outcome in outcomes.items()}
+        asked = {pair(to, sender): to for to in recipients}
+        outcomes = await self.client.remove(plan(asked))
+        assert outcomes.keys() == asked.keys()
+        return {asked[found]: outcome for found, outcome in outcomes.items()}
 
     async def verdict(self, recipient=PERSON):
         """Give what came of one recipient."""
@@ -78,8 +80,18 @@ async def open_client(endpoint, *, sign=None, sleep=None, telemetry=None, timeou
 
 async def removing_one_by_one(caller, recipients):
     """Ask for each recipient in a request of its own, all at once; give the verdicts in the same order."""
-    outcomes = await caller.client.remove([Batch(SENDER, (to,)) for to in recipients])
-    return [outcomes[Pair(SENDER, to)].verdict for to in recipients]
+    outcomes = await caller.client.remove([batch(to) for to in recipients])
+    return [outcomes[pair(to)].verdict for to in recipients]
+
+
+def pair(recipient, sender=SENDER):
+    """Make an entry of the opt-out list of numbers as they are written."""
+    return Pair(read_sender(sender), read_number(recipient))
+
+
+def batch(*recipients, sender=SENDER):
+    """Make what one request asks, likewise."""
+    return Batch(read_sender(sender), tuple(map(read_number, recipients)))
 
 
 def people(count):

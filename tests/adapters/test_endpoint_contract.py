@@ -3,9 +3,9 @@
 import pytest
 
 from optout_core.api import Outcome, Verdict
-from optout_core.batches import Batch, Pair, plan
+from optout_core.batches import plan
 from sandbox.endpoint import Endpoint, Fault, Item
-from tests.adapters.acs_client import ANOTHER, PERSON, SENDER, open_client, people
+from tests.adapters.acs_client import ANOTHER, PERSON, SENDER, batch, open_client, pair, people
 from tests.fakes import FakeEndpoint
 
 
@@ -50,7 +50,7 @@ def verdicts(outcomes):
 
 
 async def test_everybody_asked_about_has_an_outcome_and_nobody_else(side):
-    pairs = {Pair(sender, to) for sender in (SENDER, "+18009999999") for to in people(150)}
+    pairs = {pair(to, sender) for sender in (SENDER, "+18009999999") for to in people(150)}
 
     outcomes = await side.endpoint.remove(plan(pairs))
 
@@ -64,21 +64,21 @@ async def test_asking_about_nobody_gives_nothing(side):
 
 async def test_one_that_fails_fails_alone_and_heals(side):
     side.fail_once(PERSON)
-    batch = Batch(SENDER, (PERSON, ANOTHER))
+    both = batch(PERSON, ANOTHER)
 
-    first = await side.endpoint.remove([batch])
-    second = await side.endpoint.remove([batch])
+    first = await side.endpoint.remove([both])
+    second = await side.endpoint.remove([both])
 
-    assert verdicts(first) == {Pair(SENDER, PERSON): Verdict.FAILED, Pair(SENDER, ANOTHER): Verdict.REMOVED}
+    assert verdicts(first) == {pair(PERSON): Verdict.FAILED, pair(ANOTHER): Verdict.REMOVED}
     assert set(verdicts(second).values()) == {Verdict.REMOVED}
 
 
 async def test_an_endpoint_that_is_down_raises_nothing_and_heals(side):
     side.go_down_for_one_request(PERSON, ANOTHER)
-    batch = Batch(SENDER, (PERSON, ANOTHER))
+    both = batch(PERSON, ANOTHER)
 
-    first = await side.endpoint.remove([batch])
-    second = await side.endpoint.remove([batch])
+    first = await side.endpoint.remove([both])
+    second = await side.endpoint.remove([both])
 
     assert set(verdicts(first).values()) == {Verdict.UNAVAILABLE}
     assert set(verdicts(second).values()) == {Verdict.REMOVED}

@@ -23,7 +23,7 @@ REFERENCE = ("+15555555551", "+123", "+15555555553")
 
 @pytest_asyncio.fixture
 async def broker():
-    async with Broker(load_queues()) as running:
+    async with Broker(load_queues(ROOT / "infra" / "queues.json")) as running:
         yield running
 
 

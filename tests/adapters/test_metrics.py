@@ -8,6 +8,8 @@ import pytest
 
 from optout_core.envelopes import Form
 from optout_core.errors import BatchRejected, EndpointUnavailable, RequestRefused
+from optout_core.masking import Untrusted
+from optout_core.numbers import read_number
 from optout_core.reasons import Reason
 from optout_core.reports import EventReport, EventResult, RecipientOutcome, RecipientReport, Report
 from sandbox.endpoint import Fault
@@ -38,7 +40,21 @@ def measured():
 
 def recipient(outcome=RecipientOutcome.REMOVED, reason=None, age=90.0, event="ev-1"):
     waits = NOW + timedelta(minutes=1) if outcome is RecipientOutcome.WAITING else None
-    return RecipientReport("shop", event, SENDER, PERSON, outcome, reason, 1, waits, age)
+    return RecipientReport(
+        source=Untrusted("shop"),
+        event=Untrusted(event),
+        sender=read_number(SENDER),
+        recipient=read_number(PERSON),
+        outcome=outcome,
+        reason=reason,
+        attempts=1,
+        next_try=waits,
+        age=age,
+    )
+
+
+def event(source, name, form, result, reason=None):
+    return EventReport(source=Untrusted(source), id=Untrusted(name), form=form, result=result, reason=reason)
 
 
 def report(**facts):
@@ -48,10 +64,10 @@ def report(**facts):
 EVERYTHING = report(
     messages=4,
     events=(
-        EventReport("shop", "ev-1", Form.CLOUD_EVENT, EventResult.DECODED),
-        EventReport("shop", "ev-2", Form.CLOUD_EVENT, EventResult.DECODED),
-        EventReport("acs", "ev-3", Form.EVENT_GRID, EventResult.IGNORED),
-        EventReport("", "message-4", "unknown", EventResult.DEAD_LETTERED, Reason.MALFORMED_EVENT),
+        event("shop", "ev-1", Form.CLOUD_EVENT, EventResult.DECODED),
+        event("shop", "ev-2", Form.CLOUD_EVENT, EventResult.DECODED),
+        event("acs", "ev-3", Form.EVENT_GRID, EventResult.IGNORED),
+        event("", "message-4", "unknown", EventResult.DEAD_LETTERED, Reason.MALFORMED_EVENT),
     ),
     recipients=(
         recipient(),

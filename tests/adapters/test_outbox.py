@@ -7,6 +7,7 @@ import pytest_asyncio
 
 from optout_core.messages import Queue
 from servicebus_sandbox import Broker, State, load_queues
+from tests.adapters.function import ROOT
 from tests.adapters.outbox import (
     DEAD_LETTERS,
     LATER,
@@ -25,7 +26,7 @@ KILOBYTE = 1024
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def broker():
-    async with Broker(load_queues()) as running:
+    async with Broker(load_queues(ROOT / "infra" / "queues.json")) as running:
         yield running
 
 

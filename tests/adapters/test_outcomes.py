@@ -1,4 +1,4 @@
-"""The outcome table of the design, row by row, over a real socket."""
+"""The table of docs/design.md, "Outcomes", row by row, over a real socket."""
 
 import pytest
 

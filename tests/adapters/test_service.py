@@ -98,7 +98,7 @@ async def test_what_fails_is_given_back_after_a_pause_since_ten_deliveries_are_s
 
 def test_an_invocation_ends_before_its_locks_do():
     budget = max(bound.le for bound in Settings.model_fields["invocation_budget"].metadata if hasattr(bound, "le"))
-    lock = load_queues()["opt-ins"].lock_duration
+    lock = load_queues(ROOT / "infra" / "queues.json")["opt-ins"].lock_duration
     document = json.loads((ROOT / "host.json").read_text())
     hours, minutes, seconds = map(int, document["functionTimeout"].split(":"))
     limit = timedelta(hours=hours, minutes=minutes, seconds=seconds)
@@ -149,7 +149,7 @@ from servicebus_sandbox import Broker, load_queues
 from sandbox.endpoint import Endpoint, Fault
 from sandbox.endpoint import Endpoint
 from sandbox.telemetry import Collector
-from tests.adapters.function import fresh, messages
+from tests.adapters.function import ROOT, fresh, messages
 
 async def main():
     def look():
@@ -157,7 +157,8 @@ async def main():
         seen.append(point["value"])
 
     collector, seen = Collector(), []
-    async with Endpoint(faults=[Fault(status=503, times=1)]) as endpoint, Broker(load_queues()) as broker:
+    queues = load_queues(ROOT / "infra" / "queues.json")
+    async with Endpoint(faults=[Fault(status=503, times=1)]) as endpoint, Broker(queues) as broker:
         service = Service({
             "ACS_ENDPOINT": endpoint.url,
             "ACS_ACCESS_KEY": endpoint.access_key,

@@ -61,7 +61,7 @@ def test_the_public_vectors_of_a_request(target, signature):
 
 
 def test_the_vector_of_our_own_request():
-    """Derived with the verified routine: facts/acs-optouts.md, section 3."""
+    """Derived with the verified routine: docs/facts/acs-optouts.md, "Signature vectors"."""
     body = b'{"from":"+18001234567","recipients":[{"to":"+15555555551"},{"to":"+123"},{"to":"+15555555553"}]}'
     target = "/sms/optouts:remove?api-version=2026-01-23"
 

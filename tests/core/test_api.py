@@ -1,4 +1,4 @@
-"""The outcome table of the design, row by row, and the answers as they were recorded."""
+"""The table of docs/design.md, "Outcomes", row by row, and the answers as they were recorded."""
 
 import json
 

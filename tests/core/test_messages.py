@@ -1,4 +1,4 @@
-"""Retry messages and dead letters: bodies, properties and ids, exactly as the design names them."""
+"""Retry messages and dead letters: bodies, properties and ids, as docs/events.md, "What we send", names them."""
 
 import json
 

@@ -194,7 +194,18 @@ async def test_of_stop_and_start_in_one_invocation_the_newer_wins_and_a_tie_goes
     assert dead(job) == ([] if asked else [(PERSON, Reason.NEWER_OPT_OUT)])
 
 
-async def test_a_stop_of_an_earlier_invocation_is_remembered():
+async def test_a_stop_of_an_earlier_invocation_is_forgotten_as_long_as_there_is_no_ledger():
+    """What README.md and docs/design.md, "Promises", say; the ledger that changes it is not built."""
+    job = Job(ledger=WithoutLedger())
+    await job.process([arrival(text_message("STOP", received="2026-01-23T11:56:00Z"))])
+
+    await job.process([arrival(text_message("START", received="2026-01-23T11:55:00Z"))])
+
+    assert job.endpoint.asked == [PERSON]
+    assert dead(job) == []
+
+
+async def test_a_ledger_that_remembers_holds_back_an_opt_in_older_than_a_stop_of_an_earlier_invocation():
     job = Job()
     await job.process([arrival(text_message("STOP", received="2026-01-23T11:56:00Z"))])
 

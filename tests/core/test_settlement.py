@@ -1,4 +1,4 @@
-"""What becomes of each recipient: the table of the design."""
+"""What becomes of each recipient: the table of docs/design.md, "Outcomes"."""
 
 from datetime import timedelta
 

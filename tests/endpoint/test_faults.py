@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, Fault, Item, load_faults
-from sandbox.endpoint.faults import Drop, dump_faults, parse_faults
+from sandbox.endpoint.fault_file import dump_faults, parse_faults
+from sandbox.endpoint.faults import Drop
 
 SENDER = "+18001234567"
 PERSON = "+15555555551"
@@ -389,12 +390,47 @@ def test_a_file_that_cannot_be_used_is_named_with_the_place_that_is_wrong(tmp_pa
         {"status": 200},
         {"status": 600},
         {"status": 500, "times": 0},
+        {"appliedAfter": 0},
+        {"applied": True},
+        {"status": 500, "applied": False},
+        {"status": 500, "applied": True, "appliedAfter": 1},
+        {"textAfter": 1},
+        {"text": "HELP"},
+        {"text": "STOP", "status": 500},
+        {"text": "STOP", "delay": 1},
+        {"drop": "silence", "retryAfter": 1},
+        {"status": 400, "errors": {"From": []}},
+        {"status": 400, "body": "problem", "code": "Denied"},
+        {"delay": 1, "code": "Denied"},
+        {"delay": {"mean": 1, "atLeast": 1}},
+        {"delay": {"atLeast": 1}},
+        {"delay": {}},
+        {"delay": 0},
+        {"status": 500, "share": 1},
+        {"status": 500, "share": 0},
     ],
     ids=json.dumps,
 )
 def test_a_fault_with_an_effect_that_would_do_nothing_is_refused(fault):
     with pytest.raises(ValueError, match="cannot be used"):
         parse_faults(json.dumps([fault]))
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ({}, "a fault needs an effect: items, text, drop, status, body, delay, applied, appliedAfter"),
+        ({"body": "html", "retryAfter": 1}, "body does not go with retryAfter: leave out, or make it two faults"),
+        ({"items": [], "delay": 1, "status": 500}, "items does not go with delay, status: "),
+        ({"status": 503, "applied": False}, "applied false is what happens anyway: leave it out"),
+    ],
+    ids=str,
+)
+def test_a_fault_that_is_refused_says_what_does_not_go(fault, why):
+    with pytest.raises(ValueError, match="cannot be used") as refused:
+        parse_faults(json.dumps([fault]))
+
+    assert str(refused.value).startswith(f"these faults cannot be used: 0: {why}")
 
 
 def test_a_fault_that_is_refused_does_not_repeat_its_numbers():

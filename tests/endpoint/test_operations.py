@@ -249,9 +249,10 @@ async def test_a_credential_that_does_not_hold_is_denied_and_changes_nothing(cal
     assert endpoint.opted_out == set()
 
 
-async def test_a_known_bearer_token_stands_in_for_a_signature(call):
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
+async def test_a_known_bearer_token_stands_in_for_a_signature(call, scheme):
     async with Endpoint(bearer_token="opaque") as endpoint:
-        accepted = await call(endpoint, headers={"Authorization": "Bearer opaque"})
+        accepted = await call(endpoint, headers={"Authorization": f"{scheme} opaque"})
         refused = await call(endpoint, headers={"Authorization": b"Bearer \xff"})
 
         assert accepted.status_code == 200

@@ -12,6 +12,7 @@ OF_THE_HOST = {
     "AzureWebJobsStorage__accountName",
     "AzureWebJobsStorage__clientId",
     "AzureWebJobsStorage__credential",
+    "OTEL_RESOURCE_ATTRIBUTES",
     "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY",
     "ServiceBusConnection__credential",
 }
@@ -25,8 +26,6 @@ REFUSED_BY_FLEX = {
     *("WEBSITE_NODE_DEFAULT_VERSION", "WEBSITE_RUN_FROM_PACKAGE", "WEBSITE_VNET_ROUTE_ALL"),
     *("WEBSITE_MAX_DYNAMIC_APPLICATION_SCALE_OUT", "WEBSITE_SKIP_CONTENTSHARE_VALIDATION"),
 }
-#: The consent ledger has its own issue.
-LATER = {"CONSENT_LEDGER"}
 
 FUNCTION = read(INFRA / "modules/function.bicep")
 
@@ -43,7 +42,7 @@ def _overridable() -> set[str]:
 
 
 def test_every_setting_the_code_reads_is_set_or_can_be_and_no_other():
-    read_by_the_code = {field.alias for field in Settings.model_fields.values()} - NEVER_IN_THE_CLOUD - LATER
+    read_by_the_code = {field.alias for field in Settings.model_fields.values()} - NEVER_IN_THE_CLOUD
 
     assert (_explicit() - OF_THE_HOST) | _overridable() == read_by_the_code
 

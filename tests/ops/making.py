@@ -239,7 +239,7 @@ def queues(lock_seconds=None, **changes):
     """The queues of infra/queues.json with some properties changed."""
     if lock_seconds:
         changes["lock_duration"] = timedelta(seconds=lock_seconds)
-    return {name: replace(each, **changes) for name, each in load_queues().items()}
+    return {name: replace(each, **changes) for name, each in load_queues(ROOT / "infra" / "queues.json").items()}
 
 
 @contextlib.asynccontextmanager

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from optout_core.masking import Untrusted
 from sandbox.publishing import Publication
-from sandbox.watch import DeadLetter, Watch
+from sandbox.watch import SeenDeadLetter, Watch
 from servicebus_sandbox import Broker, load_queues
 
 ROOT = Path(__file__).parents[2]
@@ -110,7 +111,7 @@ def test_settings_and_proxies_of_the_shell_do_not_lead_the_function_astray(sandb
 
 async def test_a_second_run_against_the_same_namespace_is_no_duplicate_of_the_first(sandbox, write):
     file = write("one.json", ONE)
-    async with Broker(load_queues()) as broker:
+    async with Broker(load_queues(ROOT / "infra" / "queues.json")) as broker:
         arguments = ("--json", "--reveal", "--events", file, "--broker", broker.connection_string)
         first = await asyncio.to_thread(sandbox, *arguments)
         second = await asyncio.to_thread(sandbox, *arguments)
@@ -303,9 +304,17 @@ def test_what_the_broker_dead_lettered_unread_is_no_longer_shown_as_waiting():
     watch = Watch([Publication("unread", b"{")])
     reason = "MaxDeliveryCountExceeded"
 
-    watch.take_over(DeadLetter(reason, "", (), "unread", {}))
+    watch.take_over(
+        SeenDeadLetter(
+            reason=Untrusted(reason),
+            description=Untrusted(""),
+            opt_ins=(),
+            message_id=Untrusted("unread"),
+            properties={},
+        )
+    )
 
-    assert watch.events["unread"].result == "dead_lettered"
+    assert watch.events[Untrusted("unread")].result == "dead_lettered"
 
 
 def test_a_message_that_fills_the_limit_does_not_take_its_neighbour_with_it(sandbox, write, tmp_path):

@@ -37,7 +37,7 @@ class Function:
 
 @pytest.fixture
 async def broker():
-    async with Broker(load_queues()) as running:
+    async with Broker(load_queues(ROOT / "infra" / "queues.json")) as running:
         yield running
 
 
