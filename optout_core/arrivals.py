@@ -168,11 +168,9 @@ def read_lineage(arrival: Arrival) -> Lineage:
     properties = arrival.properties
     replay_id = properties.get(REPLAY_ID)
     sent_back = properties.get(DEAD_LETTER_REASON)
-    is_sent_back = isinstance(sent_back, str) and bool(sent_back)
     first_enqueued = _time(properties.get(FIRST_ENQUEUED)) or arrival.enqueued_at
     return Lineage(
-        # Who sends a dead letter back by hand leaves its properties on it; the schedule starts anew all the same.
-        attempt=0 if is_sent_back else _count(properties.get(ATTEMPT)) or 0,
+        attempt=_count(properties.get(ATTEMPT)) or 0,
         hop=_count(properties.get(HOP)) or 0,
         first_enqueued=min(first_enqueued, arrival.enqueued_at),
         of=_count(properties.get(OF)),

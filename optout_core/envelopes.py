@@ -184,7 +184,8 @@ def _bare_request(request: dict[str, Any], arrival: Arrival, *, alone: bool) -> 
         form=Form.BARE_REQUEST,
         type=OPT_IN_TYPE,
         source=BARE_SOURCE,
-        id=arrival.id,
+        # What we write into a retry must be what we read there.
+        id=_name({"MessageId": arrival.id}, "MessageId"),
         time=None,
         content=request,
     )
@@ -233,7 +234,7 @@ def _moment(value: object) -> object:
             return _EPOCH + timedelta(milliseconds=value)
         return _YEAR_ONE + timedelta(microseconds=value // 10)
     except OverflowError:
-        raise MalformedEvent("`time` lies outside the calendar") from None
+        return value  # as wrong as any other number
 
 
 def _json(body: bytes) -> object:

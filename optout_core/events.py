@@ -163,10 +163,9 @@ def _opt_in(envelope: Envelope, arrival: Arrival, name: dict[str, Any]) -> OptIn
 
 def _opt_out(envelope: Envelope, arrival: Arrival, name: dict[str, Any]) -> OptOut:
     request = read_request(json_object(envelope.content, "`data`"), _where(envelope))
-    said = None if envelope.time is None else read_moment(envelope.time, "time")
     return OptOut(
         **name,
-        time=_of_stop(arrival, said),
+        time=_of_stop(arrival, envelope.time),
         sender=_sender(request.sender),
         recipients=tuple(dict.fromkeys(read_number(recipient.to) for recipient in request.recipients)),
     )
@@ -177,7 +176,10 @@ def _sms_received(envelope: Envelope, arrival: Arrival, keywords: Keywords, name
     sms = {field_name.lower(): value for field_name, value in content.items()}
     if len(sms) < len(content):
         raise MalformedEvent("`data` names the same field twice")
-    message = text_field(sms, "message")
+    message = sms.get("message")
+    if not isinstance(message, str):
+        # Half an emoji in it is no fault: the text is compared with the keywords and never written down.
+        raise MalformedEvent("`message` must be a string")
     is_stop, is_opt_in = keywords.mean_stop(message), keywords.mean_opt_in(message)
     if not is_stop and not is_opt_in:
         return Ignored(**name)
@@ -186,7 +188,7 @@ def _sms_received(envelope: Envelope, arrival: Arrival, keywords: Keywords, name
     sender = _sender(text_field(sms, "to"), of_acs=True)
     said = sms.get("receivedtimestamp") or envelope.time
     if is_stop:
-        return OptOut(**name, time=_of_stop(arrival, _readable(said)), sender=sender, recipients=(person,))
+        return OptOut(**name, time=_of_stop(arrival, said), sender=sender, recipients=(person,))
     moment = None if said is None else read_moment(said, "receivedTimestamp")
     return OptIn(**name, time=_earliest(arrival, moment), sender=sender, recipients=(person,))
 
@@ -208,14 +210,12 @@ def _earliest(arrival: Arrival, *said: datetime | None) -> datetime:
     return min(*moments, read_lineage(arrival).first_enqueued, arrival.enqueued_at)
 
 
-def _of_stop(arrival: Arrival, said: datetime | None) -> datetime:
-    """Give the time of a STOP: what it says, but nobody can have said it after we heard of it."""
-    return arrival.enqueued_at if said is None else min(said, arrival.enqueued_at)
+def _of_stop(arrival: Arrival, said: object) -> datetime:
+    """Give the time of a STOP: what it says, but nobody can have said it after we heard of it.
 
-
-def _readable(said: object) -> datetime | None:
-    """Read the time of a STOP by text; one that cannot be read must not hide the STOP, whose arrival then counts."""
+    A time that cannot be read must not hide the STOP: its arrival counts.
+    """
     try:
-        return None if said is None else read_moment(said, "receivedTimestamp")
+        return min(read_moment(said, "time"), arrival.enqueued_at)
     except MalformedEvent:
-        return None
+        return arrival.enqueued_at

@@ -45,7 +45,8 @@ class Keywords:
     def __post_init__(self) -> None:
         """Write the STOPs as texts are compared with them: in one word, in lower case, without accents."""
         stops = frozenset("".join(_words(keyword)) for keyword in (*STOP_KEYWORDS, *self.opt_outs))
-        object.__setattr__(self, "_stops", stops)
+        # A keyword without a letter or digit would make every text without one a STOP.
+        object.__setattr__(self, "_stops", stops - {""})
 
     def mean_opt_in(self, text: str) -> bool:
         """Say whether a text is exactly one opt-in keyword, surrounding blanks aside."""

@@ -11,7 +11,7 @@ from base64 import b64decode
 from binascii import Error as NotBase64
 from dataclasses import dataclass
 from typing import Any
-from unicodedata import digit
+from unicodedata import digit, normalize
 
 #: Fewer digits than this identify nobody: short codes have 5 or 6, test values such as +123 have 3.
 _PERSONAL_DIGITS = 7
@@ -20,13 +20,12 @@ _LONG_NUMBER = 11
 #: Characters of one text that are shown; a longer one is cut. An id of ours has at most 128.
 _SHOWN = 1024
 
-#: What may stand between two digits of one number: blanks, tabs, line breaks, dashes, `. ( ) / _ +`, invisible marks,
-#: and the same in percent-encoding.
-_BETWEEN = (
-    r"(?:%[0-9A-Fa-f]{2}|[\s.()/_+\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
-    r"\-\u058a\u05be\u1400\u1806\u2010-\u2015\u2212\u2e3a\u2e3b\u301c\u3030\u30a0\u30fc\ufe31\ufe32\ufe58\ufe63\uff0d])"
-)
-_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
+#: What may stand between two digits of one number: a few blanks, line breaks, `. ( ) / _ + -`, the mark that lengthens
+#: a Japanese vowel, and percent-encoded signs; and any number of signs that are no letter and not ASCII, such as dashes
+#: and invisible marks. `•` and `…` are what we put there ourselves.
+_ODD = r"[^\w\s!-~•…]*"
+_BETWEEN = rf"{_ODD}(?:(?:%[0-9A-Fa-f]{{2}}|[\s.()/_+\u30fc-]){_ODD}){{0,4}}"
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 #: What holds many digits and is no number. A UUID or a hash that is masked could not be looked for.
 _NO_NUMBER = re.compile(
     r"(?<![0-9A-Za-z])(?:"
@@ -39,13 +38,15 @@ _NO_NUMBER = re.compile(
     r"|(?:19|20|21)[0-9]{6}T[0-9]{6}Z(?:-[0-9a-f]{6})?"  # a replay id of `optout`
     r"|(?:19|20|21)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"  # a date
     r"(?:[T ][0-2][0-9]:[0-5][0-9](?::[0-6][0-9](?:[.,][0-9]{1,9})?)?(?: ?Z|[+-][0-9]{2}:?[0-9]{2})?)?"  # and a time
-    rf"|{_OCTET}(?:\.{_OCTET}){{3}}(?::[0-9]{{1,5}})?"  # an address
+    rf"|(?<![0-9]\.){_OCTET}(?:\.{_OCTET}){{3}}(?!\.[0-9])(?::[0-9]{{1,5}})?"  # an address
     r")(?![0-9A-Za-z])"
 )
-_DIGITS = re.compile(rf"\+?\(?\d(?:{_BETWEEN}{{0,4}}\d){{{_PERSONAL_DIGITS - 1},}}")
+_DIGITS = re.compile(rf"\+?\(?\d(?:{_BETWEEN}\d){{{_PERSONAL_DIGITS - 1},}}")
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _BASE64 = re.compile(r"[0-9A-Za-z+/_-]{12,}={0,2}")
+#: UTF-16 of a text in a Latin script has a NUL in every second place, and UTF-8 has none.
+_SHARE_OF_NUL = 4
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -81,7 +82,16 @@ def mask(number: str) -> str:
 
 
 def mask_text(text: str) -> str:
-    """Mask every run of digits in a text that may be a phone number."""
+    """Mask every run of digits in a text that may be a phone number; a text without one stays as it is."""
+    if text.isascii():
+        return _masked_numbers(text)
+    # Superscript, circled and mathematical digits are digits to whoever reads a number.
+    compatible = normalize("NFKC", text)
+    masked = _masked_numbers(compatible)
+    return text if masked == compatible else masked
+
+
+def _masked_numbers(text: str) -> str:
     parts, end = [], 0
     for kept in _NO_NUMBER.finditer(text):
         parts += [_mask_digits(text[end : kept.start()]), kept.group()]
@@ -125,10 +135,25 @@ def mask_body(body: bytes) -> str:
     if text is None:
         return f"<{len(body)} bytes that are no text>"
     try:
-        document = json.loads(text)
+        return json.dumps(_masked(json.loads(text)), ensure_ascii=False, separators=(", ", ": "))
     except (ValueError, RecursionError):
-        return _shown_lines(_ESCAPE.sub(lambda found: chr(int(found[1], 16)), text))
-    return json.dumps(_masked(document), ensure_ascii=False, separators=(", ", ": "))
+        return _masked_text(text)
+
+
+def find_number(body: bytes, digits: str) -> bool:
+    """Say whether a number stands in a body that cannot be decoded, however it is written there.
+
+    Args:
+        body: The bytes of a message.
+        digits: The number without "+". Only what people write inside a number may stand between its digits: two fields
+            side by side are no number.
+    """
+    text = _text(body)
+    if not digits or text is None:
+        return False
+    plain = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
+    ascii_digits = "".join(str(digit(each)) if each.isdecimal() else each for each in plain)
+    return re.search(f"{_BETWEEN}{{0,4}}".join(digits), ascii_digits) is not None
 
 
 def _shown_lines(text: str) -> str:
@@ -138,8 +163,8 @@ def _shown_lines(text: str) -> str:
 
 def _text(body: bytes) -> str | None:
     encoding = "utf-16" if body[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    if b"\0" in body[:2] and encoding == "utf-8-sig":
-        encoding = "utf-16-be" if body[:1] == b"\0" else "utf-16-le"
+    if encoding == "utf-8-sig" and body.count(0) * _SHARE_OF_NUL > len(body):
+        encoding = "utf-16-be" if body[::2].count(0) > body[1::2].count(0) else "utf-16-le"
     try:
         return body.decode(encoding)
     except UnicodeDecodeError:
@@ -159,15 +184,27 @@ def _masked(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def _masked_text(text: str) -> str:
-    if _BASE64.fullmatch(text) and (inner := _from_base64(text)) is not None:
-        return f"<base64 of {len(inner)} characters> {_shown_lines(inner)}"
-    return _shown_lines(_ESCAPE.sub(lambda found: chr(int(found[1], 16)), text))
+    text = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
+    inner = _from_base64("".join(text.split()))
+    if inner is not None:
+        return f"<base64 of {len(inner)} characters> {_masked_text(inner)}"
+    return _shown_lines(_BASE64.sub(_opened, text))
+
+
+def _opened(found: re.Match[str]) -> str:
+    inner = _from_base64(found.group())
+    return found.group() if inner is None or not holds_number(inner) else f"<base64> {_masked_text(inner)}"
 
 
 def _from_base64(text: str) -> str | None:
+    """Give the text that a text is base64 of, or None."""
+    if not _BASE64.fullmatch(text):
+        return None
+    text = text.rstrip("=").replace("-", "+").replace("_", "/")
     try:
-        decoded = _text(b64decode(text.replace("-", "+").replace("_", "/"), validate=True))
+        decoded = _text(b64decode(text + "=" * (-len(text) % 4), validate=True))
     except NotBase64:
         return None
-    readable = decoded is not None and all(character.isprintable() or character.isspace() for character in decoded)
-    return decoded if readable else None
+    if decoded is None or holds_number(decoded):
+        return decoded
+    return decoded if all(character.isprintable() or character.isspace() for character in decoded) else None

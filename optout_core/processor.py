@@ -5,7 +5,7 @@ The order of `process` keeps the first promise: what failed is in the broker's h
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -107,6 +107,9 @@ class Processor:
 
     def _decode(self, arrival: Arrival) -> "_Message":
         lineage = read_lineage(arrival)
+        if lineage.sent_back:
+            # Somebody sent a dead letter back by hand, with its properties: the schedule starts anew.
+            lineage = replace(lineage, attempt=0)
         try:
             return _Message(arrival, lineage, decode(arrival, self.keywords))
         except EventError as error:

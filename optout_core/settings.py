@@ -196,6 +196,13 @@ class Settings(BaseModel):
             raise ValueError("must start with https:// (http:// only for this machine)")
         return value.rstrip("/")
 
+    @field_validator("opt_in_keywords", "opt_out_keywords")
+    @classmethod
+    def _are_words(cls, value: frozenset[str]) -> frozenset[str]:
+        if not all(any(map(str.isalnum, keyword)) for keyword in value):
+            raise ValueError("must hold words, separated by commas")
+        return value
+
     @field_validator("acs_access_key")
     @classmethod
     def _is_base64(cls, value: SecretStr | None) -> SecretStr | None:

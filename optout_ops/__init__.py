@@ -1,5 +1,9 @@
-"""The operators' command line: see, understand and replay dead letters.
+"""The operators' command line: see, understand and replay dead letters. docs/operate.md is for those who use it.
 
-One room for each thing an operator does: `letters`, `replay`, `changes`, `queues`, `health`. `cli` reads arguments and
-shows results; it decides nothing. docs/operate.md is for those who use it.
+The rooms, each of which imports only rooms above it:
+
+- `queues`: the two queues of a namespace; knows nothing of what the messages mean.
+- `letters`: dead letters read, searched, judged, described, archived, and the messages that replace them.
+- `replay`, `changes`, `health`: what an operator does.
+- `cli`: one file for each command, which reads arguments and shows results.
 """

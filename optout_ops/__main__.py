@@ -6,13 +6,17 @@ out of reach or does not allow it; 130 interrupted.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
 
 import typer
 
-from optout_ops.cli import changing, health, looking, publishing, replaying
-from optout_ops.cli.terminal import say
-from optout_ops.exits import Exit, OpsError
+from optout_core import __version__
+from optout_ops.cli import check, doctor, edit, export, import_, list_, plan, purge, replay, send, show, status, summary
+from optout_ops.cli.options import command
+from optout_ops.cli.outside import Outside
+from optout_ops.cli.terminal import out, say
+from optout_ops.exits import ExitCode, OpsError
 
 app = typer.Typer(
     help="See, understand and replay the dead letters of SMS opt-ins. docs/operate.md shows it in use.",
@@ -20,36 +24,83 @@ app = typer.Typer(
     " 4 out of reach or not allowed, 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-dead_letters = typer.Typer(help="Look at, replay, archive, mend and remove dead letters.", no_args_is_help=True)
+dead_letters = typer.Typer(help="Look at, replay, archive, correct and remove dead letters.", no_args_is_help=True)
 app.add_typer(dead_letters, name="dlq")
-publishing.register(app)
-health.register(app)
-looking.register(dead_letters)
-replaying.register(dead_letters)
-changing.register(dead_letters)
+
+_COMMANDS: Mapping[str, Callable[..., int]] = {
+    "send": send.send,
+    "check": check.check,
+    "doctor": doctor.doctor,
+}
+_DEAD_LETTER_COMMANDS: Mapping[str, Callable[..., int]] = {
+    "summary": summary.summary,
+    "list": list_.list_,
+    "show": show.show,
+    "plan": plan.plan,
+    "replay": replay.replay,
+    "status": status.status,
+    "export": export.export,
+    "import": import_.import_,
+    "edit": edit.edit,
+    "purge": purge.purge,
+}
+for _name, _function in _COMMANDS.items():
+    command(app, _name, _function)
+for _name, _function in _DEAD_LETTER_COMMANDS.items():
+    command(dead_letters, _name, _function)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and give its exit code."""
+def _show_version(asked: bool) -> None:  # noqa: FBT001 - Typer's callback
+    if asked:
+        out().print(__version__, markup=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    asked: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def main(argv: Sequence[str] | None = None, outside: Outside | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: The arguments; those of the process when left out.
+        outside: What the commands reach outside themselves; the real things when left out.
+
+    Returns:
+        The exit code.
+    """
     try:
-        code = app(None if argv is None else list(argv), prog_name="optout", standalone_mode=False)
+        code = app(
+            None if argv is None else list(argv),
+            prog_name="optout",
+            standalone_mode=False,
+            obj=outside or Outside(),
+        )
     except OpsError as error:
         say(f"Error: {error}")
         return error.exit
     except typer.TyperException as error:
         if message := error.format_message():
             say(f"Error: {message}; `--help` tells more")
-        return Exit.USAGE
+        return ExitCode.USAGE
     except (BrokenPipeError, SystemExit):
-        # Whoever read the output had seen enough; Typer makes an exit of it, Python would complain again at the end.
+        # The reader of our output closed the pipe. Typer turns that into SystemExit; the redirection keeps Python from
+        # failing again when it flushes standard output at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.DONE
+        return ExitCode.DONE
     except (KeyboardInterrupt, typer.Abort):
         say("Interrupted. Nothing is lost; run the same command again to go on.")
-        return Exit.INTERRUPTED
+        return ExitCode.INTERRUPTED
     return int(code or 0)
 
 

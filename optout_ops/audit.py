@@ -1,6 +1,7 @@
-"""The audit trail: one JSON line for everything that changed something, appended and never rewritten.
+"""The audit trail: one JSON line for every step of a command that changes something, appended and never rewritten.
 
-It stands on the operator's machine; `OPTOUT_AUDIT` names another file, such as one on a share. Numbers are masked.
+The file lies on the operator's machine; `OPTOUT_AUDIT` names another one, such as one on a share. Numbers are
+masked.
 """
 
 import errno
@@ -9,35 +10,35 @@ import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from optout_ops.exits import Mistake
 
 
-class Audit:
-    """Write and read the trail of one file."""
+class AuditTrail:
+    """The audit trail in one file, which is made when the first line is written."""
 
     def __init__(self, path: Path) -> None:
-        """Take the file; it is made at the first line."""
         self.path = path
 
     def write(self, command: str, step: str, **facts: object) -> None:
         """Append a line, and return when it is on disk.
 
         Raises:
-            Mistake: The file cannot be written; nothing may be changed without a trace.
+            Mistake: The file cannot be written. Nothing may be changed without a line in the trail.
         """
         line = {"at": datetime.now(UTC).isoformat(), "who": _who(), "command": command, "step": step, **facts}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
             handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-            # Unbuffered: it writes all of the line in one call, or says that it could not.
+            # Unbuffered: one call writes the whole line, or tells how much of it was written.
             with os.fdopen(handle, "r+b", buffering=0) as file:
                 if file.seek(0, os.SEEK_END) and os.pread(handle, 1, file.tell() - 1) != b"\n":
-                    # The line before was cut off; ours must not be lost with it.
+                    # The previous line was cut off: start a new one, so that this one can be read.
                     text = "\n" + text
                 raw = text.encode(errors="replace")
                 written = file.write(raw)
@@ -55,7 +56,7 @@ class Audit:
         )
 
     def read(self) -> Iterator[Mapping[str, object]]:
-        """Yield the lines, oldest first; one that was cut off by a crash is passed over."""
+        """Yield the lines, oldest first, without those that a crash cut off."""
         if self.path.exists() and not self.path.is_file():
             raise Mistake(f"the audit trail {self.path} is no file; nothing was touched; name one in OPTOUT_AUDIT")
         try:
@@ -71,21 +72,45 @@ class Audit:
             ) from None
 
 
-class Run:
-    """Write the lines of one run of a command, all under its id."""
+class Recorder(Protocol):
+    """What records the steps of one run of a command."""
 
-    def __init__(self, audit: Audit, command: str, run_id: str) -> None:
-        self._audit = audit
+    @property
+    def id(self) -> str:
+        """Give the id of the run."""
+
+    def write(self, step: str, **facts: object) -> None:
+        """Record a step, and return when it is on disk."""
+
+    def ended(self) -> AbstractContextManager[dict[str, object]]:
+        """Record the end of the run when the block ends, with the facts that the block puts into the dictionary."""
+
+
+class RunRecorder:
+    """The recorder of one run, which writes all lines under its id.
+
+    Args:
+        trail: Where the lines go.
+        command: The command, such as `replay`.
+        run_id: The id.
+    """
+
+    def __init__(self, trail: AuditTrail, command: str, run_id: str) -> None:
+        self._trail = trail
         self._command = command
         self.id = run_id
 
     def write(self, step: str, **facts: object) -> None:
-        """Append a line of this run."""
-        self._audit.write(self._command, step, run=self.id, **facts)
+        """Append a line of this run.
+
+        Raises:
+            Mistake: As `AuditTrail.write` does.
+        """
+        self._trail.write(self._command, step, run=self.id, **facts)
 
     @contextmanager
     def ended(self) -> Iterator[dict[str, object]]:
-        """Write the last line of the run when the block ends, however it ends, with what the block put beside it."""
+        """Write the last line of the run when the block ends, `failed` when it raises, with what the block adds."""
         facts: dict[str, object] = {}
         outcome = "failed"
         try:
@@ -107,6 +132,6 @@ def _who() -> str:
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
-        # In a container, a user may have a number and no name.
+        # In a container a user may have a number and no name.
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"

@@ -1,17 +1,17 @@
 """How the command line ends: the exit codes, and the expected errors that lead to them.
 
-OpsError                  one line: what happened, what is safe, what to do next
+OpsError           exit 1  one line: what happened, what is safe, what to do next
 ├── Mistake        exit 2  the call, a file or a setting is wrong; nothing was touched
-├── Guarded        exit 3  a guard stopped it; nothing is lost
-└── OutOfReach     exit 4  the namespace or ACS cannot be reached, or does not allow it
+├── Guarded        exit 3  a guard stopped the command; nothing is lost
+└── OutOfReach     exit 4  the namespace or ACS cannot be reached, or refuses us
 """
 
 from enum import IntEnum
 from typing import ClassVar
 
 
-class Exit(IntEnum):
-    """Name what an exit code means."""
+class ExitCode(IntEnum):
+    """The exit codes; docs/operate.md says what each means."""
 
     DONE = 0
     SOME_FAILED = 1
@@ -22,24 +22,24 @@ class Exit(IntEnum):
 
 
 class OpsError(Exception):
-    """Be the root of the expected errors; the text is all that is shown."""
+    """The root of the expected errors; the user sees the text and nothing else."""
 
-    exit: ClassVar[Exit] = Exit.SOME_FAILED
+    exit: ClassVar[ExitCode] = ExitCode.SOME_FAILED
 
 
 class Mistake(OpsError):
-    """Refuse a wrong argument, file or setting."""
+    """A wrong argument, file or setting."""
 
-    exit = Exit.USAGE
+    exit = ExitCode.USAGE
 
 
 class Guarded(OpsError):
-    """Stop before something that the operator did not allow."""
+    """A change that the operator did not allow, or that is never safe; it was not made."""
 
-    exit = Exit.GUARD
+    exit = ExitCode.GUARD
 
 
 class OutOfReach(OpsError):
-    """Report a service that does not answer, or does not let us."""
+    """A service that does not answer, or refuses us."""
 
-    exit = Exit.OUT_OF_REACH
+    exit = ExitCode.OUT_OF_REACH

@@ -1,4 +1,4 @@
-"""What the command line takes from the machine it runs on: settings, folders, an editor, the interrupt key."""
+"""The operator's machine: settings, folders, files, an editor, the interrupt key."""
 
 import asyncio
 import os
@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import typer
 
@@ -20,11 +20,11 @@ from optout_core.errors import SettingsError
 from optout_core.settings import Settings
 from optout_ops.exits import Mistake
 
-#: Stands in where a command needs no endpoint; nothing is ever sent there (RFC 2606).
+#: The endpoint for commands that need none; nothing is ever sent to this reserved name (RFC 2606).
 _NO_ENDPOINT = "https://unset.invalid"
 _BROKER = ("ServiceBusConnection", "ServiceBusConnection__fullyQualifiedNamespace")
 
-#: Seconds.
+#: Seconds between two tries to cancel a command.
 _CANCEL_AGAIN = 0.2
 
 T = TypeVar("T")
@@ -35,11 +35,12 @@ def read_settings(environ: Mapping[str, str], namespace: str | None, *, needs_ac
 
     Args:
         environ: The environment.
-        namespace: Of `--namespace`; it wins over the environment. A name without dots gets Azure's public domain.
+        namespace: The value of `--namespace`, which wins over the environment. A name without dots gets Azure's public
+            domain.
         needs_acs: Whether ACS_ENDPOINT must be set.
 
     Raises:
-        Mistake: One is missing or wrong.
+        Mistake: A setting is missing or wrong.
     """
     settings = dict(environ)
     if namespace is not None:
@@ -62,18 +63,45 @@ def state_folder() -> Path:
     return Path(typer.get_app_dir("optout"))
 
 
-def audit_path(environ: Mapping[str, str] = os.environ) -> Path:
+def audit_path(environ: Mapping[str, str]) -> Path:
     """Give the file of the audit trail."""
     return Path(environ["OPTOUT_AUDIT"]) if environ.get("OPTOUT_AUDIT") else state_folder() / "audit.jsonl"
 
 
 def new_run_id() -> str:
-    """Give an id that sorts by time and that nobody else gives: `20260123T030405Z-1f2e3d`."""
+    """Give an id that sorts by time and that no other run has: `20260123T030405Z-1f2e3d`."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
-def edit(text: bytes, environ: Mapping[str, str] = os.environ) -> bytes:
-    """Open the operator's editor on some bytes, in a file that only this user can read, and give back what is left.
+@contextmanager
+def new_file(name: str) -> Iterator[TextIO]:
+    """Write a new file that only this user can read; it appears when the block ends, and not when the block raises.
+
+    Raises:
+        Mistake: A file of this name exists, or it cannot be written.
+    """
+    target = Path(name)
+    part: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            raise Mistake(f"{name}: File exists; nothing was touched; name another file")
+        handle, made = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        part = Path(made)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(handle)
+        part.rename(target)
+    except OSError as error:
+        raise Mistake(f"{name}: {error.strerror}; nothing was touched; name another file") from None
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
+def edit(text: bytes, environ: Mapping[str, str]) -> bytes:
+    """Open the operator's editor on a file with this text that only this user can read, and give the text it saved.
 
     Raises:
         Mistake: There is no editor, or it failed.
@@ -96,11 +124,13 @@ def edit(text: bytes, environ: Mapping[str, str] = os.environ) -> bytes:
 def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]], *, changes: bool = False) -> T:
     """Run a command that can be interrupted.
 
-    With `changes`, the first Ctrl-C sets the event that the command is given, so that it ends where nothing is half
-    done, and the second ends it at once; without, the first one does.
+    Args:
+        work: The command; it is given an event that Ctrl-C sets.
+        changes: Whether it changes something. Then the first Ctrl-C only sets the event, so that the command can end
+            where nothing is half done, and the second one cancels it. Otherwise the first one cancels it.
 
     Raises:
-        KeyboardInterrupt: At the one that ends it.
+        KeyboardInterrupt: Ctrl-C cancelled the command.
     """
 
     async def main() -> T:
@@ -113,7 +143,7 @@ def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]], *, changes: boo
             ended = True
             if task is not None and not task.done():
                 task.cancel()
-                # Below Python 3.12 asyncio.wait_for, with which the SDK waits, can swallow one.
+                # The SDK waits with asyncio.wait_for, which can swallow a cancellation before Python 3.12.
                 loop.call_later(_CANCEL_AGAIN, end)
 
         def interrupt() -> None:
@@ -123,7 +153,7 @@ def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]], *, changes: boo
                 sys.stderr.write("Stopping where nothing is half done; Ctrl-C again stops at once.\n")
             stop.set()
 
-        # Not the main thread, or Windows: the interrupt is then an ordinary KeyboardInterrupt.
+        # Outside the main thread and on Windows there are no signal handlers: Ctrl-C raises KeyboardInterrupt.
         with suppress(RuntimeError, ValueError, NotImplementedError):
             loop.add_signal_handler(signal.SIGINT, interrupt)
         done = await work(stop)

@@ -1,4 +1,4 @@
-"""How durations, times and counts are written for people, and read from them. Pure."""
+"""Durations, times and counts, as people write and read them. Pure."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +15,7 @@ def duration(span: timedelta) -> str:
     rest = round(abs(span).total_seconds())
     parts: list[str] = []
     for unit, seconds in _UNITS:
-        if rest >= seconds and len(parts) < 2:  # noqa: PLR2004 - more says nothing more
+        if rest >= seconds and len(parts) < 2:  # noqa: PLR2004 - a third unit would not be read
             parts.append(f"{rest // seconds} {unit}")
             rest %= seconds
         elif parts:
@@ -27,21 +27,21 @@ def read_duration(text: str) -> timedelta:
     """Read a duration such as `2h`, `45m`, `3d` or `PT2H30M`.
 
     Raises:
-        ValueError: It is none, or not above zero.
+        ValueError: It is not a duration, or not above zero.
     """
     number, unit = text[:-1], text[-1:]
     if unit in _SHORT and number.replace(".", "", 1).isdecimal():
         try:
             span = timedelta(**{_SHORT[unit]: float(number)})
         except OverflowError:
-            raise ValueError("must be a duration such as 2h, 45m, 3d or PT2H30M, and not for ever") from None
+            raise ValueError("must be a duration such as 2h, 45m, 3d or PT2H30M, and shorter than for ever") from None
     else:
         try:
             span = _DURATION.validate_python(text)
         except ValidationError:
             raise ValueError("must be a duration such as 2h, 45m, 3d or PT2H30M") from None
     if span <= timedelta(0):
-        raise ValueError("must be longer than nothing")
+        raise ValueError("must be longer than 0")
     return span
 
 
@@ -49,10 +49,10 @@ def read_time(text: str) -> datetime:
     """Read a time such as `2026-01-23T10:00:00Z` or `2026-01-23`; without an offset it is UTC.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not a time.
     """
     try:
-        # A bare number would pass for seconds since 1970.
+        # pydantic reads a bare number as seconds since 1970: refuse it.
         time = _TIME.validate_python(text if "-" in text[1:] else "")
     except ValidationError:
         raise ValueError("must be a time such as 2026-01-23T10:00:00Z or 2026-01-23") from None
@@ -63,7 +63,7 @@ def read_past(text: str, now: datetime) -> datetime:
     """Read a time, or a duration before `now` such as `24h`.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: It is not a time and not a duration.
     """
     try:
         return now - read_duration(text)

@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from enum import IntEnum
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -217,9 +218,11 @@ def _run(work: Coroutine[Any, Any, Any], interrupted: Exit = Exit.INTERRUPTED) -
         raise typer.Exit(Exit.SETTLED) from None
     except (SettingsError, HostError, OSError, ValueError) as error:
         _fail(Exit.USAGE, str(error))
-    except MessagingEntityNotFoundError:
-        _fail(Exit.UNREACHABLE, "the namespace has no such queue; check OPT_IN_QUEUE and DEAD_LETTER_QUEUE")
     except ServiceBusError as error:
+        # The service says so when a token for the queue is shown, and the SDK reports every refused token alike.
+        status = getattr(error.inner_exception, "status_code", None)
+        if isinstance(error, MessagingEntityNotFoundError) or status == HTTPStatus.NOT_FOUND:
+            _fail(Exit.UNREACHABLE, "the namespace has no such queue; check OPT_IN_QUEUE and DEAD_LETTER_QUEUE")
         _fail(
             Exit.UNREACHABLE, f"the broker cannot be reached ({type(error).__name__}); nothing was lost; check --broker"
         )

@@ -15,7 +15,7 @@ from uuid import UUID
 from servicebus_sandbox.amqp import Described, Uint, Ulong
 from servicebus_sandbox.errors import Refused
 from servicebus_sandbox.exchange import Exchange
-from servicebus_sandbox.frames import RECEIVER, Attach, Detach, Flow, Performative, Transfer, error
+from servicebus_sandbox.frames import RECEIVER, SENDER, Attach, Detach, Flow, Performative, Transfer, error
 
 #: Messages a client may send before it is told that it may send more. (pyamqp does not wait to be told.)
 CREDIT = 1000
@@ -84,19 +84,25 @@ class Link(ABC):
         self._attach = attach
 
     def start(self) -> None:
-        """Say that the link is attached, echoing both ends: pyamqp hangs when one is missing."""
-        self.carrier.send(
-            Attach(
-                name=self.name,
-                handle=self.handle,
-                role=not self._attach.role,
-                snd_settle_mode=self._attach.snd_settle_mode,
-                rcv_settle_mode=self._attach.rcv_settle_mode,
-                source=self._attach.source,
-                target=self._attach.target,
-                initial_delivery_count=Uint(0) if self._attach.role is RECEIVER else None,
-                max_message_size=Ulong(self.carrier.exchange.limits.max_message_size),
-            )
+        """Say that the link is attached, echoing both ends.
+
+        A size is named only to those who send: .NET closes a link that brings more than it named
+        (`ReceivingAmqpLink.OnProcessTransfer`), and what goes out is larger than what came in.
+        """
+        self.carrier.send(self._attached())
+
+    def _attached(self) -> Attach:
+        sends = self._attach.role is SENDER
+        return Attach(
+            name=self.name,
+            handle=self.handle,
+            role=not self._attach.role,
+            snd_settle_mode=self._attach.snd_settle_mode,
+            rcv_settle_mode=self._attach.rcv_settle_mode,
+            source=self._attach.source,
+            target=self._attach.target,
+            initial_delivery_count=None if sends else Uint(0),
+            max_message_size=Ulong(self.carrier.exchange.limits.max_message_size) if sends else None,
         )
 
     @abstractmethod
@@ -118,7 +124,19 @@ class Link(ABC):
 
 
 class RefusedLink(Link):
-    """A link that is attached only to be detached: that is how AMQP says no."""
+    """A link that is attached only to be detached: that is how AMQP says no.
+
+    Its attach lacks the broker's own end. Clients know from that that there is no link, and wait for the reason; with
+    both ends .NET and JavaScript take it for open (`AmqpLink.OnReceiveAttach` of Microsoft.Azure.Amqp).
+
+    Source: https://docs.oasis-open.org/amqp/core/v1.0/os/amqp-core-transport-v1.0-os.html, section 2.6.3
+    """
+
+    def start(self) -> None:
+        """Say that there is no link."""
+        answer = self._attached()
+        refusal = answer._replace(target=None) if answer.role is RECEIVER else answer._replace(source=None)
+        self.carrier.send(refusal)
 
     def stop(self) -> None:
         """Nothing is held."""

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from servicebus_sandbox.access import LISTEN, SEND
-from servicebus_sandbox.amqp import Array, DecodeError, Int, Long, Timestamp
+from servicebus_sandbox.amqp import Array, DecodeError, Int, Long, Symbol, Timestamp
 from servicebus_sandbox.errors import InvalidArgument, NotAllowed, NotImplementedHere, Refused
 from servicebus_sandbox.exchange import Exchange
 from servicebus_sandbox.messages import decode_message, encode_message
@@ -122,9 +122,10 @@ _OF_RULES = {"add-rule", "remove-rule", "enumerate-rules"}
 
 
 def _reply(status: int, description: str, *, condition: str | None = None, body: object = None) -> Reply:
+    """Make a reply. The condition is a symbol: .NET casts it (`AmqpExceptionHelper.GetResponseErrorCondition`)."""
     properties: dict[str, object] = {"statusCode": Int(status), "statusDescription": description}
     if condition is not None:
-        properties["errorCondition"] = condition
+        properties["errorCondition"] = Symbol(condition)
     return Reply(properties, {} if body is None else body)
 
 

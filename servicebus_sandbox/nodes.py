@@ -50,6 +50,8 @@ class Grants:
             if not isinstance(request.body, str):
                 raise InvalidArgument("the body of put-token must be a string")
             grant = self._exchange.access.check(request.body, str(fields.get("name")))
+            if grant.path not in ("", _CBS):
+                self._exchange.queue(grant.path.removesuffix(_MANAGEMENT))
         except Refused as refused:
             return Reply({"status-code": Int(refused.status), "status-description": str(refused)})
         self._grants[grant.path] = grant
@@ -66,11 +68,10 @@ def make_link(carrier: Carrier, attach: Attach, grants: Grants) -> Link:
     if node == _CBS:
         return _node_link(carrier, attach, node, grants.put_token)
     if node.endswith(_MANAGEMENT):
-        path = node.removesuffix(_MANAGEMENT)
-        grants.require(path)
-        management = Management(
-            carrier.exchange, carrier.exchange.queue(path), lambda claim: grants.require(path, claim)
-        )
+        # A token for the queue covers it. One for the node is enough: it is all that .NET and JavaScript show here.
+        grants.require(node)
+        queue = carrier.exchange.queue(node.removesuffix(_MANAGEMENT))
+        management = Management(carrier.exchange, queue, lambda claim: grants.require(node, claim))
         return _node_link(carrier, attach, node, management.answer)
     if attach.role is SENDER:
         grants.require(node, SEND)

@@ -7,14 +7,18 @@ from pathlib import Path
 
 from optout_core.api import Answer, Outcome, Verdict
 from optout_core.arrivals import Arrival, Lineage
+from optout_core.batches import Batch, Pair
 from optout_core.consent import OptInRule
 from optout_core.envelopes import Form
 from optout_core.events import OptIn, OptOut, decode
+from optout_core.keywords import Keywords
 from optout_core.masking import Untrusted
 from optout_core.numbers import read_number, read_sender
 from optout_core.settlement import Schedule
+from optout_ops.queues.messages import QueueMessage
 
 SAMPLES = Path(__file__).parent / "samples"
+QUEUES_FILE = Path(__file__).parents[1] / "infra" / "queues.json"
 
 NOW = datetime(2026, 1, 23, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -26,11 +30,13 @@ SCHEDULE = Schedule(
 )
 
 RULE = OptInRule(timedelta(hours=72))
+ORDINARY = Keywords()
 
 SENDER = "+18001234567"
 PERSON = "+15555555551"
 OTHER = "+15555555552"
 SOURCE = "https://shop.example/preferences"
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def sample(name):
@@ -49,9 +55,9 @@ def arrival(body=b"{}", **fields):
     return replace(Arrival(body=body, enqueued_at=NOW - MINUTE, message_id="message-1"), **fields)
 
 
-def decoded(body, **fields):
+def decoded(body, *, keywords=ORDINARY, **fields):
     """Decode a message that holds one event."""
-    (event,) = decode(arrival(body, **fields))
+    (event,) = decode(arrival(body, **fields), keywords)
     return event
 
 
@@ -105,6 +111,26 @@ def numbers(*written):
     return tuple(map(read_number, written))
 
 
+def number(written):
+    """Read one number."""
+    return read_number(written)
+
+
+def pair(recipient, sender=SENDER):
+    """Make one entry of the opt-out list."""
+    return Pair(read_sender(sender), read_number(recipient))
+
+
+def batch(*recipients, sender=SENDER):
+    """Make what one request asks."""
+    return Batch(read_sender(sender), numbers(*recipients or (PERSON,)))
+
+
+def texts(recipients):
+    """Write numbers down, as they are sent."""
+    return tuple(number.text for number in recipients)
+
+
 def lineage(attempt=0, hop=0, **fields):
     """Say how often an event has been round."""
     return replace(Lineage(attempt=attempt, hop=hop, first_enqueued=NOW - MINUTE), **fields)
@@ -118,3 +144,54 @@ def answer(status=200, body=b"", headers=None):
 def outcome(verdict=Verdict.FAILED, **facts):
     """Make what the API said of a recipient."""
     return replace(Outcome(verdict, "Internal Server Error", 500), **facts)
+
+
+def dead_letter_properties(reason="RetriesExhausted", **properties):
+    """Make the properties that the function writes on a dead letter; a property that is None is left out."""
+    ordinary = {
+        "DeadLetterReason": reason,
+        "DeadLetterErrorDescription": f"{reason}, says the test",
+        "optout-event-id": "e1",
+        "optout-attempt": 5,
+        "optout-hop": 6,
+        "optout-first-enqueued": (NOW - MINUTE).isoformat(),
+        "optout-recipients": 1,
+        "optout-of": 3,
+        "optout-http-status": 500,
+        "traceparent": "00-9a29da02af5978aed1a381e03dab39f9-4667f38b0fbfea6c-00",
+    }
+    return {name: value for name, value in (ordinary | properties).items() if value is not None}
+
+
+def dead_letter(number=1, reason="RetriesExhausted", *recipients, body=None, name=None, time=None, **properties):
+    """Make a dead letter as the function writes it, dead-lettered at NOW, with the sequence number in its names.
+
+    Args:
+        number: Its sequence number.
+        reason: Its reason code.
+        recipients: The recipients of its event.
+        body: Bytes or a JSON document, in place of an event.
+        name: The id of its event; `e<number>` when left out.
+        time: When the person decided, in place of ten minutes ago.
+        properties: Properties of the message, in place of the ordinary ones.
+    """
+    name = name or f"e{number}"
+    recipients = recipients or (f"+1555{number:07}",)
+    event = canonical(*recipients, source="urn:test", id=name, time=(time or NOW - 10 * MINUTE).isoformat())
+    body = event if body is None else body
+    properties = {"optout-event-id": name, "optout-recipients": len(recipients)} | properties
+    return QueueMessage(
+        sequence_number=number,
+        enqueued_at=NOW,
+        delivery_count=0,
+        body=body if isinstance(body, bytes) else wire(body),
+        message_id=f"urn:test/{name}:d6:{number}",
+        content_type="application/cloudevents+json",
+        correlation_id="c-1",
+        properties=dead_letter_properties(reason, **properties),
+    )
+
+
+def dead_letters(count, *arguments, **fields):
+    """Make dead letters with the numbers from 1 on, alike in everything else."""
+    return [dead_letter(number, *arguments, **fields) for number in range(1, count + 1)]

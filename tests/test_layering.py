@@ -132,6 +132,23 @@ def test_no_module_imports_one_that_imports_it(package):
     assert not circle(inner_imports(package))
 
 
+def rooms(package: str) -> dict[str, set[str]]:
+    """Give for each folder of a package, and for each module beside the folders, those that it imports."""
+
+    def room(name: str) -> str:
+        return ".".join(name.split(".")[:2])
+
+    below: dict[str, set[str]] = {}
+    for name, imported in inner_imports(package).items():
+        below.setdefault(room(name), set()).update(map(room, imported))
+    return {name: imported - {name, package} for name, imported in below.items() if name != package}
+
+
+@pytest.mark.parametrize("package", ["optout_ops"])
+def test_no_room_imports_one_that_imports_it(package):
+    assert not circle(rooms(package))
+
+
 def test_a_circle_is_found():
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == {"a", "b", "c"}
 

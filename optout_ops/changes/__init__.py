@@ -1,1 +1,1 @@
-"""What changes a queue other than a replay: purge, import, edit, send."""
+"""What changes the queues besides a replay: purge, edit, import, and the sending of events."""

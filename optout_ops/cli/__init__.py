@@ -1,1 +1,1 @@
-"""The commands. They read arguments, call the rest, and show what it gives; they decide nothing."""
+"""The commands, one file each: they read arguments and show results, and decide nothing."""

@@ -1,7 +1,6 @@
-"""The options that commands share, each group written down once.
+"""The options that several commands have, in groups, so that they are the same everywhere.
 
-A command takes a parameter whose type is one of the groups; `command` unfolds it into the group's options, so that they
-are the same everywhere.
+A command has a parameter whose type is a group, and `command` gives the command line one option for each field of it.
 """
 
 import functools
@@ -9,31 +8,32 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from optout_core.reasons import Reason
+from optout_ops.cli.outside import Outside
 from optout_ops.exits import Mistake
 from optout_ops.letters.filters import Filter
-from optout_ops.letters.verdicts import Rule
+from optout_ops.letters.verdicts import ReplayRule
 from optout_ops.wording import read_duration, read_past
 
 _DEFAULT_MAX_REPLAYS = 3
 _STATUS = re.compile(r"[1-5]([0-9]{2}|xx)", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reach:
-    """Where the queues are, and for whom the output is."""
+    """The options that every command has: where the queues are, and in which form the output is."""
 
     namespace: Annotated[
         str | None,
         typer.Option(
             "--namespace",
             metavar="NAME",
-            help="Service Bus namespace, reached with Entra ID; without it, ServiceBusConnection of the environment.",
+            help="Service Bus namespace, reached with Entra ID. Without it, ServiceBusConnection of the environment.",
         ),
     ] = None
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output and nothing else.")] = (
@@ -41,9 +41,9 @@ class Reach:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Which:
-    """Which dead letters are meant."""
+    """The filters that choose dead letters."""
 
     reason: Annotated[
         list[str] | None, typer.Option("--reason", metavar="CODE", help="Reason code; may be repeated.")
@@ -51,34 +51,36 @@ class Which:
     sender: Annotated[str | None, typer.Option("--sender", metavar="NUMBER", help="Sender of the event.")] = None
     event: Annotated[str | None, typer.Option("--event", metavar="ID", help="Id of the event.")] = None
     to: Annotated[
-        str | None, typer.Option("--to", metavar="NUMBER", help="A recipient; matched, never shown in full.")
+        str | None, typer.Option("--to", metavar="NUMBER", help="A recipient. It is matched and never shown in full.")
     ] = None
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="TIME", help="Dead-lettered at or after this time, UTC, or so long ago: 24h."),
+        typer.Option("--since", metavar="TIME", help="Dead-lettered at or after this time (UTC), or in the last 24h."),
     ] = None
     until: Annotated[
-        str | None, typer.Option("--until", metavar="TIME", help="Dead-lettered before this time, likewise.")
+        str | None,
+        typer.Option("--until", metavar="TIME", help="Dead-lettered before this time, or before the last 24h."),
     ] = None
     older_than: Annotated[
         str | None,
-        typer.Option("--older-than", metavar="DURATION", help="Dead-lettered so long ago: 45m, 2h, 3d."),
+        typer.Option("--older-than", metavar="DURATION", help="Dead-lettered at least this long ago: 45m, 2h, 3d."),
     ] = None
     attempts: Annotated[
-        int | None, typer.Option("--attempts", min=0, help="At least so many attempts were used up.")
+        int | None, typer.Option("--attempts", metavar="N", min=0, help="At least this many attempts were used up.")
     ] = None
     status: Annotated[
-        str | None, typer.Option("--status", metavar="HTTP", help="Last answer of ACS: 429, or 5xx for all of them.")
+        str | None, typer.Option("--status", metavar="HTTP", help="Last HTTP status of ACS: 429, or 5xx for a class.")
     ] = None
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many, the first in the queue.")] = None
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="At most this many, oldest first.")
+    ] = None
 
-    def filter(self) -> Filter:
-        """Give the filter.
+    def filter(self, now: datetime) -> Filter:
+        """Give the filter; `now` is the current time, aware.
 
         Raises:
-            Mistake: A value does not do.
+            Mistake: A value cannot be read.
         """
-        now = datetime.now(UTC)
         if self.status is not None and not _STATUS.fullmatch(self.status):
             raise Mistake(f"--status {self.status} must be such as 429 or 5xx; nothing was touched")
         known = {reason.lower() for reason in Reason}
@@ -99,67 +101,66 @@ class Which:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Judging:
-    """When a replay is wise."""
+    """The limits that a dead letter has to keep to be replayed."""
 
     max_age: Annotated[
         str | None,
         typer.Option(
             "--max-age",
             metavar="DURATION",
-            help="Never replay an opt-in older than this; OPT_IN_MAX_AGE when left out. The function checks again.",
+            help="Never replay an opt-in older than this. OPT_IN_MAX_AGE when left out; the function checks again.",
         ),
     ] = None
     max_replays: Annotated[
-        int, typer.Option("--max-replays", min=1, help="Never replay what was replayed so often.")
+        int,
+        typer.Option(
+            "--max-replays", metavar="N", min=1, help="Never replay a dead letter that was replayed this often."
+        ),
     ] = _DEFAULT_MAX_REPLAYS
     fixed: Annotated[
-        bool, typer.Option("--fixed", help="The cause is mended: also replay what may be replayed after a fix.")
+        bool,
+        typer.Option("--fixed", help="The cause is fixed: also replay what has the verdict 'after a fix'."),
     ] = False
 
-    def rule(self, opt_in_max_age: timedelta) -> Rule:
-        """Give the rule.
+    def rule(self, opt_in_max_age: timedelta) -> ReplayRule:
+        """Give the rule; OPT_IN_MAX_AGE holds unless `--max-age` is given.
 
         Raises:
-            Mistake: The age does not do.
+            Mistake: The age cannot be read.
         """
-        return Rule(_read("--max-age", self.max_age, read_duration) or opt_in_max_age, self.max_replays, self.fixed)
+        max_age = _read("--max-age", self.max_age, read_duration) or opt_in_max_age
+        return ReplayRule(max_age=max_age, max_replays=self.max_replays, fixed=self.fixed)
 
 
-Reveal = Annotated[bool, typer.Option("--reveal", help="Show numbers in full; written to the audit trail.")]
+Reveal = Annotated[bool, typer.Option("--reveal", help="Show numbers in full. Written to the audit trail.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-Rate = Annotated[float, typer.Option("--rate", min=0.01, help="At most so many messages a second.")]
+Rate = Annotated[float, typer.Option("--rate", metavar="N", min=0.01, help="At most this many messages a second.")]
 
 
-def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a command whose groups of options are unfolded."""
+def command(app: typer.Typer, name: str, function: Callable[..., int]) -> None:
+    """Add a command, with one option for each field of its groups, and with the `Outside` that `main` was given."""
+    hints = get_type_hints(function, include_extras=True)
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind) and kind is not Outside}
+    parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name in groups:
+            parameters += _parameters(groups[parameter.name])
+        elif hints[parameter.name] is not Outside:
+            parameters.append(parameter.replace(annotation=hints[parameter.name], kind=parameter.KEYWORD_ONLY))
 
-    def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        hints = get_type_hints(function, include_extras=True)
-        groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
-        parameters = []
-        for parameter in inspect.signature(function).parameters.values():
-            if parameter.name in groups:
-                parameters += _parameters(groups[parameter.name])
-            else:
-                parameters.append(parameter.replace(annotation=hints[parameter.name], kind=parameter.KEYWORD_ONLY))
+    @functools.wraps(function)
+    def call(context: typer.Context, **given: Any) -> int:
+        folded = {
+            name: kind(**{field.name: given.pop(field.name) for field in fields(kind)}) for name, kind in groups.items()
+        }
+        return function(context.obj, **given, **folded)
 
-        @functools.wraps(function)
-        def call(**given: Any) -> Any:
-            folded = {
-                name: kind(**{field.name: given.pop(field.name) for field in fields(kind)})
-                for name, kind in groups.items()
-            }
-            return function(**given, **folded)
-
-        del call.__wrapped__
-        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        call.__annotations__ = {}
-        app.command(name)(call)
-        return function
-
-    return register
+    del call.__wrapped__
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {}
+    app.command(name)(call)
 
 
 def _parameters(group: Any) -> list[inspect.Parameter]:

@@ -1,11 +1,10 @@
-"""What people and programs see: results on standard output, progress and errors on standard error."""
+"""The terminal: results on standard output, progress, questions and errors on standard error."""
 
 import json
 import signal
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
@@ -13,11 +12,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from optout_core.numbers import mask_text
+from optout_core.masking import show
 from optout_core.reasons import Replay
 from optout_ops.exits import Guarded
 
-#: Columns where the output is no terminal: tables must not depend on where they are read.
+#: Columns when the output is not a terminal, so that tables in a file are always the same.
 _WIDTH = 132
 
 _COLOURS = {Replay.SAFE: "green", Replay.AFTER_A_FIX: "yellow", Replay.NEVER: "red"}
@@ -41,11 +40,16 @@ def show_json(document: object) -> None:
 
 def say(text: str) -> None:
     """Write a line for people to standard error."""
-    err().print(mask_text(text), markup=False, soft_wrap=True)
+    err().print(show(text), markup=False, soft_wrap=True)
 
 
 def table(*columns: str, **options: Any) -> Table:
-    """Make a table in the style of all tables; what others wrote goes through `plain` before it goes into a cell."""
+    """Make a table; text from outside has to go through `plain` before it goes into a cell.
+
+    Args:
+        columns: The headings; one that begins with `>` is aligned to the right.
+        options: Options of Rich's table.
+    """
     made = Table(box=None, pad_edge=False, header_style="bold", **options)
     for column in columns:
         right = column.startswith(">")
@@ -54,7 +58,7 @@ def table(*columns: str, **options: Any) -> Table:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], spare: Collection[str]) -> None:
-    """Print a table; where the terminal is narrow without the columns to spare, since cut words cannot be looked up."""
+    """Print a table; on a narrow terminal without the columns of `spare`, since cut words cannot be looked up."""
     console = out()
     kept = [
         number for number, column in enumerate(columns) if console.width >= _WIDTH or column.strip(">") not in spare
@@ -66,33 +70,26 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], spare: Col
 
 
 def plain(text: str) -> str:
-    """Take out of a text whatever would steer the terminal or Rich."""
+    """Replace control characters of a text, which would steer the terminal, and escape the markup of Rich."""
     return escape("".join(character if character.isprintable() else "?" for character in text))
 
 
-def coloured(replay: Replay) -> str:
-    """Write a verdict in its colour."""
-    return f"[{_COLOURS[replay]}]{replay}[/]"
-
-
-def at(time: datetime) -> str:
-    """Write a time: UTC, to the second."""
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def as_text(properties: Mapping[str, object]) -> dict[str, object]:
-    """Give application properties as JSON takes them, numbers masked."""
-    return {
-        name: value if isinstance(value, bool | int | float) else mask_text(str(value))
-        for name, value in properties.items()
-    }
+def coloured(advice: Replay) -> str:
+    """Write the advice of a verdict in its colour."""
+    return f"[{_COLOURS[advice]}]{advice}[/]"
 
 
 def confirm(question: str, *, yes: bool, word: str = "y", option: str = "--yes") -> None:
-    """Ask on the terminal, and go on only when the answer is `word`; `option` says the same without asking.
+    """Ask on the terminal, and return only when the answer is `word`.
+
+    Args:
+        question: The question.
+        yes: Whether the operator agreed beforehand; then nothing is asked.
+        word: The answer that agrees.
+        option: The option that agrees beforehand; an error names it.
 
     Raises:
-        Guarded: It is not, or there is nobody to ask.
+        Guarded: The answer is another one, or standard input is not a terminal.
     """
     if yes:
         return
@@ -107,7 +104,7 @@ def confirm(question: str, *, yes: bool, word: str = "y", option: str = "--yes")
 
 @contextmanager
 def _plain_interrupt() -> Iterator[None]:
-    """Let Ctrl-C end the command while it waits for an answer: the event loop, told of it otherwise, waits too."""
+    """Let Ctrl-C raise KeyboardInterrupt while we read an answer: the event loop, which handles it otherwise, waits."""
     try:
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
     except ValueError:
@@ -121,8 +118,12 @@ def _plain_interrupt() -> Iterator[None]:
 
 
 @contextmanager
-def progress(what: str, total: int | None) -> Iterator[Progress]:
-    """Show a bar with rate and time left while the block runs, on a terminal only."""
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar with rate and remaining time while the block runs, on a terminal only.
+
+    Yields:
+        The function that moves the bar to a number of `total`.
+    """
     columns = (
         TextColumn(what),
         BarColumn(),
@@ -132,10 +133,9 @@ def progress(what: str, total: int | None) -> Iterator[Progress]:
     )
     with Progress(*columns, console=err(), transient=True, disable=not sys.stderr.isatty()) as bar:
         bar.add_task(what, total=total, rate="")
-        yield bar
+        [task] = bar.tasks
 
+        def advance(done: int) -> None:
+            bar.update(task.id, completed=done, rate=f"{done / task.elapsed:,.0f}/s" if task.elapsed else "")
 
-def advance(bar: Progress, done: int) -> None:
-    """Move a bar to where the work is."""
-    task = bar.tasks[0]
-    bar.update(task.id, completed=done, rate=f"{done / task.elapsed:,.0f}/s" if task.elapsed else "")
+        yield advance

@@ -1,1 +1,1 @@
-"""What `check` and `doctor` find out."""
+"""The health of what a replay depends on: opt-out lists, rights, queues, clock."""

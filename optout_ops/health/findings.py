@@ -1,4 +1,4 @@
-"""What the doctor finds: settings, queues and clock, held against what they should be. Pure."""
+"""The findings of the doctor: settings, queues and clock, held against what they should be. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from pydantic import TypeAdapter
 from optout_core.settings import Settings
 from optout_ops.wording import duration
 
-#: Beyond this, a signature's date may be refused; how far ACS itself goes is not documented.
+#: A larger difference between the clocks may make ACS refuse signatures; its own limit is not documented.
 _MAX_SKEW = timedelta(minutes=2)
 _SPAN = TypeAdapter(timedelta)
 _SPANS = frozenset({"lockDuration", "duplicateDetectionHistoryTimeWindow", "defaultMessageTimeToLive"})
 
 
 class Health(StrEnum):
-    """Say how one thing is."""
+    """The health of one thing."""
 
     GOOD = "good"
     BAD = "bad"
@@ -26,7 +26,13 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Hold one thing that was looked at, how it is, and what that means."""
+    """One thing that was looked at.
+
+    Attributes:
+        about: The thing, such as `rights`, `clock`, or the name of a queue.
+        health: How it is.
+        text: What that means, in words.
+    """
 
     about: str
     health: Health
@@ -37,9 +43,9 @@ def compare_queue(name: str, wanted: Mapping[str, object], found: Mapping[str, o
     """Hold a queue's properties against the shared file.
 
     Args:
-        name: Of the queue.
-        wanted: The properties as infra/queues.json holds them.
-        found: The same, as the namespace says; a property it does not tell is absent.
+        name: The queue.
+        wanted: The properties as in infra/queues.json.
+        found: The properties of the queue as the namespace tells them; one that it does not tell is absent.
     """
     findings = []
     for key, value in wanted.items():
@@ -51,7 +57,13 @@ def compare_queue(name: str, wanted: Mapping[str, object], found: Mapping[str, o
 
 
 def duplicate_detection(name: str, properties: Mapping[str, object], *, seen: bool) -> Finding:
-    """Say what duplicate detection means for replays; `seen` tells a look at the namespace from the shared file."""
+    """Say what duplicate detection of a queue means for replays.
+
+    Args:
+        name: The queue.
+        properties: Its properties.
+        seen: Whether the namespace told them; otherwise they are those of infra/queues.json.
+    """
     if not seen:
         return Finding(
             "duplicates",
@@ -81,11 +93,11 @@ def skew(ahead: timedelta | None) -> Finding:
 
 
 def outage_budget(settings: Settings, time_to_live: timedelta | None) -> list[Finding]:
-    """Say in plain words how long things may be broken before the first dead letter.
+    """Say how long ACS may be down, and how often a recipient is tried, before the first dead letter.
 
     Args:
-        settings: Of the function, as far as this machine knows them.
-        time_to_live: Of messages in the queue, or None when not known.
+        settings: The settings of the function, as far as this machine knows them.
+        time_to_live: How long a message lives in `opt-ins`, or None when not known.
     """
     age, schedule = settings.opt_in_max_age, settings.retry_schedule
     hours = age / timedelta(hours=1)
@@ -109,6 +121,6 @@ def _plain(key: str, value: object) -> object:
     if key in _SPANS:
         return _SPAN.validate_python(value)
     if key == "forwardDeadLetteredMessagesTo":
-        # The namespace gives an address; the file gives a name.
+        # The namespace gives an address, infra/queues.json a name.
         return str(value or "").rstrip("/").rsplit("/", 1)[-1].lower()
     return value

@@ -1,1 +1,1 @@
-"""Dead letters: read, filtered, judged, counted, archived. Pure."""
+"""Dead letters: read, searched, judged, counted, described, archived, and the messages that replace them."""

@@ -1,4 +1,4 @@
-"""Dead letters as JSON Lines: complete, so that they can be put back, or masked, so that they can be shown. Pure."""
+"""Dead letters as JSON Lines: complete, to be put back later, or with masked numbers, to be shown. Pure."""
 
 import base64
 import json
@@ -9,13 +9,13 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
-from optout_core.numbers import mask_body, mask_text
+from optout_core.masking import mask_body, show
 from optout_ops.exits import Mistake
-from optout_ops.letters.dead_letters import QueueMessage
+from optout_ops.queues.messages import QueueMessage
 
 
-class Entry(BaseModel):
-    """Hold one dead letter; a body that is no UTF-8 stands in `bodyBase64` instead of `body`."""
+class ArchiveLine(BaseModel):
+    """One line of an archive; a body that is not UTF-8 stands in `bodyBase64` instead of `body`."""
 
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=True)
 
@@ -33,12 +33,12 @@ class Entry(BaseModel):
 
 
 def write(message: QueueMessage, *, reveal: bool) -> str:
-    """Write a dead letter as one line; with `reveal` it holds the numbers and can be put back."""
+    """Write the message of a dead letter as one line; only with `reveal` it holds the numbers and can be put back."""
     try:
         text, raw = message.body.decode(), None
     except UnicodeDecodeError:
         text, raw = None, base64.b64encode(message.body).decode()
-    entry = Entry(
+    entry = ArchiveLine(
         sequence_number=message.sequence_number,
         enqueued_at=message.enqueued_at,
         delivery_count=message.delivery_count,
@@ -52,11 +52,11 @@ def write(message: QueueMessage, *, reveal: bool) -> str:
         masked=not reveal,
     )
     if not reveal:
-        # What is no text may hold numbers in any form: it is left out.
+        # Bytes that are not text may hold numbers in any form: leave them out.
         entry = entry.model_copy(update={"body_base64": None})
     document = entry.model_dump(mode="json", by_alias=True, exclude_none=True)
     if not reveal and text is not None:
-        document["body"] = mask_body(text)
+        document["body"] = mask_body(message.body)
     return json.dumps(document if reveal else _masked(document), ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
@@ -68,15 +68,15 @@ def read(line: str, number: int) -> QueueMessage:
         number: Which line, from 1; errors name it.
 
     Raises:
-        Mistake: It is none, or its numbers are masked.
+        Mistake: It is not a line of an archive, or its numbers are masked.
     """
     try:
-        entry = Entry.model_validate_json(line)
+        entry = ArchiveLine.model_validate_json(line)
     except ValidationError as error:
         problem = error.errors(include_input=False)[0]
         where = ".".join(str(step) for step in problem["loc"])
         raise Mistake(
-            f"line {number} of the archive does not do: {where}: {problem['msg']}; nothing was put back"
+            f"line {number} of the archive cannot be read: {where}: {problem['msg']}; nothing was put back"
         ) from None
     if entry.masked:
         raise Mistake(
@@ -101,7 +101,7 @@ def read(line: str, number: int) -> QueueMessage:
 
 
 def _tagged(value: object) -> object:
-    # JSON has no types for these; AMQP has, and a dead letter that comes back must be the one that left.
+    # JSON has no times and no UUIDs, AMQP has: tag them, so that the message put back has the types of the original.
     if isinstance(value, datetime):
         return {"$time": value.isoformat()}
     if isinstance(value, UUID):
@@ -117,5 +117,5 @@ def _untagged(value: object) -> object:
 
 def _masked(value: object) -> object:
     if isinstance(value, dict):
-        return {name: _masked(each) for name, each in value.items()}
-    return mask_text(value) if isinstance(value, str) else value
+        return {show(name): _masked(each) for name, each in value.items()}
+    return show(value) if isinstance(value, str) else value

@@ -1,19 +1,19 @@
-"""Which dead letters are meant: the same filters for every command. Pure."""
+"""The filters that choose dead letters, the same for every command. Pure."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from optout_core.consent import same_sender
-from optout_core.numbers import clean, mask, mask_text
-from optout_ops.letters.dead_letters import DeadLetter
+from optout_core.masking import show
+from optout_core.numbers import read_number, read_sender, sender_key
+from optout_ops.letters.letter import Letter
 
-#: HTTP statuses by their first digit: 4 in `4xx`.
+#: Statuses of one class, such as `4xx`, share their hundreds.
 _CLASS = 100
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Hold conditions, all of which must be met; one that is not set is met by all.
+    """Conditions on a dead letter, all of which must be met; a condition that is None is met by every dead letter.
 
     Attributes:
         reasons: Reason codes, in lower case.
@@ -22,10 +22,10 @@ class Filter:
         to: A recipient's number.
         since: Dead-lettered at or after; aware.
         until: Dead-lettered before; aware.
-        older_than: Dead-lettered at least so long ago.
-        attempts: At least so many attempts were used up.
+        older_than: Dead-lettered at least this long ago.
+        attempts: At least this many attempts were used up.
         status: An HTTP status such as `429`, or a class such as `5xx`.
-        limit: At most so many, the first in the queue.
+        limit: How many dead letters are chosen at most, from the start of the queue; at least 1.
     """
 
     reasons: frozenset[str] = frozenset()
@@ -39,28 +39,28 @@ class Filter:
     status: str | None = None
     limit: int | None = None
 
-    def matches(self, dead: DeadLetter, now: datetime) -> bool:
+    def matches(self, letter: Letter, now: datetime) -> bool:
         """Say whether a dead letter meets all conditions but the limit."""
-        at = dead.message.enqueued_at
+        at = letter.message.enqueued_at
         return (
-            (not self.reasons or dead.code.lower() in self.reasons)
-            and (self.sender is None or same_sender(clean(self.sender)) in map(same_sender, dead.senders))
-            and (self.event is None or self.event in {dead.event_id, *(event.id for event in dead.events)})
-            and (self.to is None or dead.concerns(self.to))
+            (not self.reasons or letter.code.lower() in self.reasons)
+            and (self.sender is None or sender_key(read_sender(self.sender)) in map(sender_key, letter.senders))
+            and (self.event is None or letter.has_event(self.event))
+            and (self.to is None or letter.has_recipient(self.to))
             and (self.since is None or at >= self.since)
             and (self.until is None or at < self.until)
             and (self.older_than is None or now - at >= self.older_than)
-            and (self.attempts is None or dead.lineage.attempt >= self.attempts)
-            and (self.status is None or self._has_status(dead.status))
+            and (self.attempts is None or letter.lineage.attempt >= self.attempts)
+            and (self.status is None or self._has_status(letter.status))
         )
 
     def as_document(self) -> dict[str, object]:
         """Give the conditions that are set, numbers masked, for the audit trail."""
-        said = {
+        conditions = {
             "reason": sorted(self.reasons) or None,
-            "sender": mask(clean(self.sender)) if self.sender else None,
-            "event": mask_text(self.event) if self.event else None,
-            "to": mask(clean(self.to)) if self.to else None,
+            "sender": str(read_sender(self.sender)) if self.sender else None,
+            "event": show(self.event) if self.event else None,
+            "to": str(read_number(self.to)) if self.to else None,
             "since": self.since.isoformat() if self.since else None,
             "until": self.until.isoformat() if self.until else None,
             "olderThanSeconds": self.older_than.total_seconds() if self.older_than else None,
@@ -68,7 +68,7 @@ class Filter:
             "status": self.status,
             "limit": self.limit,
         }
-        return {name: value for name, value in said.items() if value is not None}
+        return {name: value for name, value in conditions.items() if value is not None}
 
     def _has_status(self, status: int | None) -> bool:
         if status is None or self.status is None:

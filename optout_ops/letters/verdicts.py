@@ -1,6 +1,8 @@
-"""May this dead letter be sent back? Pure: the caller says what time it is.
+"""The verdict on a dead letter: may it be replayed? Pure: the caller gives the time.
 
-The advice of the reason code is where it starts; what else is known of the one dead letter can only make it stricter.
+It starts from the advice of the reason code (optout_core/reasons.py); the facts of the one dead letter can only make it
+stricter. Two kinds are looser: STOPs may always be replayed, and an event that this version can decode may be replayed
+although another version could not.
 """
 
 from dataclasses import dataclass
@@ -8,82 +10,91 @@ from datetime import datetime, timedelta
 
 from optout_core.events import OptOut
 from optout_core.reasons import Reason, Replay
-from optout_ops.letters.dead_letters import DeadLetter
+from optout_ops.letters.letter import Letter
 from optout_ops.wording import duration
 
-#: Service Bus Standard takes 256 KB; what a replay adds, and the envelope, take less than this difference
-#: (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas).
+#: A message of Service Bus Standard has at most 256 KB; the properties that a replay adds and the AMQP envelope need
+#: less than 4 KB (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas).
 _MAX_BYTES = 252 * 1024
-_UNREAD = frozenset({Reason.MALFORMED_EVENT, Reason.UNSUPPORTED_EVENT})
+_UNDECODED = frozenset({Reason.MALFORMED_EVENT, Reason.UNSUPPORTED_EVENT})
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Say whether a replay is wise, and why."""
+class ReplayVerdict:
+    """Whether a dead letter may be replayed.
 
-    replay: Replay
+    Attributes:
+        advice: Now, after a fix, or never.
+        why: The reason in words; it may quote the dead letter, so mask it where it is shown.
+    """
+
+    advice: Replay
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """Hold what a dead letter has to satisfy.
+class ReplayRule:
+    """The limits that a dead letter has to keep to be replayed.
 
     Attributes:
         max_age: An opt-in older than this is never replayed; above zero.
-        max_replays: What was replayed so often is not replayed again; at least 1.
-        fixed: Whether the operator says that the cause of what may be replayed after a fix is mended.
+        max_replays: A dead letter that was replayed this often is not replayed again; at least 1.
+        fixed: Whether the operator says that the cause is fixed: then also `after a fix` is replayed.
     """
 
     max_age: timedelta
     max_replays: int
     fixed: bool = False
 
-    def judge(self, dead: DeadLetter, now: datetime) -> Verdict:
+    def judge(self, letter: Letter, now: datetime) -> ReplayVerdict:
         """Judge one dead letter at the time `now`."""
-        never = _unsendable(dead) or self._unwise(dead, now)
+        never = _unsendable(letter) or self._unwise(letter, now)
         if never is not None:
-            return Verdict(Replay.NEVER, never)
-        if _holds_stops_only(dead):
-            return Verdict(Replay.SAFE, "it holds STOPs only, and a STOP is never too late")
-        if dead.untimed:
-            return Verdict(
+            return ReplayVerdict(Replay.NEVER, never)
+        if _holds_stops_only(letter):
+            return ReplayVerdict(Replay.SAFE, "it holds STOPs only, and a STOP is never too late")
+        if letter.has_event_without_time:
+            return ReplayVerdict(
                 Replay.AFTER_A_FIX,
                 "it does not say when the person opted in: make sure that no STOP came before it was dead-lettered",
             )
-        if dead.reason is None:
-            return Verdict(Replay.AFTER_A_FIX, f"the reason {dead.code!r} is none of ours")
-        if dead.reason in _UNREAD:
-            return Verdict(
+        if letter.reason is None:
+            return ReplayVerdict(Replay.AFTER_A_FIX, f"the reason {letter.code!r} is none of ours")
+        if letter.reason in _UNDECODED:
+            return ReplayVerdict(
                 Replay.AFTER_A_FIX, "this version can read it: replay it when the function runs this version"
             )
-        return Verdict(dead.reason.replay, dead.reason.meaning)
+        return ReplayVerdict(letter.reason.replay, letter.reason.meaning)
 
-    def chooses(self, verdict: Verdict) -> bool:
-        """Say whether what has this verdict is to be replayed."""
-        return verdict.replay is Replay.SAFE or (self.fixed and verdict.replay is Replay.AFTER_A_FIX)
+    def chooses(self, verdict: ReplayVerdict) -> bool:
+        """Say whether a dead letter with this verdict is to be replayed."""
+        return verdict.advice is Replay.SAFE or (self.fixed and verdict.advice is Replay.AFTER_A_FIX)
 
-    def _unwise(self, dead: DeadLetter, now: datetime) -> str | None:
-        refused = dead.reason is not None and dead.reason.replay is Replay.NEVER and dead.reason not in _UNREAD
-        if refused and dead.reason is not None and not _holds_stops_only(dead):
-            return dead.reason.meaning
-        age = now - min((opt_in.time for opt_in in dead.opt_ins), default=now)
+    def _unwise(self, letter: Letter, now: datetime) -> str | None:
+        refused = letter.reason is not None and letter.reason.replay is Replay.NEVER and letter.reason not in _UNDECODED
+        if refused and letter.reason is not None and not _holds_stops_only(letter):
+            return letter.reason.meaning
+        age = now - min((opt_in.time for opt_in in letter.opt_ins), default=now)
         if age > self.max_age:
             return f"the opt-in is {duration(age)} old, more than {duration(self.max_age)}: a newer STOP may exist"
-        if dead.lineage.replay_count >= self.max_replays:
-            return f"it was replayed {dead.lineage.replay_count} times and came back: look why, or raise --max-replays"
+        if letter.lineage.replay_count >= self.max_replays:
+            return (
+                f"it was replayed {letter.lineage.replay_count} times and came back: look why, or raise --max-replays"
+            )
         return None
 
 
-def _unsendable(dead: DeadLetter) -> str | None:
-    if dead.unreadable is not None:
-        return f"it would come back: {dead.unreadable}; `optout dlq edit {dead.number}` mends it"
-    if dead.message.size > _MAX_BYTES:
-        return f"it has {dead.message.size:,} bytes: too large to be sent with what a replay adds"
-    if dead.late and len(dead.events) > 1:
-        return f"one of its events has no time we can believe; `optout dlq edit {dead.number}` can give it one"
+def _unsendable(letter: Letter) -> str | None:
+    if letter.decode_error is not None:
+        return f"it would come back: {letter.decode_error}; `optout dlq edit {letter.number}` mends it"
+    if letter.message.size > _MAX_BYTES:
+        return f"it has {letter.message.size:,} bytes: too large to be sent with what a replay adds"
+    if letter.has_event_after_arrival and len(letter.events) > 1:
+        return (
+            f"one of its events has no time, or one after its arrival; `optout dlq edit {letter.number}` can correct it"
+        )
     return None
 
 
-def _holds_stops_only(dead: DeadLetter) -> bool:
-    return bool(dead.events) and all(isinstance(event, OptOut) for event in dead.events)
+def _holds_stops_only(letter: Letter) -> bool:
+    return bool(letter.events) and all(isinstance(event, OptOut) for event in letter.events)

@@ -1,1 +1,1 @@
-"""The two queues: peeked, locked, settled, sent to."""
+"""The two queues of a namespace: peeked, locked, sent to. Knows nothing of what the messages mean."""

@@ -1,4 +1,4 @@
-"""Reaches the two queues: looks without locking, and sends. With `taking`, the only user of azure.servicebus.
+"""The two queues over AMQP: peek, send, and open a locking pass.
 
 One receiver for each queue serves everything, one call after the other: a second one would lock a message of the first.
 """
@@ -7,23 +7,17 @@ import asyncio
 import functools
 import logging
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Self
 from uuid import UUID
 
-from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 from azure.servicebus.amqp import AmqpMessageBodyType
 from azure.servicebus.exceptions import (
-    MessageLockLostError,
     MessageNotFoundError,
-    MessagingEntityNotFoundError,
-    ServiceBusAuthenticationError,
-    ServiceBusAuthorizationError,
-    ServiceBusError,
     ServiceBusServerBusyError,
 )
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential
@@ -33,18 +27,21 @@ from optout_core.adapters.outbox import ServiceBusOutbox
 from optout_core.errors import SendFailed
 from optout_core.messages import Outgoing, Queue
 from optout_core.settings import Settings
-from optout_ops.exits import Mistake, OutOfReach
-from optout_ops.letters.dead_letters import QueueMessage
+from optout_ops.exits import Mistake
+from optout_ops.queues.errors import translated
+from optout_ops.queues.locking import ServiceBusPass
+from optout_ops.queues.messages import QueueMessage
+from optout_ops.queues.sequence_numbers import SequenceNumbers
 
 #: The most a peek gives at once (https://github.com/Azure/azure-sdk-for-python/issues/26643).
 PEEK = 250
 _ENDPOINT = re.compile(r"endpoint=sb://(?P<host>[^/;]+)", re.IGNORECASE)
 #: Seconds for an answer of the namespace; without a limit the SDK waits for ever.
 _ANSWER = 60.0
-#: Doubling from 1, no queue has a tail further out.
+#: The search for the end of a queue stops here: a sequence number has 63 bits.
 _MAX_NUMBER = 2**62
 
-#: The SDK tries four times, fifteen seconds in all, whatever is wrong. Here somebody waits for the answer.
+#: By default the SDK tries four times, fifteen seconds in all, whatever the error. An operator waits for the answer.
 _RETRY: dict[str, Any] = {"retry_total": 1, "retry_backoff_factor": 0.5}
 
 
@@ -56,53 +53,54 @@ def _is_busy(error: BaseException) -> bool:
 _BUSY = AsyncRetrying(
     retry=retry_if_exception(_is_busy), wait=wait_exponential(max=10), stop=stop_after_delay(120), reraise=True
 )
-_REFUSALS = (ServiceBusAuthenticationError, ServiceBusAuthorizationError, ClientAuthenticationError)
 
 
-def namespace_of(settings: Settings) -> str:
-    """Name the namespace by its host and, where it has one, its port."""
-    if settings.connection_string is None:
-        return (settings.namespace or "").lower()
-    found = _ENDPOINT.search(settings.connection_string.get_secret_value())
-    return found["host"].lower() if found else ""
-
-
-class Queues:
-    """The queues of one namespace, connected while the `async with` block runs."""
+class ServiceBusQueues:
+    """The two queues of one namespace, connected while the `async with` block runs."""
 
     def __init__(self, settings: Settings) -> None:
         """Take the settings; nothing is opened before the first use."""
         self._settings = settings
-        self.names: Mapping[Queue, str] = {
-            Queue.OPT_INS: settings.opt_in_queue,
-            Queue.DEAD_LETTERS: settings.dead_letter_queue,
-        }
         self._stack = AsyncExitStack()
         self._credentials = Credentials()
         self._stack.push_async_exit(self._credentials)
         self._client: ServiceBusClient | None = None
         self._receivers: dict[Queue, ServiceBusReceiver] = {}
-        # A dead letter that is too large stays where it is: cut in two, nobody could read it any more.
+        # A message too large to send raises an error and stays a dead letter: its halves could not be decoded.
         self._outbox = ServiceBusOutbox(self._connect, self.names, may_cut=False)
 
     async def __aenter__(self) -> Self:
-        # The SDK tells of every lost link at length; what matters comes as an error.
+        # The SDK logs every lost link at length; the command prints one line of error instead.
         logging.getLogger("azure").setLevel(logging.CRITICAL)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # Each link takes half a second to close, whatever the broker does: all at once.
+        # The SDK takes half a second to close a link: close all of them at once.
         closing = (receiver.close() for receiver in self._receivers.values())
         with translated():
             await asyncio.gather(self._outbox.close(), *closing)
             await self._stack.aclose()
 
-    def where(self, queue: Queue) -> dict[str, str]:
-        """Name namespace and queue, for the audit trail."""
-        return {"namespace": namespace_of(self._settings), "queue": self.names[queue]}
+    @property
+    def names(self) -> Mapping[Queue, str]:
+        """Give what the queues are called in this namespace."""
+        return {Queue.OPT_INS: self._settings.opt_in_queue, Queue.DEAD_LETTERS: self._settings.dead_letter_queue}
 
-    async def receiver(self, queue: Queue) -> ServiceBusReceiver:
-        """Give the one receiver of a queue, in peek-lock."""
+    @property
+    def namespace(self) -> str:
+        """Name the namespace by its host and, where it has one, its port."""
+        if self._settings.connection_string is None:
+            return (self._settings.namespace or "").lower()
+        found = _ENDPOINT.search(self._settings.connection_string.get_secret_value())
+        return found["host"].lower() if found else ""
+
+    @asynccontextmanager
+    async def locking(self, chosen: SequenceNumbers) -> AsyncIterator[ServiceBusPass]:
+        """Open a pass over the dead letters that locks the chosen ones; what is locked at its end is given back."""
+        async with ServiceBusPass(await self._receiver(Queue.DEAD_LETTERS), chosen, read_message) as opened:
+            yield opened
+
+    async def _receiver(self, queue: Queue) -> ServiceBusReceiver:
         if self._client is None:
             self._client = self._connect()
             self._stack.push_async_callback(self._client.close)
@@ -111,12 +109,12 @@ class Queues:
         return self._receivers[queue]
 
     async def peek(self, queue: Queue, start: int = 1) -> AsyncIterator[QueueMessage]:
-        """Look at the messages of a queue, locked and scheduled ones too, by sequence number from `start` on.
+        """Yield the messages of a queue, locked and scheduled ones too, by sequence number from `start` on.
 
         Raises:
-            OutOfReach: The queue cannot be looked at.
+            OutOfReach: The queue cannot be read.
         """
-        receiver = await self.receiver(queue)
+        receiver = await self._receiver(queue)
         while True:
             with translated(self.names[queue]):
                 page: list[ServiceBusReceivedMessage] = await _BUSY(
@@ -129,12 +127,12 @@ class Queues:
             start = (page[-1].sequence_number or 0) + 1
 
     async def tail(self, queue: Queue) -> int:
-        """Give the sequence number behind which a queue is empty, in a few looks and without reading the queue.
+        """Give the highest sequence number of a queue, 0 when it is empty, by a binary search with a few peeks.
 
         Raises:
-            OutOfReach: The queue cannot be looked at.
+            OutOfReach: The queue cannot be read.
         """
-        receiver = await self.receiver(queue)
+        receiver = await self._receiver(queue)
         look = functools.partial(receiver.peek_messages, 1, timeout=_ANSWER)
         last, beyond = 0, 1
         with translated(self.names[queue]):
@@ -151,10 +149,10 @@ class Queues:
         return last
 
     async def send(self, outgoing: Sequence[Outgoing]) -> None:
-        """Send messages and wait until the broker has them all.
+        """Send messages that are all for one queue, and return when the broker has them.
 
         Raises:
-            OutOfReach: It did not take all of them.
+            OutOfReach: The broker did not take all of them.
         """
         queue = outgoing[0].queue
         try:
@@ -166,10 +164,10 @@ class Queues:
                 raise (error.__cause__ or error) from None
 
     async def may_send(self, queue: Queue) -> None:
-        """Ask for something that needs the right to send and does nothing: to cancel a message that does not exist.
+        """Try the right to send by cancelling a scheduled message that does not exist, which changes nothing.
 
         Raises:
-            OutOfReach: We may not send.
+            OutOfReach: We have no right to send, or the queue cannot be reached.
         """
         with translated(self.names[queue]), suppress(MessageNotFoundError):
             async with self._connect() as client, client.get_queue_sender(self.names[queue]) as sender:
@@ -182,38 +180,8 @@ class Queues:
             raise Mistake(f"ServiceBusConnection is no connection string: {error}; nothing was touched") from None
 
 
-@contextmanager
-def translated(queue: str = "") -> Iterator[None]:
-    """Turn what azure.servicebus raises into what an operator can act on.
-
-    Raises:
-        OutOfReach: In place of it.
-        MessageLockLostError: As it is; who holds locks knows what to do.
-    """
-    at = f"the queue {queue!r}" if queue else "the namespace"
-    try:
-        yield
-    except MessageLockLostError:
-        raise
-    except _REFUSALS as error:
-        raise OutOfReach(
-            f"we are not allowed at {at} ({type(error).__name__}); nothing was changed; `az login`, and ask for the"
-            " roles Service Bus Data Receiver and Sender on both queues, or check the key in ServiceBusConnection"
-        ) from error
-    except MessagingEntityNotFoundError as error:
-        raise OutOfReach(
-            f"{at} does not exist in this namespace; nothing was changed; check OPT_IN_QUEUE, DEAD_LETTER_QUEUE and the"
-            " namespace"
-        ) from error
-    except (ServiceBusError, AzureError, OSError, TimeoutError) as error:
-        raise OutOfReach(
-            f"{at} cannot be reached ({type(error).__name__}); nothing is lost: what was sent is in the queue and what"
-            " was not is still a dead letter; check that it exists, and the network, then run the same command again"
-        ) from error
-
-
 def read_message(received: ServiceBusReceivedMessage) -> QueueMessage:
-    """Read a message off the SDK's own type: bytes become text, the body stays what it is."""
+    """Read a message of the SDK: names and ids become text, the body stays as it is."""
     return QueueMessage(
         sequence_number=received.sequence_number or 0,
         enqueued_at=received.enqueued_time_utc or datetime.now(UTC),
@@ -228,7 +196,7 @@ def read_message(received: ServiceBusReceivedMessage) -> QueueMessage:
 
 
 def _body(received: ServiceBusReceivedMessage) -> bytes:
-    # Whatever some client put there is shown and can be purged: one odd message must not hide all others.
+    # A body that the SDK cannot read counts as empty: one odd message must not keep the others from being listed.
     try:
         body: Any = received.body
         if received.body_type is AmqpMessageBodyType.DATA:

@@ -1,22 +1,54 @@
-"""How fast messages go out."""
+"""How fast messages are sent."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 
 from aiolimiter import AsyncLimiter
 
-#: No more than this at once, whatever the rate: a transfer holds about as many.
+from optout_core.messages import Outgoing
+from optout_ops.queues.protocols import Sends
+
+#: Messages of one burst at any rate: about what one transfer holds.
 _MAX_BURST = 100
 
 
-def pace(rate: float) -> tuple[int, Callable[[int], Awaitable[None]]]:
-    """Make what waits until so many messages may go out.
+class Pace:
+    """A rate limit.
 
-    Args:
-        rate: Messages a second, above 0.
-
-    Returns:
-        How many may be asked for at once, and the function that waits.
+    Attributes:
+        burst: Messages that may be sent at once; at least 1.
     """
-    burst = max(1, min(_MAX_BURST, int(rate)))
-    limiter = AsyncLimiter(burst, burst / rate)
-    return burst, limiter.acquire
+
+    def __init__(self, rate: float) -> None:
+        """Take the messages a second, above 0."""
+        self.burst = max(1, min(_MAX_BURST, int(rate)))
+        self._limiter = AsyncLimiter(self.burst, self.burst / rate)
+
+    async def wait(self, count: int, stop: asyncio.Event) -> None:
+        """Return when `count` messages, at most `burst`, may be sent, or when `stop` is set."""
+        waits = {asyncio.create_task(self._limiter.acquire(count)), asyncio.create_task(stop.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def send_at_pace(
+    queues: Sends, outgoing: Sequence[Outgoing], pace: Pace, stop: asyncio.Event
+) -> AsyncIterator[int]:
+    """Send messages in bursts until all are sent or `stop` is set, and yield after each burst how many the broker has.
+
+    Raises:
+        OutOfReach: The broker did not take a burst.
+    """
+    sent = 0
+    while sent < len(outgoing) and not stop.is_set():
+        burst = outgoing[sent : sent + pace.burst]
+        await pace.wait(len(burst), stop)
+        if stop.is_set():
+            return
+        await queues.send(burst)
+        sent += len(burst)
+        yield sent

@@ -1,1 +1,1 @@
-"""A replay: chosen, shown, carried out, looked after, written down."""
+"""A replay: planned, chosen, driven, watched, and told of later."""

@@ -1,69 +1,75 @@
-"""What the audit trail tells of replays: what was sent, what was cut off, what left again with a later run. Pure."""
+"""The replays in the audit trail: how each ended, how many recipients it sent, how many left again later. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 REPLAY = "replay"
-#: A run is continued for as long as `opt-ins` detects duplicates (infra/queues.json); later it is another one.
+#: A replay is continued under its id as long as `opt-ins` detects duplicates (infra/queues.json).
 _CONTINUED = timedelta(hours=24)
-#: How a run ends that may have left something half done.
-_UNFINISHED = (None, "failed")
 
 
-@dataclass(slots=True)
-class Run:
-    """Hold one replay as the trail tells it.
+@dataclass(slots=True, kw_only=True)
+class PastReplay:
+    """One replay as the audit trail tells it.
 
     Attributes:
         id: The replay id.
-        at: When it began last, as written.
+        at: When it began last, as written in the trail.
         who: Who began it.
         selection: What it was asked to replay.
-        ended: How it ended, or None when it was cut off, or runs.
+        outcome: How it ended, or None when it was killed, or still runs.
     """
 
     id: str
     at: str
     who: str
     selection: object
-    ended: str | None = None
+    outcome: str | None = None
+
+    @property
+    def may_be_unfinished(self) -> bool:
+        """Say whether it may have sent dead letters that it did not complete."""
+        return self.outcome in {None, "failed"}
 
 
-def read_runs(trail: Iterable[Mapping[str, object]], namespace: str) -> dict[str, Run]:
+def read_replays(trail: Iterable[Mapping[str, object]], namespace: str) -> dict[str, PastReplay]:
     """Read the replays in one namespace from an audit trail, in the order in which they began last."""
-    runs: dict[str, Run] = {}
+    replays: dict[str, PastReplay] = {}
     for line in trail:
         run_id = line.get("run")
         if line.get("command") != REPLAY or not isinstance(run_id, str):
             continue
         if line.get("step") == "begin" and line.get("namespace") == namespace:
-            runs.pop(run_id, None)
-            runs[run_id] = Run(run_id, str(line.get("at")), str(line.get("who")), line.get("selection"))
-        elif line.get("step") == "end" and run_id in runs:
-            runs[run_id].ended = str(line.get("outcome"))
-    return runs
+            replays.pop(run_id, None)
+            replays[run_id] = PastReplay(
+                id=run_id, at=str(line.get("at")), who=str(line.get("who")), selection=line.get("selection")
+            )
+        elif line.get("step") == "end" and run_id in replays:
+            replays[run_id].outcome = str(line.get("outcome"))
+    return replays
 
 
-def cut_off(runs: Mapping[str, Run], selection: object, now: datetime) -> str | None:
-    """Give the id of the newest replay of this selection when it was cut off or failed, so that it is continued.
+def unfinished(replays: Mapping[str, PastReplay], selection: object, now: datetime) -> str | None:
+    """Give the id of the newest replay of this selection when it may be unfinished, so that it is continued.
 
-    Under another id, what the broker drops as a duplicate would keep the old one, and nobody would find it again.
+    Messages that were sent before the interruption carry its id, and those that are sent again are dropped as
+    duplicates: a new id would split one replay in two.
     """
-    same = [run for run in runs.values() if run.selection == selection]
-    if not same or same[-1].ended not in _UNFINISHED or now - _time(same[-1].at) > _CONTINUED:
+    same = [replay for replay in replays.values() if replay.selection == selection]
+    if not same or not same[-1].may_be_unfinished or now - datetime.fromisoformat(same[-1].at) > _CONTINUED:
         return None
     return same[-1].id
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """Count the recipients of one replay.
+class SentRecipients:
+    """The recipients that one replay sent.
 
     Attributes:
         confirmed: The broker has them.
-        unconfirmed: They were about to be sent, and nobody wrote down that they were.
-        left_again: Came back, and left with a later run or a purge.
+        unconfirmed: They were about to be sent, and the trail does not say that they were.
+        left_again: They returned, and left with a later replay or a purge.
     """
 
     confirmed: int
@@ -71,25 +77,21 @@ class Sent:
     left_again: int
 
 
-def count_sent(trail: Iterable[Mapping[str, object]], run_id: str) -> Sent:
+def count_sent(trail: Iterable[Mapping[str, object]], run_id: str) -> SentRecipients:
     """Count the recipients that a replay sent."""
-    weights: dict[int, int] = {}
+    recipients: dict[int, int] = {}
     confirmed: set[int] = set()
     left_again = 0
     for line in trail:
         earlier = line.get("earlier")
-        if isinstance(earlier, dict) and isinstance(weight := earlier.get(run_id), int):
-            left_again += weight
+        if isinstance(earlier, dict) and isinstance(count := earlier.get(run_id), int):
+            left_again += count
         if line.get("run") == run_id and line.get("step") == "sending":
-            weights |= zip(_integers(line.get("numbers")), _integers(line.get("recipients")), strict=False)
+            recipients |= zip(_integers(line.get("numbers")), _integers(line.get("recipients")), strict=False)
         if line.get("run") == run_id and line.get("step") == "sent":
             confirmed.update(_integers(line.get("numbers")))
-    sent = sum(weight for number, weight in weights.items() if number in confirmed)
-    return Sent(sent, sum(weights.values()) - sent, left_again)
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+    sent = sum(count for number, count in recipients.items() if number in confirmed)
+    return SentRecipients(sent, sum(recipients.values()) - sent, left_again)
 
 
 def _integers(value: object) -> list[int]:

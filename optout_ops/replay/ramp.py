@@ -1,46 +1,51 @@
-"""How fast a replay may go on: one, ten, a hundred, then all; and when it has to stop by itself. Pure."""
+"""The ramp of a replay: it sends 1, 10, 100 dead letters, then all, and stops when too many fail again. Pure."""
 
 from dataclasses import dataclass
 from itertools import accumulate
 
 from optout_ops.replay.tally import Tally
 
-#: How many dead letters go in each step before one looks what became of them.
+#: Dead letters in each step; after each step the replay waits for the first tries of what it sent.
 STEPS = (1, 10, 100)
-#: Behind the steps, one looks after so many more, without waiting.
+#: Dead letters between two looks after the steps; these looks do not wait.
 LOOK_EVERY = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Ramp:
-    """Hold the limits of a replay.
+    """The steps of a replay, and the share of failures that ends it.
 
     Attributes:
-        share: The replay stops when more than this share of the recipients comes back; 0 to 1.
+        max_failures: The replay stops when more than this share of the recipients fails again; 0 to 1.
         steps: Dead letters in each step; empty means no ramp.
     """
 
-    share: float
+    max_failures: float
     steps: tuple[int, ...] = STEPS
 
     def until_look(self, sent: int) -> int:
-        """Say how many dead letters may be sent, after `sent` were, before one has to look."""
+        """Say how many dead letters, after `sent`, may be sent before the next look."""
         for mark in accumulate(self.steps):
             if sent < mark:
                 return mark - sent
         return LOOK_EVERY - (sent - sum(self.steps)) % LOOK_EVERY
 
     def waits(self, sent: int) -> bool:
-        """Say whether one waits, at the look after `sent` dead letters, until all of them have been tried."""
+        """Say whether the look after `sent` dead letters waits until each was tried once: within the steps it does."""
         return sent <= sum(self.steps)
 
     def objection(self, tally: Tally, *, waited: bool) -> str | None:
-        """Say why the replay must not go on, or None."""
-        bad = tally.back_recipients + tally.retrying
-        if tally.sent and bad / tally.sent > self.share:
+        """Say why the replay must stop, or None.
+
+        Args:
+            tally: What became of the recipients sent so far.
+            waited: Whether the look waited for first tries; only then untried recipients are an objection.
+        """
+        bad = tally.returned_recipients + tally.retrying
+        if tally.sent and bad / tally.sent > self.max_failures:
             return (
                 f"{bad:,} of {tally.sent:,} recipients failed again ({bad / tally.sent:.0%}, more than"
-                f" {self.share:.0%}): {tally.failures()}."
+                f" {self.max_failures:.0%}): {tally.failures()}."
             )
         if waited and tally.untried:
             waiting = f"{tally.untried:,} of {tally.sent:,} recipients"

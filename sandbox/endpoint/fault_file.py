@@ -6,10 +6,14 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from optout_core.numbers import mask
 from sandbox.endpoint.faults import Fault, Item, Slowness
 
 _FAULTS = TypeAdapter(tuple[Fault, ...])
 _FIELDS = {field.alias for model in (Fault, Item, Slowness) for field in model.model_fields.values()}
+#: What pydantic adds to the place of a value that may be of several kinds.
+_KINDS = {"seconds", "drawn", "constrained-float", "int", "float", "str", "bool"}
+_LONGEST_NAME = 40
 
 
 def parse_faults(text: str | bytes) -> tuple[Fault, ...]:
@@ -49,6 +53,11 @@ def load_faults(path: Path) -> tuple[Fault, ...]:
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    # Any other name is the text of whoever wrote the file, and may be a number.
-    known = takewhile(lambda step: isinstance(step, int) or step in _FIELDS, location)
-    return ".".join(map(str, known)) or "document"
+    known = tuple(takewhile(lambda step: isinstance(step, int) or step in _FIELDS, location))
+    # The name of an unknown field, or of a message in `errors`, is the text of whoever wrote the file.
+    foreign = [_shown(str(step)) for step in location[len(known) :] if step not in _KINDS]
+    return ".".join([*map(str, known), *foreign]) or "document"
+
+
+def _shown(name: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in mask(name)[:_LONGEST_NAME])

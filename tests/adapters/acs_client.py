@@ -59,10 +59,9 @@ class Caller:
 
     async def remove(self, *recipients, sender=SENDER):
         """Give the outcome of each recipient, by number."""
-        asked = {pair(to, sender): to for to in recipients}
-        outcomes = await self.client.remove(plan(asked))
-        assert outcomes.keys() == asked.keys()
-        return {asked[found]: outcome for found, outcome in outcomes.items()}
+        outcomes = await self.client.remove(plan(pair(to, sender) for to in recipients))
+        assert {asked.sender.text for asked in outcomes} <= {sender}
+        return {asked.recipient.text: outcome for asked, outcome in outcomes.items()}
 
     async def verdict(self, recipient=PERSON):
         """Give what came of one recipient."""
@@ -84,13 +83,13 @@ async def removing_one_by_one(caller, recipients):
     return [outcomes[pair(to)].verdict for to in recipients]
 
 
-def pair(recipient, sender=SENDER):
-    """Make an entry of the opt-out list of numbers as they are written."""
+def pair(recipient=PERSON, sender=SENDER):
+    """Name one entry of the opt-out list."""
     return Pair(read_sender(sender), read_number(recipient))
 
 
 def batch(*recipients, sender=SENDER):
-    """Make what one request asks, likewise."""
+    """Ask for these recipients in one request."""
     return Batch(read_sender(sender), tuple(map(read_number, recipients)))
 
 

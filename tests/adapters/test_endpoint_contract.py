@@ -64,10 +64,10 @@ async def test_asking_about_nobody_gives_nothing(side):
 
 async def test_one_that_fails_fails_alone_and_heals(side):
     side.fail_once(PERSON)
-    both = batch(PERSON, ANOTHER)
+    asked = batch(PERSON, ANOTHER)
 
-    first = await side.endpoint.remove([both])
-    second = await side.endpoint.remove([both])
+    first = await side.endpoint.remove([asked])
+    second = await side.endpoint.remove([asked])
 
     assert verdicts(first) == {pair(PERSON): Verdict.FAILED, pair(ANOTHER): Verdict.REMOVED}
     assert set(verdicts(second).values()) == {Verdict.REMOVED}
@@ -75,10 +75,10 @@ async def test_one_that_fails_fails_alone_and_heals(side):
 
 async def test_an_endpoint_that_is_down_raises_nothing_and_heals(side):
     side.go_down_for_one_request(PERSON, ANOTHER)
-    both = batch(PERSON, ANOTHER)
+    asked = batch(PERSON, ANOTHER)
 
-    first = await side.endpoint.remove([both])
-    second = await side.endpoint.remove([both])
+    first = await side.endpoint.remove([asked])
+    second = await side.endpoint.remove([asked])
 
     assert set(verdicts(first).values()) == {Verdict.UNAVAILABLE}
     assert set(verdicts(second).values()) == {Verdict.REMOVED}

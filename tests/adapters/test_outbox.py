@@ -7,7 +7,6 @@ import pytest_asyncio
 
 from optout_core.messages import Queue
 from servicebus_sandbox import Broker, State, load_queues
-from tests.adapters.function import ROOT
 from tests.adapters.outbox import (
     DEAD_LETTERS,
     LATER,
@@ -17,6 +16,7 @@ from tests.adapters.outbox import (
     open_outbox,
     outgoing,
 )
+from tests.build import QUEUES_FILE
 
 # Opening and closing a link takes half a second each, so these tests share one outbox.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -26,7 +26,7 @@ KILOBYTE = 1024
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def broker():
-    async with Broker(load_queues(ROOT / "infra" / "queues.json")) as running:
+    async with Broker(load_queues(QUEUES_FILE)) as running:
         yield running
 
 

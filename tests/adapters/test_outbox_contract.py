@@ -8,8 +8,8 @@ import pytest_asyncio
 from optout_core.errors import SendFailed
 from optout_core.messages import Queue
 from servicebus_sandbox import Broker, load_queues
-from tests.adapters.function import ROOT
 from tests.adapters.outbox import LATER, QUEUES, ids, open_outbox, outgoing
+from tests.build import QUEUES_FILE
 from tests.fakes import FakeOutbox
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -50,10 +50,7 @@ async def side(request):
     if request.param == "fake":
         yield Fake()
         return
-    async with (
-        Broker(load_queues(ROOT / "infra" / "queues.json")) as broker,
-        open_outbox(broker.connection_string) as (outbox, _),
-    ):
+    async with Broker(load_queues(QUEUES_FILE)) as broker, open_outbox(broker.connection_string) as (outbox, _):
         yield Real(outbox, broker)
 
 

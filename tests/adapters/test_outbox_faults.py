@@ -12,8 +12,8 @@ import pytest_asyncio
 from optout_core.errors import SendFailed
 from optout_core.messages import Queue
 from servicebus_sandbox import LISTEN, AccessKey, Broker, load_queues
-from tests.adapters.function import ROOT
 from tests.adapters.outbox import DEAD_LETTERS, LATER, OPT_INS, QUEUES, ids, open_outbox, outgoing
+from tests.build import QUEUES_FILE
 
 # Opening and closing a link takes half a second each, so these tests share one outbox.
 # azure-servicebus closes no socket that it lost, or was cancelled at: we let Python do it, in the test it belongs to.
@@ -32,7 +32,7 @@ def _collect_what_the_sdk_leaves_open():
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def broker():
     keys = (AccessKey("owner", KEY), AccessKey("reader", KEY, frozenset({LISTEN})))
-    async with Broker(load_queues(ROOT / "infra" / "queues.json"), keys=keys) as running:
+    async with Broker(load_queues(QUEUES_FILE), keys=keys) as running:
         yield running
 
 

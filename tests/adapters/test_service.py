@@ -18,6 +18,7 @@ from sandbox.endpoint import Endpoint
 from servicebus_sandbox import load_queues
 from tests.adapters.acs_client import SENDER, Naps, RawServer
 from tests.adapters.function import ROOT, fresh, messages
+from tests.build import QUEUES_FILE
 
 KEY = "c2VjcmV0LWtleQ=="
 NO_BROKER = f"Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey={KEY};UseDevelopmentEmulator=true;"
@@ -98,7 +99,7 @@ async def test_what_fails_is_given_back_after_a_pause_since_ten_deliveries_are_s
 
 def test_an_invocation_ends_before_its_locks_do():
     budget = max(bound.le for bound in Settings.model_fields["invocation_budget"].metadata if hasattr(bound, "le"))
-    lock = load_queues(ROOT / "infra" / "queues.json")["opt-ins"].lock_duration
+    lock = load_queues(QUEUES_FILE)["opt-ins"].lock_duration
     document = json.loads((ROOT / "host.json").read_text())
     hours, minutes, seconds = map(int, document["functionTimeout"].split(":"))
     limit = timedelta(hours=hours, minutes=minutes, seconds=seconds)
@@ -147,9 +148,9 @@ import asyncio
 from optout_core.adapters.service import Service
 from servicebus_sandbox import Broker, load_queues
 from sandbox.endpoint import Endpoint, Fault
-from sandbox.endpoint import Endpoint
 from sandbox.telemetry import Collector
-from tests.adapters.function import ROOT, fresh, messages
+from tests.adapters.function import fresh, messages
+from tests.build import QUEUES_FILE
 
 async def main():
     def look():
@@ -157,8 +158,7 @@ async def main():
         seen.append(point["value"])
 
     collector, seen = Collector(), []
-    queues = load_queues(ROOT / "infra" / "queues.json")
-    async with Endpoint(faults=[Fault(status=503, times=1)]) as endpoint, Broker(queues) as broker:
+    async with Endpoint(faults=[Fault(status=503, times=1)]) as endpoint, Broker(load_queues(QUEUES_FILE)) as broker:
         service = Service({
             "ACS_ENDPOINT": endpoint.url,
             "ACS_ACCESS_KEY": endpoint.access_key,

@@ -170,6 +170,7 @@ async def test_an_invocation_is_one_line_of_counts_and_one_for_each_event_with_a
         ("WARNING", "event 'ev-1': dead letters {'RecipientRejected': 1}"),
     ]
     assert {key: value for key, value in vars(ours[0]).items() if key.startswith("optout.")} == {
+        "optout.version": __version__,
         "optout.messages": 2,
         "optout.removed": 1,
         "optout.waiting": 1,

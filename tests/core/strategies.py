@@ -1,13 +1,14 @@
 """What hypothesis makes up for the core: numbers, events, JSON of every kind."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 from hypothesis import strategies as st
 
 from optout_core.contract import Consent
 from optout_core.envelopes import Form
 from optout_core.events import OptIn
-from optout_core.numbers import clean
+from optout_core.masking import Untrusted
+from optout_core.numbers import read_number, read_sender
 from tests.build import NOW
 
 #: Numbers that name a person, as they are after cleaning.
@@ -15,11 +16,22 @@ people = st.from_regex(r"\+1[2-9][0-9]{9}", fullmatch=True)
 #: What a publisher may write where a number belongs.
 written_numbers = st.one_of(
     people,
-    st.text("+0123456789 -.()", min_size=1, max_size=20).filter(clean),
-    st.text(min_size=1, max_size=20).filter(clean),
+    st.text("+0123456789 -.()", min_size=1, max_size=20),
+    st.text(min_size=1, max_size=20),
 )
-cleaned_numbers = written_numbers.map(clean)
-names = st.text(min_size=1, max_size=300)
+#: Numbers as a decoded event holds them; some are none.
+read_numbers = written_numbers.map(read_number)
+#: Numbers that are worth a question to ACS.
+clear_numbers = st.one_of(people, st.from_regex(r"\+?[1-9][0-9]{2,14}", fullmatch=True)).map(read_number)
+#: What a publisher may write where the sender belongs, of the kinds that are taken.
+written_senders = st.one_of(
+    people,
+    st.from_regex(r"[1-9][0-9]{4,5}", fullmatch=True),
+    st.from_regex(r"[A-Za-z][A-Za-z0-9 .-]{0,10}", fullmatch=True),
+)
+#: NUL is no text that could be stored.
+names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=300)
+facts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
 
 _offsets = st.timedeltas(timedelta(hours=-23, minutes=-59), timedelta(hours=23, minutes=59)).map(
     lambda offset: timezone(timedelta(minutes=offset // timedelta(minutes=1)))
@@ -31,8 +43,8 @@ past_times = st.datetimes(datetime(2000, 1, 1), NOW.replace(tzinfo=None) - timed
 consents = st.builds(
     Consent,
     capturedAt=st.none() | past_times.map(datetime.isoformat),
-    method=st.none() | st.text(max_size=30),
-    reference=st.none() | st.text(max_size=30),
+    method=st.none() | facts,
+    reference=st.none() | facts,
 )
 
 
@@ -40,15 +52,15 @@ consents = st.builds(
 def opt_ins(draw):
     """An opt-in as `decode` may give it: its time is the earliest that is known."""
     consent = draw(st.none() | consents)
-    said = draw(past_times)
+    said = draw(past_times).astimezone(UTC)
     captured = consent.captured_at if consent else None
     return OptIn(
         form=draw(st.sampled_from(Form)),
-        source=draw(names),
-        id=draw(names),
+        source=Untrusted(draw(names)),
+        id=Untrusted(draw(names)),
         time=min(said, captured or said),
-        sender=draw(cleaned_numbers),
-        recipients=tuple(draw(st.lists(cleaned_numbers, min_size=1, max_size=20, unique=True))),
+        sender=read_sender(draw(written_senders)),
+        recipients=tuple(draw(st.lists(read_numbers, min_size=1, max_size=20, unique=True))),
         consent=consent,
     )
 
@@ -83,15 +95,18 @@ def published_events(draw):
 
     def extended(fields):
         unknown = draw(
-            st.dictionaries(_surrogates.filter(lambda name: name.lower() not in known), json_values, max_size=2)
+            st.dictionaries(_surrogates.filter(lambda name: plain(name) not in known), json_values, max_size=2)
         )
         return unknown | fields
 
+    def plain(name):
+        return name.replace("_", "").replace("-", "").casefold()
+
     known = {"from", "to", "recipients", "consent", "capturedat", "method", "reference", "specversion"}
-    known |= {"type", "source", "id", "time", "data"}
-    consent = {"capturedAt": draw(st.none() | times.map(datetime.isoformat)), "method": draw(st.none() | st.text())}
+    known |= {"type", "source", "id", "time", "data", "database64"}
+    consent = {"capturedAt": draw(st.none() | times.map(datetime.isoformat)), "method": draw(st.none() | facts)}
     recipients = [extended({"to": draw(written_numbers)}) for _ in range(draw(st.integers(1, 3)))]
-    request = {"from": draw(written_numbers), "recipients": recipients, "consent": extended(consent)}
+    request = {"from": draw(written_senders), "recipients": recipients, "consent": extended(consent)}
     event = {
         "specversion": "1.0",
         "type": "sms.opt-in.v1",

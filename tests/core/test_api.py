@@ -5,12 +5,10 @@ import json
 import pytest
 
 from optout_core.api import Outcome, Verdict, read_answer, request_body
-from optout_core.batches import Batch
 from optout_core.errors import BatchRejected, EndpointUnavailable, RequestError, RequestRefused, SenderRejected
-from tests.build import OTHER, PERSON, SENDER, answer, sample
+from tests.build import OTHER, PERSON, answer, batch, number, sample
 
-BATCH = Batch(SENDER, (PERSON,))
-EXAMPLE = Batch(SENDER, (PERSON, "+123", "+15555555553"))
+EXAMPLE = batch(PERSON, "+123", "+15555555553")
 
 
 def item(status=200, **fields):
@@ -19,7 +17,7 @@ def item(status=200, **fields):
 
 def one(*items, headers=None):
     """Give the outcome of the one recipient that was asked for."""
-    return read_answer(BATCH, answer(body={"value": list(items)}, headers=headers))[PERSON]
+    return read_answer(batch(), answer(body={"value": list(items)}, headers=headers))[number(PERSON)]
 
 
 def refusal(status, body=b"", headers=None):
@@ -232,26 +230,27 @@ def test_the_example_of_the_specification_is_one_removed_one_rejected_and_one_fa
     outcomes = read_answer(EXAMPLE, answer(body=sample("acs/remove-200-partial.json")))
 
     assert outcomes == {
-        PERSON: Outcome(Verdict.REMOVED, "", 200),
-        "+123": Outcome(Verdict.REJECTED, "Invalid recipient phone number format", 400),
-        "+15555555553": Outcome(Verdict.FAILED, "Internal Server Error", 500),
+        number(PERSON): Outcome(Verdict.REMOVED, "", 200),
+        number("+123"): Outcome(Verdict.REJECTED, "Invalid recipient phone number format", 400),
+        number("+15555555553"): Outcome(Verdict.FAILED, "Internal Server Error", 500),
     }
 
 
 def test_the_recorded_exchange_is_a_removal():
     exchange = json.loads(sample("acs/remove-200-recording.json"))
     headers = {name.lower(): value for name, value in exchange["ResponseHeaders"].items()}
-    batch = Batch(exchange["RequestBody"]["from"], tuple(each["to"] for each in exchange["RequestBody"]["recipients"]))
+    asked = exchange["RequestBody"]
+    recorded = batch(*(each["to"] for each in asked["recipients"]), sender=asked["from"])
 
-    outcomes = read_answer(batch, answer(exchange["StatusCode"], exchange["ResponseBody"], headers))
+    outcomes = read_answer(recorded, answer(exchange["StatusCode"], exchange["ResponseBody"], headers))
 
-    assert outcomes == {"Sanitized": Outcome(Verdict.REMOVED, "", 200, ms_cv="Sanitized")}
+    assert outcomes == {number("Sanitized"): Outcome(Verdict.REMOVED, "", 200, ms_cv="Sanitized")}
 
 
 def test_who_is_still_opted_out_in_an_answer_of_check_would_not_count_as_removed():
-    batch = Batch(SENDER, (PERSON, "+15555555552", "+123", "+15555555553"))
+    asked = batch(PERSON, "+15555555552", "+123", "+15555555553")
 
-    outcomes = read_answer(batch, answer(body=sample("acs/check-200-partial.json")))
+    outcomes = read_answer(asked, answer(body=sample("acs/check-200-partial.json")))
 
     assert [outcome.verdict for outcome in outcomes.values()] == [
         Verdict.STILL_OPTED_OUT,

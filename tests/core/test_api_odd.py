@@ -9,22 +9,25 @@ from hypothesis import strategies as st
 from optout_core.api import Answer, Outcome, Verdict, read_answer
 from optout_core.batches import MAX_RECIPIENTS, Batch
 from optout_core.errors import RequestError
-from tests.build import NOW, PERSON, SENDER, answer
-from tests.core.strategies import cleaned_numbers, json_values
-
-BATCH = Batch(SENDER, (PERSON,))
+from optout_core.numbers import read_number, read_sender
+from tests.build import NOW, answer, batch
+from tests.core.strategies import clear_numbers, json_values, written_senders
 
 batches = st.builds(
     Batch,
-    cleaned_numbers,
-    st.lists(cleaned_numbers, min_size=1, max_size=MAX_RECIPIENTS, unique=True).map(tuple),
+    written_senders.map(read_sender),
+    st.lists(clear_numbers, min_size=1, max_size=MAX_RECIPIENTS, unique=True).map(tuple),
 )
+
+
+def write(number):
+    return number.text
 
 
 @given(batch=batches, choose=st.data())
 def test_nobody_vanishes_and_nobody_is_invented(batch, choose):
     items = st.fixed_dictionaries(
-        {"to": st.sampled_from(batch.recipients) | cleaned_numbers | json_values},
+        {"to": (st.sampled_from(batch.recipients) | clear_numbers).map(write) | json_values},
         optional={
             "httpStatusCode": st.sampled_from([200, 204, 400, 408, 429, 500]) | json_values,
             "errorMessage": json_values,
@@ -38,7 +41,8 @@ def test_nobody_vanishes_and_nobody_is_invented(batch, choose):
     removed = {to for to, outcome in outcomes.items() if outcome.verdict is Verdict.REMOVED}
     named = [item for item in body["value"] if isinstance(item, dict)]
     assert all(
-        any(item.get("to") == to and item.get("httpStatusCode") in (200, 204) for item in named) for to in removed
+        any(is_about(to, item.get("to")) and item.get("httpStatusCode") in (200, 204) for item in named)
+        for to in removed
     )
 
 
@@ -50,9 +54,13 @@ def test_nobody_vanishes_and_nobody_is_invented(batch, choose):
         st.sampled_from(["ms-cv", "retry-after", "retry-after-ms", "x-ms-retry-after-ms"]), st.text(max_size=40)
     ),
 )
-@example(batch=BATCH, status=429, body=b"", headers={"retry-after": "Fri, 31 Dec 99999999999999999999 23:59:59 GMT"})
+@example(batch=batch(), status=429, body=b"", headers={"retry-after": "Fri, 31 Dec 99999999999999999999 23:59:59 GMT"})
 def test_whatever_comes_back_everybody_has_an_outcome_that_can_be_sent_on(batch, status, body, headers):
     reconciled(batch, Answer(status, headers, body, NOW))
+
+
+def is_about(recipient, written):
+    return isinstance(written, str) and read_number(written).digits == recipient.digits
 
 
 def reconciled(batch, received):
@@ -75,7 +83,7 @@ def reconciled(batch, received):
 def waits(status, headers):
     """Give the seconds that an answer asks us to wait."""
     with pytest.raises(RequestError) as raised:
-        read_answer(BATCH, answer(status, headers=headers))
+        read_answer(batch(), answer(status, headers=headers))
     return raised.value.retry_after
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from optout_core.arrivals import Lineage, from_trigger, read_lineage
-from tests.build import MINUTE, NOW, arrival
+from tests.build import MINUTE, NOW, TRACEPARENT, arrival
 
 
 def trigger(**fields):
@@ -79,9 +79,9 @@ def test_a_lineage_is_read_from_the_properties():
         "optout-of": 7,
         "optout-replay-id": "replay-9",
         "optout-replay-count": 3,
-        "traceparent": "00-1-2-01",
+        "traceparent": TRACEPARENT,
         "tracestate": "a=b",
-        "Diagnostic-Id": "00-1-2-01",
+        "Diagnostic-Id": TRACEPARENT,
     }
 
     assert read_lineage(arrival(properties=properties, correlation_id="c-1")) == Lineage(
@@ -91,7 +91,7 @@ def test_a_lineage_is_read_from_the_properties():
         of=7,
         replay_id="replay-9",
         replay_count=3,
-        trace={"traceparent": "00-1-2-01", "tracestate": "a=b", "Diagnostic-Id": "00-1-2-01"},
+        trace={"traceparent": TRACEPARENT, "tracestate": "a=b", "Diagnostic-Id": TRACEPARENT},
         correlation_id="c-1",
     )
 

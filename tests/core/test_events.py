@@ -8,6 +8,9 @@ import pytest
 from optout_core.envelopes import BARE_SOURCE, Form
 from optout_core.errors import MalformedEvent, UnsupportedEvent
 from optout_core.events import Ignored, OptIn, OptOut, decode
+from optout_core.keywords import Keywords
+from optout_core.masking import Untrusted
+from optout_core.numbers import read_sender
 from tests.build import (
     MINUTE,
     NOW,
@@ -19,8 +22,10 @@ from tests.build import (
     bare,
     canonical,
     decoded,
+    numbers,
     sample,
     text_message,
+    texts,
 )
 
 ACS = "/subscriptions/50ad1522-5c2c-4d9a-a6c8-67c11ecb75b8/resourcegroups/acse2e/providers/microsoft.communication/communicationservices/contoso"  # noqa: E501
@@ -41,8 +46,8 @@ def test_a_canonical_event_is_an_opt_in(name):
 
     assert isinstance(event, OptIn)
     assert event.form is Form.CLOUD_EVENT
-    assert (event.source, event.id) == ("https://shop.example/preferences", "preference-7f3a")
-    assert event.sender == SENDER
+    assert (event.source.raw, event.id.raw) == ("https://shop.example/preferences", "preference-7f3a")
+    assert event.sender.text == SENDER
     assert event.consent
     assert (event.consent.method, event.consent.reference) == ("web-form", "consents/2026/7f3a")
 
@@ -50,7 +55,7 @@ def test_a_canonical_event_is_an_opt_in(name):
 def test_recipients_keep_their_order_and_stand_once_however_they_are_written():
     event = decoded(sample("events/canonical.json"))
 
-    assert event.recipients == (PERSON, OTHER)
+    assert texts(event.recipients) == (PERSON, OTHER)
 
 
 @pytest.mark.parametrize("prefix", ["colon", "underscore"])
@@ -72,30 +77,14 @@ def test_binary_mode_takes_its_prefix_in_any_case_and_a_time_that_is_no_text():
 
     event = decoded(bare(), properties=properties)
 
-    assert (event.form, event.source, event.time) == (Form.CLOUD_EVENT_BINARY, "shop", NOW - 5 * MINUTE)
-
-
-def test_properties_without_a_version_do_not_make_binary_mode():
-    event = decoded(canonical(), properties={"cloudEvents:type": "something.else"})
-
-    assert event.form is Form.CLOUD_EVENT
-
-
-@pytest.mark.parametrize("beside", ["type", "time", "Source"])
-def test_half_a_cloud_event_is_no_bare_request_since_it_may_be_an_opt_out(beside):
-    content = canonical()["data"]
-
-    with pytest.raises(MalformedEvent, match="needs `specversion`"):
-        decoded(content, properties={f"cloudEvents:{beside}": "sms.opt-out.v1"})
-    with pytest.raises(MalformedEvent, match="needs `specversion`"):
-        decoded(content | {"type": "sms.opt-out.v1"})
+    assert (event.form, event.source.raw, event.time) == (Form.CLOUD_EVENT_BINARY, "shop", NOW - 5 * MINUTE)
 
 
 def test_a_canonical_opt_out_is_a_stop():
     event = decoded(sample("events/canonical-opt-out.json"))
 
     assert isinstance(event, OptOut)
-    assert (event.sender, event.recipients) == (SENDER, (PERSON, OTHER))
+    assert (event.sender.text, texts(event.recipients)) == (SENDER, (PERSON, OTHER))
     assert event.time == datetime(2026, 1, 23, 11, 50, tzinfo=UTC)
 
 
@@ -149,11 +138,11 @@ def test_the_request_of_the_api_is_an_opt_in_named_and_dated_by_its_message():
 
     assert event == OptIn(
         form=Form.BARE_REQUEST,
-        source=BARE_SOURCE,
-        id="m-42",
+        source=Untrusted(BARE_SOURCE),
+        id=Untrusted("m-42"),
         time=NOW - MINUTE,
-        sender=SENDER,
-        recipients=(PERSON, "+123", "+15555555553"),
+        sender=read_sender(SENDER),
+        recipients=numbers(PERSON, "+123", "+15555555553"),
     )
 
 
@@ -165,7 +154,7 @@ def test_without_a_message_id_the_id_is_the_same_at_every_delivery_and_no_other_
 
     assert first.id == again.id
     assert len({first.id, other.id, later.id}) == 3
-    assert 0 < len(first.id) <= 128
+    assert 0 < len(first.id.raw) <= 128
 
 
 def test_a_bare_request_may_carry_consent():
@@ -196,15 +185,15 @@ def test_a_keyword_opts_the_writer_in_to_the_number_written_to(name, form):
 
     assert isinstance(event, OptIn)
     assert event.form is form
-    assert (event.source, event.time) == (ACS, TEXTED_AT)
-    assert (event.sender, event.recipients) == (SENDER, (PERSON,))
+    assert (event.source.raw, event.time) == (ACS, TEXTED_AT)
+    assert (event.sender.text, texts(event.recipients)) == (SENDER, (PERSON,))
 
 
 def test_a_stop_is_an_opt_out_of_the_writer():
     event = decoded(sample("events/cloud-events-stop.json"))
 
     assert isinstance(event, OptOut)
-    assert (event.sender, event.recipients, event.time) == (SENDER, (PERSON,), TEXTED_AT)
+    assert (event.sender.text, texts(event.recipients), event.time) == (SENDER, (PERSON,), TEXTED_AT)
 
 
 @pytest.mark.parametrize(
@@ -225,12 +214,12 @@ def test_an_array_gives_its_events_in_order():
 
     assert isinstance(stop, OptOut)
     assert isinstance(start, OptIn)
-    assert start.recipients == (OTHER,)
+    assert texts(start.recipients) == (OTHER,)
 
 
 def test_one_bad_event_refuses_the_whole_array():
     with pytest.raises(MalformedEvent):
-        decode(arrival([text_message("START"), text_message("START", person="")]))
+        decode(arrival([text_message("START"), text_message("START", topic="")]))
 
 
 @pytest.mark.parametrize("text", ["START", "start", " Start\n", "\tUNSTOP ", "unStop"])
@@ -239,20 +228,38 @@ def test_an_opt_in_keyword_counts_in_any_case_and_between_blanks(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["STOP", "stopall", "Unsubscribe", "CANCEL", "end", "QUIT", "Revoke", "opt out", "OPTOUT", " stop "]
+    "text",
+    [
+        "STOP",
+        "stopall",
+        "Unsubscribe",
+        "CANCEL",
+        "end",
+        "QUIT",
+        "Revoke",
+        "opt out",
+        "OPTOUT",
+        " stop ",
+        "STOP \ud83d",
+        "STOP\0",
+    ],
 )
 def test_an_opt_out_keyword_counts_in_any_case_and_between_blanks(text):
     assert isinstance(decoded(text_message(text)), OptOut)
 
 
-@pytest.mark.parametrize("text", ["", "START please", "START.", "RESTART", "YES", "HELP", "don't STOP", "\ud83d"])
+@pytest.mark.parametrize(
+    "text", ["", "START please", "START.", "RESTART", "YES", "HELP", "don't STOP", "\ud83d", "START\ud83d", "START\0"]
+)
 def test_any_other_text_is_ignored(text):
     assert isinstance(decoded(text_message(text)), Ignored)
 
 
 def test_the_keywords_can_be_set():
-    (event,) = decode(arrival(text_message("yes")), opt_in_keywords=["YES"])
-    (ignored,) = decode(arrival(text_message("START")), opt_in_keywords=["YES"])
+    keywords = Keywords(opt_ins=frozenset({"YES"}))
+
+    (event,) = decode(arrival(text_message("yes")), keywords)
+    (ignored,) = decode(arrival(text_message("START")), keywords)
 
     assert isinstance(event, OptIn)
     assert isinstance(ignored, Ignored)
@@ -282,7 +289,7 @@ def test_an_event_grid_event_needs_type_topic_and_id(name):
 def test_an_event_grid_event_of_our_own_type_is_read_like_any_other():
     event = decoded(text_message("", eventType="sms.opt-in.v1", data=bare()))
 
-    assert (event.form, event.recipients) == (Form.EVENT_GRID, (PERSON,))
+    assert (event.form, texts(event.recipients)) == (Form.EVENT_GRID, (PERSON,))
 
 
 # --- files ---------------------------------------------------------------------------------------------------------
@@ -300,34 +307,6 @@ def test_a_sample_ends_as_its_name_says(name):
         assert decode(arrival(sample(f"events/{name}")))
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Stop.",
-        "STOP!",
-        "opt-out",
-        '"stop"',
-        "STOP !",
-        " . Stop .",
-        "Stop…",
-        "“STOP”",
-        "opt  out",
-        "Opt_out",
-        "STOP ALL",
-    ],
-)
-def test_an_opt_out_counts_however_it_is_punctuated(text):
-    (event,) = decode(arrival(text_message(text)))
-
-    assert isinstance(event, OptOut)
-
-
-def test_a_text_that_means_stop_is_one_whatever_the_keywords_say():
-    (event,) = decode(arrival(text_message("opt-out")), opt_in_keywords=["OPT-OUT"])
-
-    assert isinstance(event, OptOut)
-
-
 def test_a_text_that_is_both_stop_and_start_is_malformed():
     event = text_message("STOP")
     event["data"]["Message"] = "START"
@@ -336,25 +315,11 @@ def test_a_text_that_is_both_stop_and_start_is_malformed():
         decode(arrival(event))
 
 
-def test_binary_attributes_that_contradict_each_other_are_malformed():
-    properties = {"cloudEvents:specversion": "1.0", "cloudEvents:type": "a", "cloudEvents_type": "b"}
-
-    with pytest.raises(MalformedEvent, match="the same CloudEvents attribute twice"):
-        decode(arrival(b"{}", properties=properties))
-
-
 def test_messages_without_an_id_are_told_apart_by_their_properties():
     one, other = (arrival(b"{}", message_id=None, properties={"cloudEvents:id": name}) for name in ("1", "2"))
 
     assert one.id != other.id
     assert one.id == arrival(b"{}", message_id=None, properties={"cloudEvents:id": "1"}).id
-
-
-def test_data_in_base64_is_named_as_what_is_wrong():
-    event = {name: value for name, value in canonical().items() if name != "data"} | {"data_base64": "e30="}
-
-    with pytest.raises(MalformedEvent, match="`data_base64` is not read"):
-        decoded(event)
 
 
 def test_two_versions_in_one_event_are_not_both_right():

@@ -62,8 +62,8 @@ def open_as_the_processor_does(message: Arrival):
     for event in events:
         if isinstance(event, OptIn | OptOut):
             assert isinstance(NOW - event.time, timedelta)
-            assert event.sender
-            assert all(event.recipients)
+            assert event.sender.is_clear
+            assert event.recipients
         if isinstance(event, OptIn):
             assert decode(arrival(encode(event), enqueued_at=message.enqueued_at)) == (event,)
     return events
@@ -117,7 +117,7 @@ def test_a_huge_number_that_nobody_reads_does_no_harm(number):
     assert isinstance(decoded(body), OptIn)
 
 
-@pytest.mark.parametrize("number", ["1" * 5000, "1e999", "12345678901234567890", "NaN"])
+@pytest.mark.parametrize("number", ["1" * 5000, "1e999", "123456789012345678901", "1.5", "NaN"])
 def test_a_huge_number_that_somebody_reads_is_malformed(number):
     body = wire(bare("+1")).replace(b'"+1"', number.encode())
 

@@ -1,7 +1,6 @@
 """Message ids: the same for the same message every time, and for no other message ever."""
 
 import re
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -14,7 +13,7 @@ from optout_core.errors import MalformedEvent
 from optout_core.messages import Kind, dead_letters, message_id, retry_messages, undecodable
 from optout_core.reasons import Reason
 from optout_core.settlement import DeadLetter, Removed, RetryLater
-from tests.build import MINUTE, NOW, OTHER, PERSON, SOURCE, arrival, decoded, lineage, opt_in, outcome
+from tests.build import MINUTE, NOW, OTHER, PERSON, SOURCE, arrival, decoded, lineage, number, opt_in, outcome
 from tests.core.strategies import opt_ins
 from tests.fakes import delivered
 
@@ -69,7 +68,7 @@ def test_a_later_or_luckier_redelivery_repeats_the_id(event, choose):
 
 def test_no_hop_repeats_an_id_however_often_an_event_goes_round():
     """An outage keeps the attempt, so nothing but the hop tells one round from the next."""
-    decided = {PERSON: RetryLater(NOW + MINUTE, 0)}
+    decided = {number(PERSON): RetryLater(NOW + MINUTE, 0)}
     ids, after = [], lineage(hop=999_990)
     for _ in range(40):
         (message,) = retry_messages(opt_in(), after, decided)
@@ -81,7 +80,7 @@ def test_no_hop_repeats_an_id_however_often_an_event_goes_round():
 
 def test_a_body_published_again_without_its_properties_does_not_repeat_an_id():
     """Duplicate detection would accept such a dead letter and drop it: the recipient would be nowhere."""
-    decided = {PERSON: DeadLetter(Reason.RECIPIENT_REJECTED, outcome(Verdict.REJECTED))}
+    decided = {number(PERSON): DeadLetter(Reason.RECIPIENT_REJECTED, outcome(Verdict.REJECTED))}
     (letter,) = dead_letters(opt_in(), lineage(), decided)
 
     again = delivered(letter, NOW, with_properties=False)
@@ -127,16 +126,16 @@ def test_undecodable_ids_stay_short_round_after_round():
     ids=str,
 )
 def test_another_event_has_another_id(other):
-    decided = {PERSON: RetryLater(NOW + MINUTE, 1)}
+    decided = {number(PERSON): RetryLater(NOW + MINUTE, 1)}
 
     (mine,) = retry_messages(opt_in(), lineage(), decided)
-    (others,) = retry_messages(replace(opt_in(), **other), lineage(), decided)
+    (others,) = retry_messages(opt_in(**other), lineage(), decided)
 
     assert mine.message_id != others.message_id
 
 
 def test_source_and_id_cannot_be_pushed_into_each_other():
-    decided = {PERSON: RetryLater(NOW + MINUTE, 1)}
+    decided = {number(PERSON): RetryLater(NOW + MINUTE, 1)}
     events = [opt_in(source="a/b", id="c"), opt_in(source="a", id="b/c")]
 
     first, second = (next(retry_messages(event, lineage(), decided)).message_id for event in events)
@@ -146,12 +145,12 @@ def test_source_and_id_cannot_be_pushed_into_each_other():
 
 def test_reason_attempt_and_recipients_each_change_the_id():
     decisions = [
-        {PERSON: RetryLater(NOW, 1)},
-        {PERSON: RetryLater(NOW, 2)},
-        {OTHER: RetryLater(NOW, 1)},
-        {PERSON: RetryLater(NOW, 1), OTHER: RetryLater(NOW, 1)},
-        {PERSON: DeadLetter(Reason.STALE_OPT_IN)},
-        {PERSON: DeadLetter(Reason.NEWER_OPT_OUT)},
+        {number(PERSON): RetryLater(NOW, 1)},
+        {number(PERSON): RetryLater(NOW, 2)},
+        {number(OTHER): RetryLater(NOW, 1)},
+        {number(PERSON): RetryLater(NOW, 1), number(OTHER): RetryLater(NOW, 1)},
+        {number(PERSON): DeadLetter(Reason.STALE_OPT_IN)},
+        {number(PERSON): DeadLetter(Reason.NEWER_OPT_OUT)},
     ]
     ids = [message.message_id for each in decisions for message in sent(opt_in(PERSON, OTHER), lineage(), each)]
 

@@ -13,19 +13,23 @@ import pytest
 
 from optout_core.api import Outcome, Verdict
 from optout_core.arrivals import Arrival
-from optout_core.batches import Pair
-from optout_core.consent import Rule
+from optout_core.consent import OptInRule
 from optout_core.errors import EventError, SendFailed
-from optout_core.events import OPT_IN_KEYWORDS, OptIn, decode
+from optout_core.events import OptIn, OptOut, decode
+from optout_core.keywords import Keywords
+from optout_core.numbers import read_sender
 from optout_core.processor import Processor
 from optout_core.reports import RecipientOutcome
 from tests.build import MINUTE, NOW, SCHEDULE, bare, canonical, text_message, wire
-from tests.fakes import REMOVED, FakeClock, FakeEndpoint, FakeLedger, FakeOutbox, FakeTelemetry, delivered
+from tests.fakes import REMOVED, FakeClock, FakeEndpoint, FakeOutbox, FakeTelemetry, delivered
 
 PEOPLE = [f"+1555000{number:04}" for number in range(40)]
 SENDERS = ["+18001234567", "55555", "Contoso"]
+#: How one and the same person may be written.
+SPELLINGS = [str, lambda to: to[1:], lambda to: f"00{to[1:]}", lambda to: f"{to[:2]} {to[2:5]}\u2011{to[5:]}"]
 VERDICTS = [Verdict.REMOVED] * 4 + [Verdict.FAILED, Verdict.REJECTED, Verdict.STILL_OPTED_OUT, Verdict.REFUSED]
 MAX_AGE = timedelta(hours=72)
+RULE = OptInRule(MAX_AGE, frozenset(map(read_sender, SENDERS[:2])))
 
 
 def dice(*seed):
@@ -44,7 +48,7 @@ class Weather(FakeEndpoint):
         hour = self.clock() - NOW
         if dice(self.seed, hour // timedelta(hours=6)).random() < 0.3:
             return Outcome(Verdict.UNAVAILABLE, "no answer")
-        verdict = dice(self.seed, sender, recipient, hour).choice(VERDICTS)
+        verdict = dice(self.seed, sender.text, recipient.text, hour).choice(VERDICTS)
         return REMOVED if verdict is Verdict.REMOVED else Outcome(verdict, "words", 400)
 
 
@@ -59,17 +63,15 @@ class World:
         self.expected: Counter[tuple[str, str]] = Counter()
         self.removed: Counter[tuple[str, str]] = Counter()
         self.unreadable: Counter[bytes] = Counter()
-        self.ledger = FakeLedger()
         self.outbox = FakeOutbox()
         self.seen = set()
         self.processor = Processor(
             endpoint=Weather(seed, self.clock),
             outbox=self.outbox,
-            ledger=self.ledger,
             telemetry=FakeTelemetry(),
-            rule=Rule(MAX_AGE, frozenset(SENDERS[:2])),
+            rule=RULE,
             schedule=SCHEDULE,
-            opt_in_keywords=OPT_IN_KEYWORDS,
+            keywords=Keywords(),
             now=self.clock,
             chance=self.random.random,
         )
@@ -81,7 +83,7 @@ class World:
 
     def publish(self, number):
         """Publish an event in some form, now and then twice."""
-        chosen = self.random.choices(PEOPLE, k=self.random.randint(1, 8))
+        chosen = [self.random.choice(SPELLINGS)(to) for to in self.random.choices(PEOPLE, k=self.random.randint(1, 8))]
         sender = self.random.choice(SENDERS)
         said = (self.clock.time - self.random.choice([MINUTE, MAX_AGE - MINUTE, 2 * MAX_AGE])).isoformat()
         body = self.random.choice(
@@ -90,8 +92,8 @@ class World:
                 canonical(id=f"e{number}", time=said, data=bare(*chosen, sender=sender)),
                 canonical(id=f"e{number}", time=None, data=bare(*chosen, sender=sender)),
                 [canonical(id=f"e{number}.{part}", time=said, data=bare(to)) for part, to in enumerate(chosen)],
-                text_message("START", id=f"t{number}", person=chosen[0][1:], received=said),
-                text_message("STOP", id=f"t{number}", person=chosen[0][1:], received=said),
+                text_message("START", id=f"t{number}", person=chosen[0], received=said),
+                text_message("STOP", id=f"t{number}", person=chosen[0], received=said),
                 text_message("hello", id=f"t{number}"),
                 {"neither": number},
             ]
@@ -100,7 +102,7 @@ class World:
             self.enqueue(self.arrival(wire(body), f"m{number}.{copy}"))
 
     def arrival(self, body, message_id):
-        message = Arrival(body, self.clock.time + timedelta(microseconds=1), message_id)
+        message = Arrival(body=body, enqueued_at=self.clock.time + timedelta(microseconds=1), message_id=message_id)
         self.expected += people_of(message)
         self.unreadable[body] += not readable(message)
         return message
@@ -121,7 +123,7 @@ class World:
         for entry in taken:
             self.queue.remove(entry)
         self.collect()
-        self.book(report)
+        self.book(report, stops_in(message for _, message in taken))
 
     def collect(self):
         """Put what the broker newly accepted where it belongs."""
@@ -134,14 +136,13 @@ class World:
                 else:
                     self.letters.append((message, arrived))
 
-    def book(self, report):
+    def book(self, report, stops):
         for each in report.recipients:
             if each.outcome is RecipientOutcome.REMOVED:
-                self.removed[each.event, each.recipient] += 1
-                stopped = self.ledger.stops.get(Pair(each.sender, each.recipient))
-                opted_in = self.clock.time - timedelta(seconds=each.age)
-                assert stopped is None or stopped < opted_in
-                assert each.sender != "Contoso"
+                self.removed[each.event.raw, each.recipient.text] += 1
+                stopped = stops.get(RULE.key(each.sender, each.recipient))
+                assert stopped is None or stopped < self.clock.time - timedelta(seconds=each.age)
+                assert each.sender.text != "Contoso"
                 assert timedelta(seconds=each.age) <= MAX_AGE
 
     def send_back(self):
@@ -166,12 +167,18 @@ def readable(message):
         return False
 
 
+def stops_in(messages):
+    """Give the newest STOP of each person in some messages."""
+    events = [event for message in messages if readable(message) for event in decode(message)]
+    return RULE.newest_stops(event for event in events if isinstance(event, OptOut))
+
+
 def people_of(message):
     """Count the recipients of the opt-ins in a message."""
     if not readable(message):
         return Counter()
     events = [event for event in decode(message) if isinstance(event, OptIn)]
-    return Counter((event.id, to) for event in events for to in event.recipients)
+    return Counter((event.id.raw, to.text) for event in events for to in event.recipients)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -23,6 +23,7 @@ DESIGNED = {
     "RetriesExhausted": Replay.SAFE,
     "StaleOptIn": Replay.NEVER,
     "NewerOptOut": Replay.NEVER,
+    "UnclearOptOut": Replay.AFTER_A_FIX,
     "SenderNotAllowed": Replay.AFTER_A_FIX,
     "MalformedEvent": Replay.NEVER,
     "UnsupportedEvent": Replay.NEVER,

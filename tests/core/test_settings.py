@@ -6,7 +6,10 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
+from optout_core.consent import OptOutScope
 from optout_core.errors import SettingsError
+from optout_core.keywords import OPT_IN_KEYWORDS, OPT_OUT_KEYWORDS
+from optout_core.numbers import read_sender
 from optout_core.settings import Settings
 from tests.build import SCHEDULE
 
@@ -40,6 +43,8 @@ DEFAULTS: dict[str, object] = {
     "dead_letter_queue": "opt-ins-dead-letter",
     "opt_in_max_age": timedelta(hours=72),
     "opt_in_keywords": {"START", "UNSTOP"},
+    "opt_out_keywords": OPT_OUT_KEYWORDS,
+    "opt_out_scope": OptOutScope.SENDER,
     "allowed_senders": frozenset(),
     "retry_schedule": tuple(timedelta(seconds=seconds) for seconds in (30, 120, 600, 1800, 7200)),
     "outage_backoff_first": timedelta(seconds=30),
@@ -84,8 +89,16 @@ def test_variables_of_others_are_none_of_our_business():
         ("DEAD_LETTER_QUEUE", "dead", "dead_letter_queue", "dead"),
         ("OPT_IN_MAX_AGE", "P3DT1S", "opt_in_max_age", timedelta(days=3, seconds=1)),
         ("OPT_IN_MAX_AGE", "P365D", "opt_in_max_age", timedelta(days=365)),
-        ("OPT_IN_KEYWORDS", " start, Yes ,,", "opt_in_keywords", {"START", "YES"}),
-        ("ALLOWED_SENDERS", "+1 (800) 123-4567,Contoso Co-op.", "allowed_senders", {"+18001234567", "Contoso Co-op."}),
+        ("OPT_IN_KEYWORDS", " start, Yes ,,", "opt_in_keywords", {"start", "Yes"}),
+        ("OPT_OUT_KEYWORDS", "FORA, Nein danke", "opt_out_keywords", {"FORA", "Nein danke"}),
+        ("OPT_OUT_KEYWORDS", ",", "opt_out_keywords", frozenset()),
+        ("OPT_OUT_SCOPE", "sender", "opt_out_scope", OptOutScope.SENDER),
+        (
+            "ALLOWED_SENDERS",
+            "+1 (800) 123-4567,Contoso Co-op.,55555",
+            "allowed_senders",
+            set(map(read_sender, ("+18001234567", "Contoso Co-op.", "55555"))),
+        ),
         ("RETRY_SCHEDULE", "PT1S, PT2M", "retry_schedule", (timedelta(seconds=1), timedelta(minutes=2))),
         ("RETRY_SCHEDULE", ",", "retry_schedule", ()),
         ("OUTAGE_BACKOFF_FIRST", "PT0.5S", "outage_backoff_first", timedelta(seconds=0.5)),
@@ -131,8 +144,13 @@ SECONDS = ["x", "30", "PT0S", "-PT1S", "P366D", "inf"]
         ("ACS_ACCESS_KEY", "not base64!"),
         ("ACS_ACCESS_KEY", "abc"),
         ("OPT_IN_KEYWORDS", ","),
-        ("OPT_IN_KEYWORDS", "START,Stop"),
-        ("OPT_IN_KEYWORDS", "opt out"),
+        *(
+            (name, text)
+            for name in ("OPT_IN_KEYWORDS", "OPT_OUT_KEYWORDS")
+            for text in ("YES,!!", "\u200b", "\U0001f6d1")
+        ),
+        ("OPT_OUT_SCOPE", "everybody"),
+        *(("ALLOWED_SENDERS", text) for text in (",", " , ", "+18001234567,12", "(),55555")),
         *((name, text) for name in ("OPT_IN_MAX_AGE", "OUTAGE_BACKOFF_FIRST", "RETRY_SCHEDULE") for text in SECONDS),
         *((name, text) for name in ("OUTAGE_BACKOFF_MAX", "BREAKER_COOLDOWN") for text in SECONDS),
         ("RETRY_SCHEDULE", "PT1S,x"),
@@ -160,8 +178,8 @@ def test_a_bad_value_is_refused_by_name_with_what_is_allowed(name, text):
         ("OPT_IN_MAX_AGE", "x", "OPT_IN_MAX_AGE must be a duration such as PT30S ("),
         ("OPT_IN_KEYWORDS", ",", "OPT_IN_KEYWORDS must hold at least one value ("),
         ("RETRY_SCHEDULE", ",".join(["PT1S"] * 21), "RETRY_SCHEDULE must hold at most 20 values ("),
-        ("OPT_IN_KEYWORDS", "stop", "OPT_IN_KEYWORDS must not hold a word that means STOP ("),
-        ("OPT_IN_KEYWORDS", "YES,opt-out", "OPT_IN_KEYWORDS must not hold a word that means STOP ("),
+        ("OPT_OUT_SCOPE", "x", "OPT_OUT_SCOPE must be 'sender' or 'all' ("),
+        ("ALLOWED_SENDERS", ",", "ALLOWED_SENDERS must hold phone numbers, short codes or sender names, separated by"),
         ("ACS_ENDPOINT", "http://x", "ACS_ENDPOINT must start with https:// (http:// only for this machine) ("),
         ("ServiceBusConnection", "x", "ServiceBusConnection must be a connection string: Endpoint=sb://...;"),
         ("ACS_ENDPOINT", "x", "ACS_ENDPOINT must be https:// and a host, with a port if need be, and nothing else ("),
@@ -204,6 +222,37 @@ def test_the_broker_may_be_named_by_its_namespace():
 
 def test_the_two_queues_must_differ():
     assert complaint(DEAD_LETTER_QUEUE="opt-ins") == "OPT_IN_QUEUE and DEAD_LETTER_QUEUE must differ"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("OPT_IN_KEYWORDS", "START,Stop"),
+        ("OPT_IN_KEYWORDS", "opt out"),
+        ("OPT_IN_KEYWORDS", "YES,opt-out"),
+        ("OPT_IN_KEYWORDS", "ARRÊT"),
+        ("OPT_OUT_KEYWORDS", "ST\u00e1rt"),
+        ("OPT_OUT_KEYWORDS", "start"),
+    ],
+)
+def test_no_text_may_mean_both_opt_in_and_stop(name, text):
+    assert complaint(**{name: text}) == "OPT_IN_KEYWORDS must not hold a word that means STOP"
+
+
+def test_a_stop_that_counts_for_all_senders_needs_to_know_them():
+    assert complaint(OPT_OUT_SCOPE="all") == "OPT_OUT_SCOPE=all needs ALLOWED_SENDERS: a STOP counts for each of them"
+    assert read(OPT_OUT_SCOPE="all", ALLOWED_SENDERS="55555").rule.scope is OptOutScope.ALL
+
+
+def test_the_keywords_are_those_that_were_set():
+    keywords = read(OPT_IN_KEYWORDS="YES", OPT_OUT_KEYWORDS="FORA").keywords
+
+    assert keywords.mean_opt_in("yes")
+    assert not keywords.mean_opt_in("START")
+    assert keywords.mean_stop("Fora!")
+    assert keywords.mean_stop("STOP")
+    assert not keywords.mean_stop("arrêt")
+    assert read().keywords.opt_ins == OPT_IN_KEYWORDS
 
 
 def test_a_request_must_end_before_the_invocation_does():

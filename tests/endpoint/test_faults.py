@@ -1,6 +1,7 @@
 """Faults on demand: each row of the outcome table can be provoked."""
 
 import json
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -423,14 +424,21 @@ def test_a_fault_with_an_effect_that_would_do_nothing_is_refused(fault):
         ({"body": "html", "retryAfter": 1}, "body does not go with retryAfter: leave out, or make it two faults"),
         ({"items": [], "delay": 1, "status": 500}, "items does not go with delay, status: "),
         ({"status": 503, "applied": False}, "applied false is what happens anyway: leave it out"),
+        ({"stauts": 503}, "stauts: Extra inputs"),
+        ({"delay": {"mean": 1, "attLeast": 1}}, "delay.attLeast: Extra inputs"),
+        ({"delay": "long"}, "delay: Input should be a valid number"),
+        ({"items": [{"httpStatusCode": []}]}, "items.0.httpStatusCode: Input should be a valid integer"),
+        ({PERSON: 1}, "+1555•••5551: Extra inputs"),
+        ({"\x1b[2J" + "x" * 90: 1}, "?[2J" + "x" * 36 + ": Extra inputs"),
     ],
     ids=str,
 )
-def test_a_fault_that_is_refused_says_what_does_not_go(fault, why):
+def test_a_fault_that_is_refused_says_where_and_why(fault, why):
     with pytest.raises(ValueError, match="cannot be used") as refused:
         parse_faults(json.dumps([fault]))
 
-    assert str(refused.value).startswith(f"these faults cannot be used: 0: {why}")
+    assert re.sub(r": 0[:.] ?", ": ", str(refused.value)).startswith(f"these faults cannot be used: {why}")
+    assert "\n" not in str(refused.value)
 
 
 def test_a_fault_that_is_refused_does_not_repeat_its_numbers():

@@ -2,205 +2,333 @@
 
 import json
 import sys
-from types import SimpleNamespace
 
 import pytest
-import pytest_asyncio
 
-from servicebus_sandbox.errors import QuotaExceeded
-from tests.ops.making import ROOT, dead, event, open_bus, queues
+from optout_core.messages import Queue
+from tests.build import PERSON, canonical, dead_letter, dead_letters, wire
+from tests.ops.bus import current
 
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def archived(tmp_path_factory):
-    """Export, purge and import of one queue, each looked at from outside."""
-    place = tmp_path_factory.mktemp("archive")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("OPTOUT_AUDIT", str(place / "audit.jsonl"))
-        async with open_bus(queues(), environment.setenv) as bus:
-            bus.bury(4, numbers=("+15555555551",))
-            bus.fill([dead(5, body=b"\xff{", name="garbled")])
-            before = [each.message for each in bus.dead_letters.messages()]
-            one = ("dlq", "purge", "--event", "e2")
-            masked, revealed, wrong, unasked = await bus.together(
-                ("dlq", "export"),
-                ("dlq", "export", "-o", str(place / "all.jsonl"), "--reveal", "--json"),
-                (*one, "--archive", str(place / "no.jsonl"), "--confirm", "purge 3"),
-                (*one, "--no-export"),
-            )
-            after_refusal = len(bus.dead_letters)
-            archive = str(place / "purged.jsonl")
-            purged = await bus("dlq", "purge", "--json", "--archive", archive, "--confirm", "purge 5")
-            after_purge = len(bus.dead_letters)
-            back = await bus("dlq", "import", archive, "--yes", "--json")
-            again = await bus("dlq", "import", archive, "--yes")
-            refused = await bus("dlq", "import", str(place / "missing.jsonl"), "--yes")
-            (place / "masked.jsonl").write_text(masked.out)
-            hidden = await bus("dlq", "import", str(place / "masked.jsonl"), "--yes")
-            yield SimpleNamespace(
-                place=place,
-                before=before,
-                masked=masked,
-                revealed=revealed,
-                wrong=wrong,
-                unasked=unasked,
-                after_refusal=after_refusal,
-                purged=purged,
-                after_purge=after_purge,
-                back=back,
-                again=again,
-                refused=refused,
-                hidden=hidden,
-                after=[each.message for each in bus.dead_letters.messages()],
-                trail=[json.loads(line) for line in (place / "audit.jsonl").read_text().splitlines()],
-            )
+# --- export --------------------------------------------------------------------------------------------------------
 
 
-def test_an_export_masks_numbers_unless_they_are_asked_for_and_that_is_written_down(archived):
-    lines = (archived.place / "all.jsonl").read_text().splitlines()
+def test_an_export_masks_numbers(desk):
+    desk.put(*dead_letters(4, "RetriesExhausted", PERSON), dead_letter(5, body=b"\xff{"))
 
-    assert archived.masked.code == archived.revealed.code == 0
-    assert len(archived.masked.out.splitlines()) == len(lines) == 5
-    assert "15555555551" not in archived.masked.out
-    assert "+15555555551" in lines[0]
-    assert (archived.trail[0]["command"], archived.trail[0]["step"]) == ("export", "reveal")
-    assert (archived.place / "all.jsonl").stat().st_mode & 0o777 == 0o600
+    said = desk.dlq("export")
 
-
-def test_a_purge_needs_the_very_words(archived):
-    assert archived.wrong.code == archived.unasked.code == 3
-    assert "--confirm says 'purge 3', and 1 dead letter match" in archived.wrong.err
-    assert "Nobody is there to ask" in archived.unasked.err
-    assert archived.after_refusal == 5
-    assert not (archived.place / "no.jsonl").exists()
-
-
-def test_a_purge_exports_first_and_removes_all_it_said(archived):
-    assert archived.purged.code == 0
-    assert archived.purged.json["removed"] == 5
-    assert archived.after_purge == 0
-    assert len((archived.place / "purged.jsonl").read_text().splitlines()) == 5
-
-
-def test_what_was_purged_can_be_put_back_as_it_was_under_new_ids(archived):
-    assert archived.back.json == {"read": 5, "arrived": 5, "known": 0, "dropped": 0}
-    assert [each.body for each in archived.after] == [each.body for each in archived.before]
-    assert [each.application_properties["DeadLetterReason"] for each in archived.after] == ["RetriesExhausted"] * 5
-    assert not {each.message_id for each in archived.after} & {each.message_id for each in archived.before}
-
-
-def test_putting_it_back_twice_adds_nothing_and_says_so(archived):
-    assert archived.again.code == 0
-    assert "0 dead letters put back.\n5 are in the queue already and were left out." in archived.again.out
-
-
-def test_what_cannot_be_put_back_is_refused(archived):
-    assert archived.refused.code == 2
-    assert archived.hidden.code == 2
-    assert "line 1 of the archive is masked" in archived.hidden.err
-
-
-def test_every_change_is_in_the_trail_without_a_number(archived):
-    assert {line["command"] for line in archived.trail} == {"export", "purge", "import"}
-    assert "5555551" not in json.dumps(archived.trail)
-
-
-def editor(place, code):
-    """An editor that runs a line of Python over the file's `text`."""
-    script = place / "editor.py"
-    script.write_text(
-        "import sys, pathlib\nfile = pathlib.Path(sys.argv[1])\ntext = file.read_text()\n"
-        f"{code}\nfile.write_text(text)\n"
-    )
-    return f"{sys.executable} {script}"
-
-
-async def test_a_mended_dead_letter_is_shown_and_sent_under_a_new_id(bus, place, monkeypatch, trail):
-    body = json.dumps(event("e1", ["+15555555551"])).replace('"id"', '"identity"')
-    bus.fill([dead(1, "MalformedEvent", body=body), dead(2)])
-    monkeypatch.setenv("EDITOR", editor(place, "text = text.replace('identity', 'id')"))
-
-    said = await bus("dlq", "edit", "1", "--yes")
-
-    [sent] = [each.message for each in bus.opt_ins.messages()]
     assert said.code == 0
-    assert json.loads(sent.body)["id"] == "e1"
-    assert "DeadLetterReason" not in sent.application_properties
-    assert sent.application_properties["optout-replay-count"] == 1
-    assert '-{"specversion": "1.0"' in said.err
-    assert "5555551" not in said.err + said.out
-    assert [each.sequence_number for each in bus.dead_letters.messages()] == [2]
-    assert [line["step"] for line in trail()] == ["begin", "sending", "sent", "end"]
+    assert len(said.out.splitlines()) == 5
+    assert "5555551" not in said.out
+    assert "+1555•••5551" in said.out
+    assert said.err == "5 dead letters written, numbers masked.\n"
+    assert desk.trail == []
 
 
-@pytest.mark.parametrize(
-    ("code", "ending"),
-    [
-        ("pass", (0, "Nothing was changed, and nothing sent.")),
-        ("text = '{'", (3, "what you wrote may not be sent: it would come back: not JSON")),
-        ("sys.exit(1)", (2, "failed")),
-    ],
-)
-async def test_an_edit_that_comes_to_nothing_changes_nothing(bus, place, monkeypatch, code, ending):
-    bus.bury(1)
-    monkeypatch.setenv("EDITOR", editor(place, code))
+def test_an_export_shows_numbers_when_they_are_asked_for_and_that_is_written_down(desk, place):
+    desk.put(dead_letter(1, "RetriesExhausted", PERSON))
 
-    said = await bus("dlq", "edit", "e1", "--yes")
+    said = desk.dlq("export", "-o", place / "all.jsonl", "--reveal", "--json")
 
-    exit_code, told = ending
-    assert said.code == exit_code
-    assert told in said.out + said.err
-    assert (len(bus.opt_ins), len(bus.dead_letters), await bus.released()) == (0, 1, 0)
+    assert said.json == {"written": 1, "file": str(place / "all.jsonl"), "masked": False}
+    assert PERSON in (place / "all.jsonl").read_text()
+    assert (place / "all.jsonl").stat().st_mode & 0o777 == 0o600
+    assert [(line["command"], line["step"]) for line in desk.trail] == [("export", "reveal")]
 
 
-async def test_what_was_exported_and_never_left_is_not_put_back_a_second_time(bus, place):
-    bus.bury(2)
-    await bus("dlq", "export", "--reveal", "-o", str(place / "all.jsonl"))
+def test_an_export_overwrites_no_file(desk, place):
+    (place / "mine").write_text("mine")
 
-    said = await bus("dlq", "import", str(place / "all.jsonl"), "--yes", "--json")
-
-    assert said.json == {"read": 2, "arrived": 0, "known": 2, "dropped": 0}
-    assert len(bus.dead_letters) == 2
-
-
-async def test_what_the_broker_takes_for_a_duplicate_is_not_called_put_back(bus, place):
-    bus.bury(2)
-    archive = str(place / "kept.jsonl")
-    await bus("dlq", "purge", "--archive", archive, "--confirm", "purge 2")
-    await bus("dlq", "import", archive, "--yes")
-    await bus("dlq", "purge", "--no-export", "--confirm", "purge 2")
-
-    said = await bus("dlq", "import", archive, "--yes")
-
-    assert said.code == 1
-    assert "2 were taken for duplicates by the broker and are not in the queue" in said.out
-
-
-@pytest.mark.parametrize("options", [["--archive", "-"], ["--archive", "x.jsonl", "--no-export"]], ids=str)
-async def test_an_archive_that_would_not_be_one_is_refused(bus, options):
-    bus.bury(1)
-
-    said = await bus("dlq", "purge", *options, "--confirm", "purge 1")
+    said = desk.dlq("export", "-o", place / "mine")
 
     assert said.code == 2
-    assert len(bus.dead_letters) == 1
+    assert "File exists; nothing was touched; name another file" in said.err
+    assert (place / "mine").read_text() == "mine"
 
 
-async def test_a_command_that_cannot_finish_leaves_no_part_of_a_file(bus, place, monkeypatch):
-    monkeypatch.setenv("DEAD_LETTER_QUEUE", "nowhere")
+def test_lines_and_a_document_do_not_both_go_to_standard_output(desk):
+    assert desk.dlq("export", "--json").code == 2
+
+
+async def test_a_command_that_cannot_finish_leaves_no_part_of_a_file(bus, place):
+    bus.environ["DEAD_LETTER_QUEUE"] = "nowhere"
     before = sorted(place.iterdir())
 
-    said = await bus("dlq", "export", "-o", str(place / "all.jsonl"))
+    said = await bus("dlq", "export", "-o", place / "all.jsonl")
 
     assert said.code == 4
     assert sorted(place.iterdir()) == before
 
 
-async def test_a_run_that_fails_ends_in_the_audit_trail_too(bus, trail):
-    bus.bury(1)
-    with bus.broker.fail_sends("opt-ins", QuotaExceeded("the queue opt-ins is full")):
-        said = await bus("send", str(ROOT / "samples" / "02-cloud-event.json"))
+# --- purge ---------------------------------------------------------------------------------------------------------
 
-    assert said.code == 4
-    assert [(line["step"], line.get("outcome")) for line in trail()] == [("begin", None), ("end", "failed")]
-    assert trail()[0]["namespace"].startswith("127.0.0.1")
+
+def test_a_purge_exports_first_and_removes_all_it_said(desk, place):
+    desk.put(*dead_letters(5))
+
+    said = desk.dlq("purge", "--json", "--archive", place / "purged.jsonl", "--confirm", "purge 5")
+
+    assert said.code == 0
+    assert said.json == {"chosen": 5, "removed": 5, "archive": str(place / "purged.jsonl")}
+    assert desk.queues.dead_letters == []
+    assert len((place / "purged.jsonl").read_text().splitlines()) == 5
+    assert [line["step"] for line in desk.trail] == ["begin", "removing", "end"]
+
+
+def test_a_purge_removes_only_what_matches(desk):
+    desk.put(dead_letter(1), dead_letter(2, "StaleOptIn"), dead_letter(3))
+
+    desk.dlq("purge", "--reason", "StaleOptIn", "--no-export", "--confirm", "purge 1")
+
+    assert desk.queues.numbers == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--confirm", "purge 3"], "--confirm says 'purge 3', and 1 dead letter match"),
+        ([], "Nobody is there to ask"),
+    ],
+)
+def test_a_purge_needs_the_very_words(desk, place, options, problem):
+    desk.put(*dead_letters(5))
+
+    said = desk.dlq("purge", "--event", "e2", "--archive", place / "no.jsonl", *options)
+
+    assert said.code == 3
+    assert problem in said.err
+    assert len(desk.queues.dead_letters) == 5
+    assert not (place / "no.jsonl").exists()
+    assert desk.trail == []
+
+
+def test_a_purge_of_nothing_says_so(desk):
+    said = desk.dlq("purge", "--confirm", "purge 0")
+
+    assert said.code == 1
+    assert "there are no such dead letters: nothing was removed" in said.err
+
+
+@pytest.mark.parametrize("options", [["--archive", "-"], ["--archive", "x.jsonl", "--no-export"]], ids=str)
+def test_an_archive_that_would_not_be_one_is_refused(desk, options):
+    desk.put(dead_letter(1))
+
+    said = desk.dlq("purge", *options, "--confirm", "purge 1")
+
+    assert said.code == 2
+    assert len(desk.queues.dead_letters) == 1
+
+
+def test_a_purge_leaves_what_another_session_holds_and_says_so_by_its_code(desk):
+    desk.put(*dead_letters(3))
+    desk.queues.locked = {2}
+
+    said = desk.dlq("purge", "--no-export", "--confirm", "purge 3", "--json")
+
+    assert said.code == 1
+    assert said.json["removed"] == 2
+    assert desk.queues.numbers == [2]
+
+
+# --- import --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def purged(desk, place):
+    """An archive of five dead letters that are gone, one of them no text, and what they were."""
+    before = [*dead_letters(4), dead_letter(5, body=b"\xff{", name="garbled")]
+    desk.put(*before)
+    desk.dlq("purge", "--archive", place / "purged.jsonl", "--confirm", "purge 5")
+    return before
+
+
+def test_what_was_purged_can_be_put_back_as_it_was_under_new_ids(desk, place, purged):
+    said = desk.dlq("import", place / "purged.jsonl", "--yes", "--json")
+
+    after = desk.queues.dead_letters
+    assert said.json == {"read": 5, "arrived": 5, "known": 0, "dropped": 0}
+    assert [each.body for each in after] == [each.body for each in purged]
+    assert [each.properties["DeadLetterReason"] for each in after] == ["RetriesExhausted"] * 5
+    assert not {each.message_id for each in after} & {each.message_id for each in purged}
+
+
+def test_putting_it_back_twice_adds_nothing_and_says_so(desk, place, purged):
+    desk.dlq("import", place / "purged.jsonl", "--yes")
+
+    said = desk.dlq("import", place / "purged.jsonl", "--yes")
+
+    assert said.code == 0
+    assert "0 dead letters put back.\n5 are in the queue already and were left out." in said.out
+    assert len(desk.queues.dead_letters) == len(purged)
+
+
+def test_what_was_exported_and_never_left_is_not_put_back_a_second_time(desk, place):
+    desk.put(*dead_letters(2))
+    desk.dlq("export", "--reveal", "-o", place / "all.jsonl")
+
+    said = desk.dlq("import", place / "all.jsonl", "--yes", "--json")
+
+    assert said.json == {"read": 2, "arrived": 0, "known": 2, "dropped": 0}
+    assert len(desk.queues.dead_letters) == 2
+
+
+def test_what_the_broker_takes_for_a_duplicate_is_not_called_put_back(desk, place, purged):
+    desk.dlq("import", place / "purged.jsonl", "--yes")
+    desk.dlq("purge", "--no-export", "--confirm", "purge 5")
+
+    said = desk.dlq("import", place / "purged.jsonl", "--yes")
+
+    assert said.code == 1
+    assert "5 were taken for duplicates by the broker and are not in the queue" in said.out
+    assert desk.queues.duplicates[Queue.DEAD_LETTERS] == len(purged)
+
+
+def test_an_import_asks_first(desk, place, purged):
+    said = desk.dlq("import", place / "purged.jsonl")
+
+    assert said.code == 3
+    assert f"Put {len(purged)} dead letters back into opt-ins-dead-letter?" in said.err
+    assert desk.queues.dead_letters == []
+
+
+def test_an_archive_with_masked_numbers_is_refused(desk, place):
+    desk.put(dead_letter(1))
+    (place / "masked.jsonl").write_text(desk.dlq("export").out)
+
+    said = desk.dlq("import", place / "masked.jsonl", "--yes")
+
+    assert said.code == 2
+    assert "line 1 of the archive is masked" in said.err
+
+
+def test_an_archive_that_is_not_there_is_a_wrong_call(desk, place):
+    assert desk.dlq("import", place / "missing.jsonl", "--yes").code == 2
+
+
+@pytest.mark.usefixtures("purged")
+def test_no_change_writes_a_number_into_the_trail(desk, place):
+    desk.dlq("export", "--reveal", "-o", place / "more.jsonl", "--to", "+15550000001")
+    desk.dlq("import", place / "purged.jsonl", "--yes")
+
+    assert {line["command"] for line in desk.trail} == {"purge", "export", "import"}
+    assert "+1555000" not in json.dumps(desk.trail)
+
+
+async def test_on_the_broker_a_purge_and_an_import_come_out_even(bus, place):
+    bus.fill(*(current(number) for number in range(1, 4)), current(4, body=b"\xff{"))
+    before = [each.message.body for each in bus.dead_letters.messages()]
+
+    purged = await bus("dlq", "purge", "--archive", place / "kept.jsonl", "--confirm", "purge 4")
+    gone = len(bus.dead_letters)
+    back = await bus("dlq", "import", place / "kept.jsonl", "--yes", "--json")
+
+    assert (purged.code, gone) == (0, 0)
+    assert back.json == {"read": 4, "arrived": 4, "known": 0, "dropped": 0}
+    assert [each.message.body for each in bus.dead_letters.messages()] == before
+    assert await bus.locked() == 0
+
+
+# --- edit ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def editor(desk, place):
+    """Set $EDITOR to a program that runs a line of Python over the file's `text`."""
+
+    def setting(code):
+        script = place / "editor.py"
+        script.write_text(
+            "import sys, pathlib\nfile = pathlib.Path(sys.argv[1])\ntext = file.read_text()\n"
+            f"{code}\nfile.write_text(text)\n"
+        )
+        desk.environ["EDITOR"] = f"{sys.executable} {script}"
+
+    return setting
+
+
+def misspelt(number):
+    """A dead letter whose event has `identity` in place of `id`."""
+    body = wire(canonical(PERSON, id=f"e{number}")).replace(b'"id"', b'"identity"')
+    return dead_letter(number, "MalformedEvent", body=body)
+
+
+def test_an_edited_dead_letter_is_sent_in_its_place_under_a_new_id(desk, editor):
+    desk.put(misspelt(1), dead_letter(2))
+    editor("text = text.replace('identity', 'id')")
+
+    said = desk.dlq("edit", "1", "--yes")
+
+    [sent] = desk.queues.opt_ins
+    assert said.code == 0
+    assert json.loads(sent.body)["id"] == "e1"
+    assert "DeadLetterReason" not in sent.properties
+    assert sent.properties["optout-replay-count"] == 1
+    assert desk.queues.numbers == [2]
+    assert [line["step"] for line in desk.trail] == ["begin", "sending", "sent", "end"]
+
+
+def test_the_difference_is_shown_with_masked_numbers(desk, editor):
+    desk.put(misspelt(1))
+    editor("text = text.replace('identity', 'id')")
+
+    said = desk.dlq("edit", "1", "--yes")
+
+    assert '-{"specversion": "1.0"' in said.err
+    assert '+{"specversion": "1.0"' in said.err
+    assert "5555551" not in said.err + said.out
+
+
+def test_a_difference_that_is_only_in_the_numbers_is_said_to_be(desk, editor):
+    desk.put(dead_letter(1, "RecipientRejected", "+15555550051"))
+    editor("text = text.replace('+15555550051', '+15555960051')")
+
+    said = desk.dlq("edit", "1", "--yes", "--fixed")
+
+    assert "The difference is in the numbers, which are masked here." in said.err
+    assert len(desk.queues.opt_ins) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "told"),
+    [
+        ("pass", 0, "Nothing was changed, and nothing sent."),
+        ("text += '\\n'", 0, "Nothing was changed, and nothing sent."),
+        ("text = '{'", 3, "what you wrote may not be sent: it would come back: not JSON"),
+        ("sys.exit(1)", 2, "failed"),
+    ],
+)
+def test_an_edit_that_comes_to_nothing_changes_nothing(desk, editor, code, exit_code, told):
+    desk.put(dead_letter(1))
+    editor(code)
+
+    said = desk.dlq("edit", "e1", "--yes")
+
+    assert said.code == exit_code
+    assert told in said.out + said.err
+    assert (desk.queues.opt_ins, desk.queues.numbers, desk.queues.locked) == ([], [1], set())
+
+
+def test_a_dead_letter_that_another_session_holds_is_not_edited(desk, editor):
+    desk.put(misspelt(1))
+    desk.queues.locked = {1}
+    editor("text = text.replace('identity', 'id')")
+
+    said = desk.dlq("edit", "1", "--yes")
+
+    assert said.code == 1
+    assert "dead letter 1 is gone, or held by another session; nothing was sent" in said.err
+    assert desk.queues.opt_ins == []
+
+
+def test_an_edit_whose_lock_is_lost_after_sending_says_what_to_remove(desk, editor):
+    desk.put(misspelt(1))
+    desk.queues.lost_locks = {1}
+    editor("text = text.replace('identity', 'id')")
+
+    said = desk.dlq("edit", "1", "--yes")
+
+    assert said.code == 1
+    assert (
+        "but dead letter 1 is still there: its lock was lost; remove it with `optout dlq purge --event e1`" in said.err
+    )
+    assert len(desk.queues.opt_ins) == 1

@@ -1,21 +1,22 @@
 """Ramps, tallies, the audit trail, archives and words: small pure parts, and the odd corner of each."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
-from optout_ops.audit import Audit, Run
+from optout_ops.audit import AuditTrail, RunRecorder
 from optout_ops.exits import Mistake
 from optout_ops.letters import archive
-from optout_ops.letters.dead_letters import REPLAY_OF, read_dead_letter
-from optout_ops.replay.history import Sent, count_sent, cut_off, read_runs
-from optout_ops.replay.plans import Chosen
+from optout_ops.letters.letter import REPLAY_OF, read_letter
+from optout_ops.queues.sequence_numbers import SequenceNumbers
+from optout_ops.replay.history import SentRecipients, count_sent, read_replays, unfinished
 from optout_ops.replay.ramp import Ramp
 from optout_ops.replay.tally import Tally
 from optout_ops.wording import count, duration, read_duration, read_time
-from tests.ops.making import message, properties
+from tests.build import dead_letter
 
 
 def walk(ramp, total):
@@ -54,31 +55,31 @@ def test_a_ramp_objects_when_nobody_takes_what_was_sent_but_only_if_it_waited():
     assert Ramp(0.1).objection(tally, waited=False) is None
 
 
-def mine(name, reason="RetriesExhausted", **more):
-    return message(message_id=name, properties=properties(reason, **{"optout-replay-id": "r", **more}))
+def mine(number, reason="RetriesExhausted", **properties):
+    return dead_letter(number, reason, **{"optout-replay-id": "r"} | properties)
 
 
 def test_a_tally_tells_untried_retrying_back_and_applied_apart():
     tally = Tally("r", sent=10)
-    tally.see_waiting(mine("a", **{REPLAY_OF: "x", "optout-recipients": 3}))
-    tally.see_waiting(mine("b", **{"optout-recipients": 2}))
-    tally.see_waiting(mine("c", **{"optout-replay-id": "another"}))
-    tally.see_dead(read_dead_letter(mine("d", "RecipientRejected")))
+    tally.add_waiting(mine(1, **{REPLAY_OF: "x", "optout-recipients": 3}))
+    tally.add_waiting(mine(2, **{"optout-recipients": 2}))
+    tally.add_waiting(mine(3, **{"optout-replay-id": "another"}))
+    tally.add_dead_letter(read_letter(mine(4, "RecipientRejected")))
 
-    assert (tally.untried, tally.retrying, tally.back, tally.applied) == (3, 2, {"RecipientRejected": 1}, 4)
+    assert (tally.untried, tally.retrying, tally.returned, tally.applied) == (3, 2, {"RecipientRejected": 1}, 4)
 
 
 def test_a_message_that_falls_due_while_one_looks_is_counted_once():
     tally = Tally("r", sent=1)
-    tally.see_waiting(mine("a"))
-    tally.see_waiting(mine("a"))
+    tally.add_waiting(mine(1))
+    tally.add_waiting(replace(mine(1), sequence_number=2))
 
     assert tally.retrying == 1
 
 
 def test_a_replay_that_was_cut_off_is_known_by_what_it_was_asked(tmp_path):
-    audit = Audit(tmp_path / "deep" / "audit.jsonl")
-    run = Run(audit, "replay", "r1")
+    audit = AuditTrail(tmp_path / "deep" / "audit.jsonl")
+    run = RunRecorder(audit, "replay", "r1")
     run.write("begin", namespace="here", selection={"filter": {}})
     run.write("sending", numbers=[1, 2], recipients=[1, 3])
     run.write("sent", numbers=[1, 2], earlier={})
@@ -86,52 +87,52 @@ def test_a_replay_that_was_cut_off_is_known_by_what_it_was_asked(tmp_path):
     with audit.path.open("a") as file:
         file.write('{"at": "2026-')
 
-    runs, now = read_runs(audit.read(), "here"), datetime.now(UTC)
+    runs, now = read_replays(audit.read(), "here"), datetime.now(UTC)
 
-    assert count_sent(audit.read(), "r1") == Sent(confirmed=4, unconfirmed=1, left_again=0)
-    assert cut_off(runs, {"filter": {}}, now) == "r1"
-    assert cut_off(runs, {"filter": {"event": "e"}}, now) is None
-    assert cut_off(runs, {"filter": {}}, now + timedelta(hours=25)) is None
-    assert read_runs(audit.read(), "elsewhere") == {}
+    assert count_sent(audit.read(), "r1") == SentRecipients(confirmed=4, unconfirmed=1, left_again=0)
+    assert unfinished(runs, {"filter": {}}, now) == "r1"
+    assert unfinished(runs, {"filter": {"event": "e"}}, now) is None
+    assert unfinished(runs, {"filter": {}}, now + timedelta(hours=25)) is None
+    assert read_replays(audit.read(), "elsewhere") == {}
 
 
 def test_a_replay_that_failed_is_continued_since_the_broker_may_have_what_it_sent(tmp_path):
-    audit = Audit(tmp_path / "audit.jsonl")
-    run = Run(audit, "replay", "r1")
+    audit = AuditTrail(tmp_path / "audit.jsonl")
+    run = RunRecorder(audit, "replay", "r1")
     run.write("begin", namespace="here", selection={})
     run.write("end", outcome="failed")
 
-    assert cut_off(read_runs(audit.read(), "here"), {}, datetime.now(UTC)) == "r1"
+    assert unfinished(read_replays(audit.read(), "here"), {}, datetime.now(UTC)) == "r1"
 
 
 def test_a_replay_that_ended_is_not_continued(tmp_path):
-    audit = Audit(tmp_path / "audit.jsonl")
-    run = Run(audit, "replay", "r1")
+    audit = AuditTrail(tmp_path / "audit.jsonl")
+    run = RunRecorder(audit, "replay", "r1")
     run.write("begin", namespace="here", selection={})
     run.write("end", outcome="interrupted")
 
-    assert cut_off(read_runs(audit.read(), "here"), {}, datetime.now(UTC)) is None
+    assert unfinished(read_replays(audit.read(), "here"), {}, datetime.now(UTC)) is None
     assert (tmp_path / "audit.jsonl").stat().st_mode & 0o777 == 0o600
 
 
 def test_what_left_again_is_counted_for_the_replay_it_came_back_from(tmp_path):
-    audit = Audit(tmp_path / "audit.jsonl")
-    Run(audit, "replay", "r2").write("sent", numbers=[7], earlier={"r1": 2})
-    Run(audit, "purge", "p").write("removing", numbers=[8], earlier={"r1": 1, "unknown": 1})
+    audit = AuditTrail(tmp_path / "audit.jsonl")
+    RunRecorder(audit, "replay", "r2").write("sent", numbers=[7], earlier={"r1": 2})
+    RunRecorder(audit, "purge", "p").write("removing", numbers=[8], earlier={"r1": 1, "unknown": 1})
 
-    assert count_sent(audit.read(), "r1") == Sent(confirmed=0, unconfirmed=0, left_again=3)
+    assert count_sent(audit.read(), "r1") == SentRecipients(confirmed=0, unconfirmed=0, left_again=3)
 
 
 def test_an_archived_dead_letter_comes_back_as_it_was():
     odd = {"when": datetime(2026, 1, 1, tzinfo=UTC), "who": UUID(int=7), "yes": True, "share": 0.5}
     for body in (b"\xff\x00", b"{}", "ß".encode()):
-        before = message(body, properties=properties() | odd, subject="s", correlation_id="c", content_type="t")
+        before = replace(dead_letter(body=body, **odd), subject="s")
 
         assert archive.read(archive.write(before, reveal=True), 1) == before
 
 
 def test_a_masked_archive_holds_no_number_and_is_not_taken_back():
-    text = archive.write(message(properties=properties() | {"note": "call +15555555551"}), reveal=False)
+    text = archive.write(dead_letter(note="call +15555555551"), reveal=False)
 
     assert "15555555551" not in text
     assert "+1555•••5551" in text
@@ -141,17 +142,17 @@ def test_a_masked_archive_holds_no_number_and_is_not_taken_back():
 
 @pytest.mark.parametrize("line", ["", "{", "[]", '{"sequenceNumber": 1}'])
 def test_a_broken_archive_is_refused_with_its_line(line):
-    with pytest.raises(Mistake, match="line 2 of the archive does not do"):
+    with pytest.raises(Mistake, match="line 2 of the archive cannot be read"):
         archive.read(line, 2)
 
 
 def test_chosen_numbers_are_known_in_eight_bytes_each():
-    chosen = Chosen(range(10, 20, 2))
-    chosen.add(30)
+    chosen = SequenceNumbers(range(10, 20, 2))
+    chosen.append(30)
 
     assert [number for number in range(40) if number in chosen] == [10, 12, 14, 16, 18, 30]
     assert (len(chosen), chosen.last) == (6, 30)
-    assert (len(Chosen()), Chosen().last) == (0, 0)
+    assert (len(SequenceNumbers()), SequenceNumbers().last) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ def test_people_read_two_units_and_counts_with_commas():
 
 
 def test_the_lines_of_the_trail_are_whole_and_in_order(tmp_path):
-    audit = Audit(tmp_path / "audit.jsonl")
+    audit = AuditTrail(tmp_path / "audit.jsonl")
     for number in range(5):
         audit.write("purge", "removing", numbers=[number])
 

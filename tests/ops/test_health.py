@@ -2,38 +2,48 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
 
-from optout_core.api import Answer
 from optout_core.batches import Batch
-from optout_ops.health.checks import Listed, read_standings
+from optout_core.messages import Queue
+from optout_core.settings import Settings
+from optout_ops.audit import AuditTrail
+from optout_ops.exits import ExitCode, OpsError, OutOfReach
+from optout_ops.health.check import CHECK_TARGET, Standing, check, read_entries
+from optout_ops.health.doctor import Patient, examine, exit_code, read_wanted
 from optout_ops.health.findings import Health, compare_queue, duplicate_detection, skew
 from sandbox.endpoint import Endpoint
 from servicebus_sandbox import LISTEN, AccessKey, Broker
-from tests.ops.making import Bus, queues, run
+from tests.build import OTHER, PERSON, SENDER, answer
+from tests.ops.bus import ROOT, Bus, current, finish, queues
+from tests.ops.command_line import run
+from tests.ops.memory import MemoryQueues
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "acs"
-QUEUE = json.loads((Path(__file__).parents[2] / "infra" / "queues.json").read_text())["optIns"]["properties"]
+QUEUES_FILE = ROOT / "infra" / "queues.json"
+QUEUE = json.loads(QUEUES_FILE.read_text())["optIns"]["properties"]
 KEY = "c2VjcmV0LWtleQ=="
 
 
+# --- check ---------------------------------------------------------------------------------------------------------
+
+
 def standings(document, *numbers):
-    body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    read = read_standings(Batch("+18001234567", numbers), Answer(200, {}, body, datetime.now(UTC)))
-    return [read[number].listed for number in numbers]
+    entries = read_entries(Batch(SENDER, numbers), answer(200, document))
+    return [entries[number].standing for number in numbers]
 
 
 def test_an_error_is_never_read_as_not_opted_out():
-    said = standings(
-        (SAMPLES / "check-200-partial.json").read_bytes(), "+15555555551", "+15555555552", "+123", "+15555555553"
-    )
+    document = (SAMPLES / "check-200-partial.json").read_bytes()
 
-    assert said == [Listed.OPTED_OUT, Listed.NOT_OPTED_OUT, Listed.UNKNOWN, Listed.UNKNOWN]
+    said = standings(document, PERSON, OTHER, "+123", "+15555555553")
+
+    assert said == [Standing.OPTED_OUT, Standing.NOT_OPTED_OUT, Standing.UNKNOWN, Standing.UNKNOWN]
 
 
 @pytest.mark.parametrize(
@@ -52,112 +62,257 @@ def test_an_error_is_never_read_as_not_opted_out():
     ],
 )
 def test_what_does_not_say_plainly_is_unknown(items):
-    assert standings({"value": items}, "+1") == [Listed.UNKNOWN]
+    assert standings({"value": items}, "+1") == [Standing.UNKNOWN]
 
 
-async def test_check_asks_acs_and_shows_masked_numbers(place, monkeypatch):
+class FakeAcs:
+    """An ACS that has an opt-out list, and answers each POST with `status`."""
+
+    def __init__(self, *listed, status=200):
+        self.listed, self.status = listed, status
+        self.asked = []
+
+    async def __call__(self, target, body):
+        assert target == CHECK_TARGET
+        numbers = [each["to"] for each in json.loads(body)["recipients"]]
+        self.asked.append(len(numbers))
+        items = [{"to": to, "httpStatusCode": 200, "isOptedOut": to in self.listed} for to in numbers]
+        return answer(self.status, {"value": items} if self.status == 200 else {"error": {"code": "No"}})
+
+
+async def test_many_numbers_are_asked_about_a_hundred_at_a_time():
+    acs, numbers = FakeAcs("+15550000007"), [f"+1555{number:07}" for number in range(150)]
+
+    entries = await check(acs, SENDER, numbers)
+
+    assert acs.asked == [100, 50]
+    assert [to for to, each in entries.items() if each.standing is Standing.OPTED_OUT] == ["+15550000007"]
+    assert len(entries) == 150
+
+
+async def test_a_refusal_is_out_of_reach_and_any_other_error_is_not():
+    with pytest.raises(OutOfReach, match="ACS refuses us"):
+        await check(FakeAcs(status=401), SENDER, [PERSON])
+    with pytest.raises(OpsError, match="nothing is known of them; ask again"):
+        await check(FakeAcs(status=503), SENDER, [PERSON])
+
+
+@pytest.fixture
+async def acs():
     async with Endpoint() as endpoint:
-        monkeypatch.setenv("ACS_ENDPOINT", endpoint.url)
-        monkeypatch.setenv("ACS_ACCESS_KEY", endpoint.access_key)
-        numbers = ("+1 555 555 5559", "+123")
-        known = await asyncio.to_thread(run, "check", *numbers, "--from", "+18001234567")
-        monkeypatch.setenv("ACS_ACCESS_KEY", KEY)
-        refused = await asyncio.to_thread(run, "check", *numbers, "--from", "+18001234567")
-    gone = await asyncio.to_thread(run, "check", *numbers, "--from", "+18001234567")
-
-    assert known.code == 1
-    assert "+1555•••5559  not opted out" in known.out
-    assert "+123" in known.out
-    assert "unknown" in known.out
-    assert (refused.code, gone.code) == (4, 4)
-    assert "ACS refuses us (HTTP 401" in refused.err
-    assert "ACS does not answer" in gone.err
-    assert KEY not in refused.err
-    assert place
+        yield {"ACS_ENDPOINT": endpoint.url, "ACS_ACCESS_KEY": endpoint.access_key}
 
 
-def test_check_without_an_endpoint_is_a_wrong_call(place):
-    said = run("check", "+15555555551", "--from", "+18001234567")
+async def ask(environ, *numbers):
+    return await asyncio.to_thread(run, "check", *numbers, "--from", SENDER, environ=environ)
+
+
+async def test_check_asks_acs_and_shows_masked_numbers(acs):
+    said = await ask(acs, "+1 555 555 5559", "+123")
+
+    assert said.code == 1
+    assert "+1555•••5559  not opted out" in said.out
+    assert "+123" in said.out
+    assert "unknown" in said.out
+
+
+async def test_check_with_a_wrong_key_says_that_acs_refuses_us(acs):
+    said = await ask(acs | {"ACS_ACCESS_KEY": KEY}, PERSON)
+
+    assert said.code == 4
+    assert "ACS refuses us (HTTP 401" in said.err
+    assert KEY not in said.err
+
+
+async def test_check_of_an_endpoint_that_is_gone_says_that_it_does_not_answer():
+    said = await ask({"ACS_ENDPOINT": "http://127.0.0.1:1", "ACS_ACCESS_KEY": KEY}, PERSON)
+
+    assert said.code == 4
+    assert "ACS does not answer" in said.err
+
+
+def test_check_without_an_endpoint_is_a_wrong_call():
+    said = run("check", PERSON, "--from", SENDER, environ={})
 
     assert said.code == 2
     assert "ACS_ENDPOINT is missing" in said.err
-    assert place
 
 
-async def test_the_doctor_tells_what_is_well_and_how_long_acs_may_be_down(bus):
+# --- doctor --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def patient(tmp_path):
+    """Somebody in good health, with some facts changed."""
+
+    def being(**facts):
+        two = facts.pop("queues", MemoryQueues())
+
+        @asynccontextmanager
+        async def open_queues():
+            yield two
+
+        async def in_time():
+            return timedelta(0)
+
+        healthy = {
+            "settings": Settings.from_environ(
+                {"ACS_ENDPOINT": "https://unset.invalid", "ServiceBusConnection__fullyQualifiedNamespace": "n.invalid"}
+            ),
+            "acs_problem": None,
+            "trail": AuditTrail(tmp_path / "audit.jsonl"),
+            "open_queues": open_queues,
+            "read_properties": lambda _, properties: properties,
+            "clock_skew": in_time,
+        }
+        return Patient(**healthy | facts)
+
+    return being
+
+
+async def examined(patient):
+    return await examine(patient, read_wanted(QUEUES_FILE, patient.settings))
+
+
+def about(findings, thing):
+    return [(each.health, each.text) for each in findings if each.about == thing]
+
+
+async def test_somebody_in_good_health_is_told_how_long_acs_may_be_down(patient):
+    findings = await examined(patient())
+
+    assert {each.health for each in findings} == {Health.GOOD}
+    assert (Health.GOOD, "we may send to opt-ins") in about(findings, "rights")
+    assert (Health.GOOD, "ACS may be down for 72 h before the first dead letter") in about(findings, "outage")
+    assert exit_code(findings) is ExitCode.DONE
+
+
+async def test_a_missing_right_is_out_of_reach(patient):
+    two = MemoryQueues()
+    two.refusals = {Queue.OPT_INS}
+
+    findings = await examined(patient(queues=two))
+
+    [(health, text)] = [each for each in about(findings, "rights") if each[0] is not Health.GOOD]
+    assert health is Health.BAD
+    assert text.startswith("we cannot send to opt-ins: we are not allowed")
+    assert exit_code(findings) is ExitCode.OUT_OF_REACH
+
+
+async def test_a_trail_that_cannot_be_written_is_bad(patient, tmp_path):
+    (tmp_path / "file").touch()
+
+    findings = await examined(patient(trail=AuditTrail(tmp_path / "file" / "audit.jsonl")))
+
+    assert [health for health, _ in about(findings, "audit")] == [Health.BAD]
+    assert exit_code(findings) is ExitCode.SOME_FAILED
+
+
+async def test_what_may_not_be_seen_is_unknown_and_no_failure(patient):
+    findings = await examined(patient(read_properties=lambda *_: None, acs_problem="ACS_ENDPOINT is missing"))
+
+    assert [health for health, _ in about(findings, "duplicates")] == [Health.UNKNOWN]
+    assert [health for health, _ in about(findings, "clock")] == [Health.UNKNOWN]
+    assert about(findings, "opt-ins") == [
+        (Health.UNKNOWN, "its properties cannot be seen: that needs the right to manage")
+    ]
+    assert exit_code(findings) is ExitCode.DONE
+
+
+async def test_an_acs_that_does_not_answer_is_bad(patient):
+    async def silent():
+        raise OutOfReach("ACS does not answer (ConnectError); check ACS_ENDPOINT and the network")
+
+    findings = await examined(patient(clock_skew=silent))
+
+    assert [health for health, _ in about(findings, "acs")] == [Health.BAD]
+
+
+async def test_messages_that_live_shorter_than_the_opt_in_may_wait_are_bad(patient):
+    findings = await examined(patient(read_properties=lambda _, wanted: wanted | {"defaultMessageTimeToLive": "P1D"}))
+
+    assert (
+        Health.BAD,
+        "messages live for 1 d only, less than OPT_IN_MAX_AGE: they expire before that",
+    ) in about(findings, "outage")
+
+
+async def test_the_doctor_looks_at_the_real_queues_and_locks_nothing(bus):
     said = await bus("doctor")
 
     assert said.code == 0
     assert "we may receive from opt-ins-dead-letter" in said.out
     assert "we may send to opt-ins" in said.out
-    assert "ACS may be down for 72 h before the first dead letter" in said.out
     assert "a recipient whom ACS fails gets 6 tries over 2 h 42 min" in said.out
     assert "its properties cannot be seen: that needs the right to manage" in said.out
     assert bus.opt_ins.locked == 0
 
 
+# --- refusals of the namespace -------------------------------------------------------------------------------------
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def refusals(tmp_path_factory):
-    """Every way not to get in, each in a process of its own: most of the time the SDK tries again."""
+async def locked_out(tmp_path_factory):
+    """A broker that lets us look and nothing else, with one dead letter."""
     keys = (AccessKey("reader", KEY, frozenset({LISTEN})),)
-    trail = {"OPTOUT_AUDIT": str(tmp_path_factory.mktemp("refusals") / "audit.jsonl")}
-    plan = tmp_path_factory.mktemp("plans") / "plan.jsonl"
     async with Broker(queues(), keys=keys) as broker:
-        bus = Bus(broker)
-        bus.bury(1)
-        reader = {"ServiceBusConnection": broker.connection_string, **trail}
-        look = ("dlq", "summary")
-        calls = {
-            "doctor": (reader, "doctor", "--json"),
-            "replay": (reader, "dlq", "replay", "--yes", "--no-ramp"),
-            "wrong_key": (reader | {"ServiceBusConnection": broker.connection_string.replace(KEY, "x" + KEY)}, *look),
-            "no_queue": (reader | {"DEAD_LETTER_QUEUE": "nowhere"}, *look),
-            "no_broker": (
-                reader | {"ServiceBusConnection": broker.connection_string.replace(str(broker.port), "1")},
-                *look,
-            ),
-            "no_plan": (reader | {"DEAD_LETTER_QUEUE": "nowhere"}, "dlq", "plan", "-o", str(plan)),
-        }
-        processes = [bus.start(*arguments) for arguments in calls.values()]
-        said = await asyncio.gather(*map(bus.finish, processes))
-        left = (len(bus.dead_letters), await bus.released())
-        return SimpleNamespace(left=left, plan=plan, **dict(zip(calls, said, strict=True)))
+        bus = Bus(broker, tmp_path_factory.mktemp("refusals"))
+        bus.fill(current(1))
+        yield bus
 
 
-def test_who_may_only_look_is_told_so(refusals):
-    assert refusals.doctor.code == refusals.replay.code == 4
-    assert sum(each["health"] == "bad" for each in refusals.doctor.json) == 2
-    assert "we are not allowed at the queue 'opt-ins'" in refusals.replay.err
-    assert "nothing was changed" in refusals.replay.err
-    assert refusals.left == (1, 0)
+in_the_module = pytest.mark.asyncio(loop_scope="module")
 
 
-def test_a_wrong_key_is_told_and_not_shown(refusals):
-    assert refusals.wrong_key.code == 4
-    assert "we are not allowed at the queue 'opt-ins-dead-letter'" in refusals.wrong_key.err
-    assert KEY not in refusals.wrong_key.err
+@in_the_module
+async def test_who_may_only_look_is_told_so_by_the_doctor(locked_out):
+    said = await finish(locked_out.start("doctor", "--json"))
+
+    assert said.code == 4
+    assert sum(each["health"] == "bad" for each in said.json) == 2
 
 
-def test_a_queue_that_does_not_exist_is_told(refusals):
-    assert refusals.no_queue.code == 4
-    assert "the queue 'nowhere' cannot be reached" in refusals.no_queue.err
-    assert "check that it exists" in refusals.no_queue.err
+@in_the_module
+async def test_who_may_only_look_cannot_replay_and_changes_nothing(locked_out):
+    said = await finish(locked_out.start("dlq", "replay", "--yes", "--no-ramp"))
+
+    assert said.code == 4
+    assert "we are not allowed at the queue 'opt-ins'" in said.err
+    assert "nothing was changed" in said.err
+    assert (len(locked_out.dead_letters), await locked_out.locked()) == (1, 0)
 
 
-def test_a_broker_that_is_not_there_is_told(refusals):
-    assert refusals.no_broker.code == 4
-    assert "cannot be reached" in refusals.no_broker.err
-    assert "nothing is lost" in refusals.no_broker.err
+@in_the_module
+@pytest.mark.parametrize(
+    ("environment", "problem"),
+    [
+        ({"key": "x" + KEY}, "we are not allowed at the queue 'opt-ins-dead-letter'"),
+        ({"DEAD_LETTER_QUEUE": "nowhere"}, "the queue 'nowhere' cannot be reached"),
+        ({"port": "1"}, "nothing is lost"),
+    ],
+    ids=["wrong key", "no such queue", "no broker"],
+)
+async def test_what_cannot_be_reached_is_one_line_that_shows_no_key(locked_out, environment, problem):
+    connection = locked_out.environ["ServiceBusConnection"]
+    connection = connection.replace(KEY, environment.pop("key", KEY))
+    connection = connection.replace(f":{locked_out.broker.port}", f":{environment.pop('port', locked_out.broker.port)}")
+
+    said = await finish(locked_out.start("dlq", "summary", ServiceBusConnection=connection, **environment))
+
+    assert said.code == 4
+    assert problem in said.err
+    assert len(said.err.splitlines()) == 1
+    assert KEY not in said.err
 
 
-def test_half_a_plan_is_no_plan(refusals):
-    assert refusals.no_plan.code == 4
-    assert not refusals.plan.exists()
+@in_the_module
+async def test_half_a_plan_is_no_plan(locked_out, tmp_path):
+    said = await finish(
+        locked_out.start("dlq", "plan", "-o", str(tmp_path / "plan.jsonl"), DEAD_LETTER_QUEUE="nowhere")
+    )
 
-
-def test_each_refusal_is_one_line(refusals):
-    for said in (refusals.wrong_key, refusals.no_queue, refusals.no_broker):
-        assert len(said.err.splitlines()) == 1
+    assert said.code == 4
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -171,24 +326,23 @@ def test_each_refusal_is_one_line(refusals):
         (("dlq", "nonsense"), "No such command 'nonsense'"),
     ],
 )
-def test_a_wrong_call_is_one_line_and_exit_code_two(place, arguments, problem):
-    said = run(*arguments)
+def test_a_wrong_call_is_one_line_and_exit_code_two(arguments, problem):
+    said = run(*arguments, environ={})
 
     assert said.code == 2
     assert problem in said.err
     assert len(said.err.splitlines()) == 1
-    assert place
 
 
-def test_a_broken_connection_string_is_refused_without_showing_it(place, monkeypatch):
-    monkeypatch.setenv("ServiceBusConnection", "Endpoint=nonsense;SharedAccessKey=secret")
-
-    said = run("dlq", "summary")
+def test_a_broken_connection_string_is_refused_without_showing_it():
+    said = run("dlq", "summary", environ={"ServiceBusConnection": "Endpoint=nonsense;SharedAccessKey=secret"})
 
     assert said.code == 2
     assert "secret" not in said.err
     assert len(said.err.splitlines()) == 1
-    assert place
+
+
+# --- findings ------------------------------------------------------------------------------------------------------
 
 
 def test_queues_are_held_against_the_shared_file():

@@ -1,92 +1,130 @@
 """What may be replayed, under which id, and what is chosen: the pure rules."""
 
 import json
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
 from optout_core.arrivals import REPLAY_COUNT
 from optout_core.reasons import Reason, Replay
-from optout_ops.letters.dead_letters import read_dead_letter
 from optout_ops.letters.filters import Filter
-from optout_ops.letters.verdicts import Rule
-from optout_ops.replay.messages import edited, replay, restored
-from tests.ops.making import NOW, event, message, properties
+from optout_ops.letters.letter import read_letter
+from optout_ops.letters.replacement import edited_replacement, replacement, restored
+from optout_ops.letters.verdicts import ReplayRule
+from tests.build import NOW, OTHER, PERSON, canonical, dead_letter
 
-RULE = Rule(timedelta(hours=72), max_replays=3)
+RULE = ReplayRule(max_age=timedelta(hours=72), max_replays=3)
 
 
-def understood(reason="RetriesExhausted", body=None, **more):
-    return read_dead_letter(message(body, properties=properties(reason, **more)))
+def letter(reason="RetriesExhausted", *recipients, **fields):
+    return read_letter(dead_letter(1, reason, *recipients or (PERSON,), **fields))
+
+
+def advice(reason="RetriesExhausted", **fields):
+    return RULE.judge(letter(reason, **fields), NOW).advice
 
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_each_reason_is_judged_as_its_advice_says_or_because_it_can_be_read_now(reason):
-    verdict = RULE.judge(understood(reason), NOW)
+    unread = reason in {Reason.MALFORMED_EVENT, Reason.UNSUPPORTED_EVENT}
 
-    unread = reason in (Reason.MALFORMED_EVENT, Reason.UNSUPPORTED_EVENT)
-    assert verdict.replay is (Replay.AFTER_A_FIX if unread else reason.replay)
+    assert advice(reason) is (Replay.AFTER_A_FIX if unread else reason.replay)
 
 
 @pytest.mark.parametrize("reason", ["RetriesExhausted", "MaxDeliveryCountExceeded", "MalformedEvent", "Foreign"])
 def test_what_cannot_be_read_is_never_replayed(reason):
-    verdict = RULE.judge(understood(reason, "{"), NOW)
+    verdict = RULE.judge(letter(reason, body=b"{"), NOW)
 
-    assert verdict.replay is Replay.NEVER
+    assert verdict.advice is Replay.NEVER
     assert "optout dlq edit 1" in verdict.why
 
 
-def test_an_opt_in_is_never_replayed_once_it_is_older_than_the_limit():
-    old = understood(body=json.dumps(event(time=NOW - timedelta(hours=72, seconds=1))))
-    just = understood(body=json.dumps(event(time=NOW - timedelta(hours=72))))
+def test_an_opt_in_is_replayed_until_it_is_as_old_as_the_limit():
+    assert advice(time=NOW - timedelta(hours=72)) is Replay.SAFE
 
-    assert RULE.judge(old, NOW).replay is Replay.NEVER
-    assert "3 d old, more than 3 d" in RULE.judge(old, NOW).why
-    assert RULE.judge(just, NOW).replay is Replay.SAFE
+
+def test_an_opt_in_is_never_replayed_once_it_is_older_than_the_limit():
+    verdict = RULE.judge(letter(time=NOW - timedelta(hours=72, seconds=1)), NOW)
+
+    assert verdict.advice is Replay.NEVER
+    assert "3 d old, more than 3 d" in verdict.why
 
 
 def test_an_opt_in_is_as_old_as_its_first_arrival_at_least():
     first = (NOW - timedelta(days=5)).isoformat()
-    dead = understood(body=json.dumps(event(time=NOW)), **{"optout-first-enqueued": first})
 
-    assert RULE.judge(dead, NOW).replay is Replay.NEVER
+    assert advice(time=NOW, **{"optout-first-enqueued": first}) is Replay.NEVER
 
 
 def test_a_stop_may_be_replayed_however_old_it_is():
-    stop = event(type="sms.opt-out.v1", time=NOW - timedelta(days=30))
+    stop = canonical(type="sms.opt-out.v1", time=(NOW - timedelta(days=30)).isoformat())
 
-    assert RULE.judge(understood("MaxDeliveryCountExceeded", json.dumps(stop)), NOW).replay is Replay.SAFE
+    assert advice("MaxDeliveryCountExceeded", body=stop) is Replay.SAFE
+
+
+def test_a_stop_without_a_time_may_be_replayed_and_gets_the_time_of_its_arrival():
+    stop = letter(
+        "TTLExpiredException",
+        body=canonical(type="sms.opt-out.v1", time=None),
+        **{"optout-first-enqueued": NOW.isoformat()},
+    )
+
+    body = json.loads(replacement(stop, "r1").body)
+
+    assert RULE.judge(stop, NOW + timedelta(days=30)).advice is Replay.SAFE
+    assert body["type"] == "sms.opt-out.v1"
+    assert datetime.fromisoformat(body["time"]) == NOW
+
+
+def test_an_opt_in_that_says_a_time_after_its_arrival_is_sent_with_the_time_of_its_arrival():
+    early = letter(time=NOW + timedelta(hours=10), **{"optout-first-enqueued": NOW.isoformat()})
+
+    body = json.loads(replacement(early, "r1").body)
+
+    assert RULE.judge(early, NOW).advice is Replay.SAFE
+    assert datetime.fromisoformat(body["time"]) == NOW
+
+
+def test_several_events_of_which_one_has_no_believable_time_are_never_replayed():
+    events = [canonical(id="a"), canonical(id="b", time=None)]
+
+    verdict = RULE.judge(letter(body=events), NOW)
+
+    assert verdict.advice is Replay.NEVER
+    assert "one of its events has no time, or one after its arrival" in verdict.why
+
+
+def test_a_dead_letter_too_large_to_be_sent_with_what_a_replay_adds_is_never_replayed():
+    assert advice(body=canonical(padding="x" * (255 * 1024))) is Replay.NEVER
 
 
 def test_what_came_back_as_often_as_allowed_is_never_replayed():
-    assert RULE.judge(understood(**{REPLAY_COUNT: 2}), NOW).replay is Replay.SAFE
-    assert RULE.judge(understood(**{REPLAY_COUNT: 3}), NOW).replay is Replay.NEVER
+    assert advice(**{REPLAY_COUNT: 2}) is Replay.SAFE
+    assert advice(**{REPLAY_COUNT: 3}) is Replay.NEVER
 
 
-def test_only_the_operator_says_that_a_cause_is_mended():
-    verdict = RULE.judge(understood("SenderRejected"), NOW)
+def test_only_the_operator_says_that_a_cause_is_fixed():
+    verdict = RULE.judge(letter("SenderRejected"), NOW)
 
     assert not RULE.chooses(verdict)
-    assert Rule(RULE.max_age, 3, fixed=True).chooses(verdict)
+    assert replace(RULE, fixed=True).chooses(verdict)
 
 
 def test_the_same_dead_letter_always_gets_the_same_id_whoever_replays_it():
-    dead = understood()
-
-    assert replay(dead, "a").message_id == replay(dead, "b").message_id
+    assert replacement(letter(), "a").message_id == replacement(letter(), "b").message_id
 
 
 def test_no_two_hops_reasons_or_recipients_share_an_id():
-    other = json.dumps(event(numbers=["+15555555552"], time=NOW - timedelta(hours=1)))
     ids = {
-        replay(dead, "a").message_id
-        for dead in (
-            understood(),
-            understood(**{"optout-hop": 7}),
-            understood("StillOptedOut"),
-            understood(body=other),
-            understood(body="{"),
-            understood(body="{ "),
+        replacement(each, "a").message_id
+        for each in (
+            letter(),
+            letter(**{"optout-hop": 7}),
+            letter("StillOptedOut"),
+            letter("RetriesExhausted", OTHER),
+            letter(body=b"{"),
+            letter(body=b"{ "),
         )
     }
 
@@ -95,22 +133,20 @@ def test_no_two_hops_reasons_or_recipients_share_an_id():
 
 
 def test_unreadable_bytes_are_sent_as_they_are():
-    body = b"\xff\x00{"
+    unreadable = letter(body=b"\xff\x00{")
 
-    assert replay(understood(body=body), "a").body == body
-    assert restored(understood(body=body)).body == body
+    assert replacement(unreadable, "a").body == restored(unreadable).body == b"\xff\x00{"
 
 
 def test_an_edited_dead_letter_gets_an_id_of_its_own():
-    plain, mended = replay(understood(), "a"), edited(understood(), "a")
+    edited = edited_replacement(letter(), "a")
 
-    assert plain.message_id != mended.message_id
-    assert mended.properties["optout-hop"] == 7
+    assert edited.message_id != replacement(letter(), "a").message_id
+    assert edited.properties["optout-hop"] == 7
 
 
 def test_a_restored_dead_letter_keeps_its_facts_under_a_new_id():
-    dead = understood(**{"optout-http-status": 503})
-    back = restored(dead)
+    back = restored(letter(**{"optout-http-status": 503}))
 
     assert back.message_id.startswith("urn:test/e1:d7:")
     assert back.properties["DeadLetterReason"] == "RetriesExhausted"
@@ -146,7 +182,7 @@ def test_a_restored_dead_letter_keeps_its_facts_under_a_new_id():
     ],
 )
 def test_a_filter_matches_when_all_its_conditions_are_met(conditions, matches):
-    assert Filter(**conditions).matches(understood(), NOW + timedelta(minutes=10)) is matches
+    assert Filter(**conditions).matches(letter(), NOW + timedelta(minutes=10)) is matches
 
 
 def test_a_filter_is_written_down_without_a_number():
@@ -154,3 +190,10 @@ def test_a_filter_is_written_down_without_a_number():
 
     assert written == {"to": "+1555•••5551", "sender": "+1800•••4567", "limit": 3}
     assert "5555551" not in repr(Filter(to="+15555555551"))
+
+
+def test_a_number_is_found_in_a_body_that_cannot_be_read_and_not_across_two_fields():
+    apart = letter(body=b'{"a": "+1 (555) 555-5551", "b": 12')
+
+    assert apart.has_recipient(PERSON)
+    assert not apart.has_recipient("+15555555551212")

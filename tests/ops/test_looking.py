@@ -3,130 +3,160 @@
 import asyncio
 import os
 import pty
-from types import SimpleNamespace
 
 import pytest
-import pytest_asyncio
 
 from optout_core.reasons import Reason
-from tests.ops.making import dead, open_bus, queues, read_all
+from tests.build import OTHER, PERSON, dead_letter, dead_letters
+from tests.ops.bus import current, read_all
+from tests.ops.command_line import Desk
+
+GARBLED = dead_letter(3, body=b"{not JSON +15555555553", name="garbled")
+REJECTED = dead_letter(2, "RecipientRejected", PERSON, OTHER)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def looks(tmp_path_factory):
-    """All looks at one queue of four dead letters."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("OPTOUT_AUDIT", str(tmp_path_factory.mktemp("looks") / "audit.jsonl"))
-        async with open_bus(queues(), environment.setenv) as bus:
-            bus.fill(
-                [
-                    dead(1),
-                    dead(2, "RecipientRejected", numbers=("+15555555551", "+15555555552")),
-                    dead(3, body="{not JSON +15555555553", name="garbled"),
-                    dead(4, "MalformedEvent", body="[]"),
-                ]
-            )
-            calls = {
-                "summary": ["summary"],
-                "summary_json": ["summary", "--json"],
-                "list": ["list"],
-                "list_json": ["list", "--reason", "retriesexhausted", "--json"],
-                "show": ["show", "2"],
-                "show_json": ["show", "garbled", "--json"],
-                "reveal": ["show", "urn:test/e2:d6:2", "--reveal"],
-                "missing": ["show", "99"],
-                "none": ["summary", "--event", "none"],
-            }
-            said = await bus.together(*(["dlq", *arguments] for arguments in calls.values()))
-            yield SimpleNamespace(locked=bus.dead_letters.locked, **dict(zip(calls, said, strict=True)))
+def test_the_summary_counts_by_reason_and_says_what_may_be_replayed(desk):
+    desk.put(dead_letter(1), REJECTED, GARBLED, dead_letter(4, "MalformedEvent", body=b"[]"))
+
+    head, first, *_ = desk.dlq("summary").out.splitlines()
+
+    assert head.split() == ["reason", "count", "recipients", "oldest", "newest", "safe", "after", "a", "fix", "never"]
+    assert first.split()[:3] == ["RetriesExhausted", "2", "2"]
+    assert first.split()[-3:] == ["1", "0", "1"]
 
 
-def test_the_summary_counts_by_reason_and_says_what_may_be_replayed(looks):
-    lines = looks.summary.out.splitlines()
+def test_the_summary_is_a_document_for_programs_too(desk):
+    desk.put(dead_letter(1), REJECTED, dead_letter(3))
 
-    assert lines[0].split() == [
-        "reason",
-        "count",
-        "recipients",
-        "oldest",
-        "newest",
-        "safe",
-        "after",
-        "a",
-        "fix",
-        "never",
-    ]
-    assert lines[1].split()[:3] == ["RetriesExhausted", "2", "2"]
-    assert lines[1].split()[-3:] == ["1", "0", "1"]
-    assert [row["reason"] for row in looks.summary_json.json] == [
-        "RetriesExhausted",
-        "MalformedEvent",
-        "RecipientRejected",
-    ]
-    assert looks.summary_json.json[2]["recipients"] == 2
-    assert looks.summary_json.json[2]["verdicts"] == {"safe": 0, "after a fix": 1, "never": 0}
+    exhausted, rejected = desk.dlq("summary", "--json").json
+
+    assert (exhausted["reason"], exhausted["count"]) == ("RetriesExhausted", 2)
+    assert (rejected["reason"], rejected["recipients"]) == ("RecipientRejected", 2)
+    assert rejected["verdicts"] == {"safe": 0, "after a fix": 1, "never": 0}
+    assert rejected["meaning"].startswith("ACS refused the number itself")
 
 
-def test_the_list_has_one_line_for_each_in_the_order_of_the_queue(looks):
-    assert [line.split()[0] for line in looks.list.out.splitlines()] == ["number", "1", "2", "3", "4"]
-    assert [line["sequenceNumber"] for line in looks.list_json.json] == [1, 3]
-    assert looks.list_json.json[0]["attempts"] == 5
+def test_a_summary_of_nothing_says_whether_that_is_the_filters(desk):
+    assert desk.dlq("summary").out == "There are no dead letters.\n"
+    assert desk.dlq("summary", "--event", "none").out == "There are no dead letters that meet these conditions.\n"
 
 
-def test_a_dead_letter_is_told_as_a_person_reads_it(looks):
-    said = looks.show.out
+def test_the_list_has_one_line_for_each_in_the_order_of_the_queue(desk):
+    desk.put(dead_letter(1), REJECTED, GARBLED)
+
+    lines = desk.dlq("list").out.splitlines()
+
+    assert [line.split()[0] for line in lines] == ["number", "1", "2", "3"]
+
+
+def test_the_list_is_filtered_whatever_the_case_of_the_reason(desk):
+    desk.put(dead_letter(1), REJECTED, GARBLED)
+
+    lines = desk.dlq("list", "--reason", "retriesexhausted", "--json").json
+
+    assert [line["sequenceNumber"] for line in lines] == [1, 3]
+    assert lines[0]["attempts"] == 5
+
+
+def test_a_dead_letter_is_told_as_a_person_reads_it(desk):
+    desk.put(REJECTED)
+
+    said = desk.dlq("show", "2").out
 
     assert "RecipientRejected: RecipientRejected, says the test" in said
-    assert "e2, first seen" in said
+    assert "e2, first seen 2026-01-23 11:59:00 UTC" in said
     assert "5 attempts used up, re-sent 6 times" in said
     assert "2 of 3: +1555•••5551, +1555•••5552" in said
     assert "HTTP 500" in said
     assert "mend the cause, then: optout dlq replay --fixed --event e2 (see docs/runbook.md#recipientrejected)" in said
 
 
-def test_what_cannot_be_read_is_shown_all_the_same(looks):
-    assert looks.show_json.json["verdict"] == "never"
-    assert looks.show_json.json["unreadable"].startswith("not JSON")
-    assert looks.show_json.json["body"] == "{not JSON +1555•••5553"
+@pytest.mark.parametrize("name", ["2", "e2", "urn:test/e2:d6:2"])
+def test_a_dead_letter_is_found_by_number_event_or_message_id(desk, name):
+    desk.put(dead_letter(1), REJECTED)
+
+    assert desk.dlq("show", name, "--json").json["sequenceNumber"] == 2
 
 
-def test_numbers_are_shown_only_when_asked_for(looks):
-    for said in (looks.summary, looks.list, looks.show, looks.show_json):
-        assert "555555" not in said.out
+def test_what_cannot_be_read_is_shown_all_the_same(desk):
+    desk.put(GARBLED)
 
-    assert "+15555555551" in looks.reveal.out
+    document = desk.dlq("show", "garbled", "--json").json
 
-
-def test_nothing_is_locked_by_looking(looks):
-    assert looks.locked == 0
-
-
-def test_what_is_not_there_is_said_in_one_line(looks):
-    assert looks.missing.code == 1
-    assert looks.missing.err.startswith("Error: there is no dead letter '99'")
-    assert looks.none.out == "There are no dead letters that meet these conditions.\n"
+    assert document["verdict"] == "never"
+    assert document["unreadable"].startswith("not JSON")
+    assert document["body"] == "{not JSON +1555•••5553"
 
 
-async def test_on_a_narrow_terminal_no_word_and_no_code_is_cut(bus):
-    bus.fill([dead(number, reason.value, name=f"order-{number}") for number, reason in enumerate(Reason, 1)])
-    shown = []
-    for command in ("summary", "list"):
-        ours, theirs = pty.openpty()
-        process = bus.start({"TERM": "dumb", "COLUMNS": "80"}, "dlq", command, terminal=theirs)
-        os.close(theirs)
-        shown.append(await asyncio.to_thread(read_all, ours))
-        process.wait()
+@pytest.mark.parametrize("command", [["summary"], ["list"], ["show", "2"], ["show", "garbled", "--json"]], ids=str)
+def test_numbers_are_not_shown(desk, command):
+    desk.put(dead_letter(1), REJECTED, GARBLED)
 
-    for text in shown:
-        words = set(text.split())
-        assert {reason.value for reason in Reason} <= {word.rstrip(":") for word in words}
-        assert "recipients" in words
-    assert {f"order-{number}" for number in range(1, 13)} <= set(shown[1].split())
+    said = desk.dlq(*command)
+
+    assert said.code == 0
+    assert "555555" not in said.out + said.err
+
+
+def test_numbers_are_shown_when_asked_for_and_that_is_written_down(desk):
+    desk.put(REJECTED)
+
+    said = desk.dlq("show", "2", "--reveal")
+
+    assert PERSON in said.out
+    assert [(line["command"], line["step"], line["number"]) for line in desk.trail] == [("show", "reveal", 2)]
+
+
+def test_what_is_not_there_is_said_in_one_line(desk):
+    said = desk.dlq("show", "99")
+
+    assert said.code == 1
+    assert said.err.startswith("Error: there is no dead letter '99'")
+    assert len(said.err.splitlines()) == 1
+
+
+def test_what_others_wrote_steers_neither_the_terminal_nor_its_markup(desk):
+    desk.put(dead_letter(1, name="[/red] \x1b[2J boom"))
+
+    said = desk.dlq("list")
+
+    assert said.code == 0
+    assert "\x1b" not in said.out
+    assert "[/red] ?[2J boom" in said.out
+
+
+@pytest.mark.parametrize(
+    "option", [["--status", "6xx"], ["--reason", "Bad"], ["--since", "soon"], ["--older-than", "x"]]
+)
+def test_a_filter_that_cannot_be_read_is_a_wrong_call(desk: Desk, option):
+    said = desk.dlq("list", *option)
+
+    assert said.code == 2
+    assert option[0] in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+# --- on the broker -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["summary", "list"])
+async def test_on_a_narrow_terminal_no_word_and_no_code_is_cut(bus, command):
+    bus.fill(*(current(number, reason.value, name=f"order-{number}") for number, reason in enumerate(Reason, 1)))
+    ours, theirs = pty.openpty()
+    process = bus.start("dlq", command, terminal=theirs, TERM="dumb", COLUMNS="80")
+    os.close(theirs)
+    shown = await asyncio.to_thread(read_all, ours)
+    process.wait()
+
+    words = {word.rstrip(":") for word in shown.split()}
+    assert {reason.value for reason in Reason} <= words
+    assert "recipients" in words
+    assert command == "summary" or {f"order-{number}" for number in range(1, len(Reason) + 1)} <= words
 
 
 async def test_who_reads_only_the_beginning_gets_no_complaint(bus):
-    bus.bury(2000)
-    process = bus.start({}, "dlq", "list", "--json")
+    bus.fill(*dead_letters(2000))
+    process = bus.start("dlq", "list", "--json")
     await asyncio.to_thread(process.stdout.read, 10)
     process.stdout.close()
 
@@ -135,11 +165,10 @@ async def test_who_reads_only_the_beginning_gets_no_complaint(bus):
     process.stderr.close()
 
 
-async def test_what_others_wrote_steers_neither_the_terminal_nor_its_markup(bus):
-    bus.fill([dead(1, name="[/red] \x1b[2J boom")])
+async def test_nothing_is_locked_by_looking(bus):
+    bus.bury(1, 2)
 
-    said = await bus("dlq", "list")
+    said = [await bus("dlq", *command) for command in (["summary"], ["list"], ["show", "1"])]
 
-    assert said.code == 0
-    assert "\x1b" not in said.out
-    assert "[/red] ?[2J boom" in said.out
+    assert [each.code for each in said] == [0, 0, 0]
+    assert bus.dead_letters.locked == 0

@@ -2,78 +2,113 @@
 
 import asyncio
 
-from optout_core.messages import Queue
-from optout_ops.letters.dead_letters import REPLAY_OF
+import pytest
+
+from optout_core.messages import Outgoing, Queue
+from optout_ops.letters.letter import REPLAY_OF
 from optout_ops.replay.ramp import Ramp
-from optout_ops.replay.watcher import ReplayWatcher
-from tests.ops.making import message, properties
+from optout_ops.replay.watcher import Watcher
+from tests.build import dead_letter_properties
+from tests.ops.memory import MemoryQueues
 
 
-class Namespace:
-    """Two queues with memory, looked at without locking."""
+class Counting(MemoryQueues):
+    """Queues that count the messages that are read."""
 
-    def __init__(self):
-        self.messages: dict[Queue, list] = {queue: [] for queue in Queue}
-        self.read = 0
-
-    def put(self, queue, name, **more):
-        number = len(self.messages[queue]) + 1
-        facts = properties(**{"optout-replay-id": "r", "optout-recipients": 1} | more)
-        self.messages[queue].append(message(number=number, message_id=name, properties=facts))
+    read = 0
 
     async def peek(self, queue, start=1):
-        for each in self.messages[queue]:
-            if each.sequence_number >= start:
-                self.read += 1
-                yield each
+        async for message in super().peek(queue, start):
+            self.read += 1
+            yield message
 
-    async def tail(self, queue):
-        return len(self.messages[queue])
-
-
-def watcher(namespace):
-    return ReplayWatcher(namespace, "r", patience=1, stop=asyncio.Event(), say=lambda _: None)
+    def put(self, name, queue=Queue.OPT_INS, **properties):
+        facts = dead_letter_properties(**{"optout-replay-id": "r"} | properties)
+        self.accept(Outgoing(queue=queue, message_id=name, body=b"{", content_type=None, properties=facts))
 
 
-async def test_those_who_wait_for_another_try_count_as_failed_long_before_they_are_dead_letters():
-    namespace = Namespace()
-    watch = watcher(namespace)
-    await watch.begin()
+@pytest.fixture
+def queues():
+    return Counting()
+
+
+@pytest.fixture
+def watcher(queues):
+    return Watcher(queues, "r", patience=1, stop=asyncio.Event(), show=lambda _: None)
+
+
+async def test_those_who_wait_for_another_try_count_as_failed_long_before_they_are_dead_letters(queues, watcher):
+    await watcher.begin()
     for number in range(10):
-        namespace.put(Queue.OPT_INS, f"e{number}:p1:a", **{REPLAY_OF: "x"})
+        queues.put(f"e{number}:p1:a", **{REPLAY_OF: "x"})
     for number in range(9):
-        namespace.put(Queue.OPT_INS, f"e{number}:r2:b")
+        queues.put(f"e{number}:r2:b")
 
-    tally = await watch.look(10, wait=False)
+    tally = await watcher.count_failures(10)
 
     assert tally.retrying == 9
     assert "9 of 10 recipients failed again" in str(Ramp(0.1).objection(tally, waited=False))
 
 
-async def test_one_that_fails_again_and_again_counts_once_and_as_a_dead_letter_in_the_end():
-    namespace = Namespace()
-    watch = watcher(namespace)
-    await watch.begin()
-    namespace.put(Queue.OPT_INS, "urn:a/e1:r2:b")
-    await watch.look(10, wait=False)
-    namespace.put(Queue.OPT_INS, "urn:a/e1:r3:c")
-    again = (await watch.look(10, wait=False)).retrying
-    namespace.put(Queue.DEAD_LETTERS, "urn:a/e1:d4:d")
+async def test_one_that_fails_again_and_again_counts_once(queues, watcher):
+    await watcher.begin()
+    queues.put("urn:a/e1:r2:b")
+    await watcher.count_failures(10)
+    queues.put("urn:a/e1:r3:c")
 
-    tally = await watch.look(10, wait=False)
-
-    assert (again, tally.retrying, tally.back_recipients) == (1, 0, 1)
+    assert (await watcher.count_failures(10)).retrying == 1
 
 
-async def test_a_look_reads_only_what_is_new():
-    namespace = Namespace()
-    watch = watcher(namespace)
+async def test_one_that_failed_and_is_a_dead_letter_now_counts_as_that(queues, watcher):
+    await watcher.begin()
+    queues.put("urn:a/e1:r2:b")
+    await watcher.count_failures(10)
+    queues.put("urn:a/e1:d4:d", Queue.DEAD_LETTERS)
+
+    tally = await watcher.count_failures(10)
+
+    assert (tally.retrying, tally.returned_recipients) == (0, 1)
+
+
+async def test_a_look_reads_only_what_is_new(queues, watcher):
     for number in range(100):
-        namespace.put(Queue.OPT_INS, f"old{number}", **{"optout-replay-id": "before"})
-    await watch.begin()
-    namespace.put(Queue.OPT_INS, "e1:r2:b")
+        queues.put(f"old{number}", **{"optout-replay-id": "before"})
+    await watcher.begin()
+    queues.put("e1:r2:b")
 
-    await watch.look(1, wait=False)
-    await watch.look(1, wait=False)
+    await watcher.count_failures(1)
+    await watcher.count_failures(1)
 
-    assert namespace.read == 1
+    assert queues.read == 1
+
+
+async def test_waiting_for_first_tries_ends_when_all_were_tried(queues, watcher):
+    await watcher.begin()
+    queues.put("e1:p1:a", **{REPLAY_OF: "x"})
+
+    waiting = asyncio.create_task(watcher.wait_for_first_tries(1))
+    await asyncio.sleep(0.05)
+    queues.opt_ins.clear()
+
+    assert (await waiting).applied == 1
+
+
+async def test_waiting_for_first_tries_ends_when_patience_ends(queues):
+    impatient = Watcher(queues, "r", patience=0, stop=asyncio.Event(), show=lambda _: None)
+    await impatient.begin()
+    queues.put("e1:p1:a", **{REPLAY_OF: "x"})
+
+    assert (await impatient.wait_for_first_tries(1)).untried == 1
+
+
+async def test_waiting_for_first_tries_ends_with_ctrl_c(queues):
+    stop = asyncio.Event()
+    watcher = Watcher(queues, "r", patience=60, stop=stop, show=lambda _: None)
+    await watcher.begin()
+    queues.put("e1:p1:a", **{REPLAY_OF: "x"})
+
+    waiting = asyncio.create_task(watcher.wait_for_first_tries(1))
+    await asyncio.sleep(0.05)
+    stop.set()
+
+    assert (await waiting).untried == 1

@@ -242,6 +242,14 @@ def test_a_broker_out_of_reach_is_exit_code_4(sandbox, unused_tcp_port):
     assert "Traceback" not in ran.err
 
 
+def test_a_mistyped_queue_is_named_and_not_taken_for_a_missing_right(sandbox):
+    ran = sandbox(DEAD_LETTER_QUEUE="opt-ins-dead-leter")
+
+    assert ran.code == 4
+    assert "no such queue; check OPT_IN_QUEUE and DEAD_LETTER_QUEUE" in ran.err
+    assert "Traceback" not in ran.err
+
+
 @pytest.mark.parametrize(
     ("command", "first"),
     [

@@ -1,0 +1,106 @@
+"""A purge: archive the dead letters that match a filter, then remove exactly those."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TextIO
+
+from optout_core.messages import Queue
+from optout_ops.exits import Guarded, OpsError
+from optout_ops.letters import archive
+from optout_ops.letters.filters import Filter
+from optout_ops.letters.letter import read_letter, recipients_by_replay
+from optout_ops.letters.search import matching
+from optout_ops.queues.protocols import Peeks, QueuePair
+from optout_ops.queues.sequence_numbers import SequenceNumbers
+from optout_ops.run import Run
+from optout_ops.wording import count
+
+#: Dead letters locked at once, and named in one line of the audit trail.
+_BATCH = 100
+
+
+async def choose(
+    queues: Peeks, wanted: Filter, *, file: TextIO | None, now: datetime, stop: asyncio.Event
+) -> SequenceNumbers:
+    """Choose the dead letters to remove, and archive each in full; nothing is locked.
+
+    Args:
+        queues: Where the dead letters are.
+        wanted: Which of them.
+        file: The archive, or None to keep nothing.
+        now: The current time; aware.
+        stop: Ends the choosing when it is set.
+
+    Raises:
+        OpsError: No dead letter matches.
+        KeyboardInterrupt: `stop` was set.
+        OutOfReach: The dead letters cannot be read.
+    """
+    chosen = SequenceNumbers()
+    async for letter in matching(queues, wanted, now):
+        if stop.is_set():
+            raise KeyboardInterrupt
+        chosen.append(letter.number)
+        if file is not None:
+            file.write(archive.write(letter.message, reveal=True))
+    if not len(chosen):
+        raise OpsError("there are no such dead letters: nothing was removed")
+    return chosen
+
+
+def check_confirmation(chosen: int, confirmation: str) -> None:
+    """Check the words of `--confirm` against the number of chosen dead letters.
+
+    Raises:
+        Guarded: They are not `purge` and this number.
+    """
+    if confirmation != words(chosen):
+        raise Guarded(f"--confirm says {confirmation!r}, and {count(chosen, 'dead letter')} match: nothing was removed")
+
+
+def words(chosen: int) -> str:
+    """Give the words that confirm a purge of so many dead letters."""
+    return f"purge {chosen}"
+
+
+async def remove(
+    queues: QueuePair,
+    chosen: SequenceNumbers,
+    *,
+    facts: Mapping[str, object],
+    run: Run,
+) -> int:
+    """Remove the chosen dead letters, until all are removed or the run is stopped.
+
+    Args:
+        queues: Where the dead letters are.
+        chosen: Their sequence numbers; a dead letter that came later is not touched.
+        facts: What the audit trail should say of the purge: filter and archive.
+        run: The run; each batch is recorded before it is removed.
+
+    Returns:
+        How many were removed.
+
+    Raises:
+        Mistake: The audit trail cannot be written; what was not written down was not removed.
+        OutOfReach: The queue cannot be reached.
+    """
+    run.recorder.write(
+        "begin",
+        namespace=queues.namespace,
+        queue=queues.names[Queue.DEAD_LETTERS],
+        chosen=len(chosen),
+        **facts,
+    )
+    with run.recorder.ended() as end:
+        async with queues.locking(chosen) as locking:
+            while not run.stop.is_set() and (messages := await locking.lock(_BATCH)):
+                letters = [read_letter(message) for message in messages]
+                numbers = [letter.number for letter in letters]
+                run.recorder.write("removing", numbers=numbers, earlier=recipients_by_replay(letters))
+                for number in numbers:
+                    await locking.complete(number)
+                end["removed"] = locking.completed
+                run.advance(locking.completed)
+    return locking.completed

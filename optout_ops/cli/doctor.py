@@ -1,0 +1,66 @@
+"""`optout doctor`."""
+
+import asyncio
+import functools
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from optout_ops import machine
+from optout_ops.cli.options import Reach
+from optout_ops.cli.outside import Outside
+from optout_ops.cli.terminal import out, plain, show_json, table
+from optout_ops.exits import Mistake
+from optout_ops.health.acs import clock_skew
+from optout_ops.health.doctor import Patient, examine, exit_code, read_wanted
+from optout_ops.health.findings import Finding, Health
+from optout_ops.queues.properties import read_properties
+
+#: In a checkout, or where pip installed it (pyproject.toml, data-files); `--queues` names it elsewhere.
+_IN_CHECKOUT = Path(__file__).parents[2] / "infra" / "queues.json"
+_QUEUES_FILE = _IN_CHECKOUT if _IN_CHECKOUT.exists() else Path(sys.prefix, "share", "acs-opt-in", "queues.json")
+
+_COLOURS = {Health.GOOD: "green", Health.BAD: "red", Health.UNKNOWN: "yellow"}
+
+
+def doctor(
+    outside: Outside,
+    reach: Reach,
+    queues: Annotated[
+        Path, typer.Option("--queues", metavar="FILE", help="The file that says how the queues should be.")
+    ] = _QUEUES_FILE,
+) -> int:
+    """Look at settings, rights, queues and clock.
+
+    Also says how long ACS may be down before the first dead letter. Sends and locks nothing.
+    """
+    settings = outside.settings(reach.namespace)
+    wanted = read_wanted(queues, settings)
+    acs_problem: str | None = None
+    try:
+        outside.settings(reach.namespace, needs_acs=True)
+    except Mistake as error:
+        acs_problem = str(error)
+    patient = Patient(
+        settings=settings,
+        acs_problem=acs_problem,
+        trail=outside.trail(),
+        open_queues=functools.partial(outside.open_queues, settings),
+        read_properties=functools.partial(read_properties, settings),
+        clock_skew=functools.partial(clock_skew, settings),
+    )
+
+    async def work(_: asyncio.Event) -> list[Finding]:
+        return await examine(patient, wanted)
+
+    findings = machine.run(work)
+    if reach.as_json:
+        show_json([{"about": each.about, "health": str(each.health), "text": each.text} for each in findings])
+    else:
+        made = table("", "", "", show_header=False)
+        for each in findings:
+            made.add_row(f"[{_COLOURS[each.health]}]{each.health}[/]", plain(each.about), plain(each.text))
+        out().print(made)
+    return exit_code(findings)

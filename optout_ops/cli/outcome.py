@@ -1,0 +1,49 @@
+"""How a selection and the outcome of a replay are shown, for the commands that replay, plan, and tell of a replay."""
+
+from collections.abc import Iterator
+
+from optout_core.masking import show
+from optout_core.reasons import Replay
+from optout_ops.cli.terminal import out, plain, table
+from optout_ops.letters.verdicts import ReplayRule
+from optout_ops.replay.selection import Selection
+from optout_ops.replay.tally import Tally
+from optout_ops.wording import count
+
+
+def selection_lines(selection: Selection, rule: ReplayRule) -> Iterator[str]:
+    """Tell a selection in lines: what is replayed, what is left and why, and what the plan names in vain."""
+    chosen = count(len(selection.chosen), "dead letter")
+    yield f"{chosen} with {count(selection.recipients, 'recipient')} to replay."
+    for advice in (Replay.AFTER_A_FIX, Replay.NEVER):
+        codes = ", ".join(
+            f"{number:,} {code or '(none)'}"
+            for (each, code), number in selection.verdicts.most_common()
+            if each is advice and not (rule.fixed and advice is Replay.AFTER_A_FIX)
+        )
+        if codes:
+            hint = "; --fixed replays them" if advice is Replay.AFTER_A_FIX else "; `optout dlq show` says why"
+            yield f"Left where they are, {advice}: {codes}{hint}."
+    if selection.gone or selection.changed:
+        yield (
+            f"Drift since the plan: {selection.gone:,} are no longer in the queue, {selection.changed:,} are another"
+            " message now; neither is touched."
+        )
+
+
+def show_tally(tally: Tally, *, knows_sent: bool) -> None:
+    """Show a tally as a table; without `knows_sent` this machine's audit trail does not say how many were sent."""
+    made = table("", ">recipients", "", show_header=False)
+    made.add_row(
+        "sent",
+        f"{tally.sent:,}" if knows_sent else "?",
+        "" if knows_sent else "this machine's audit trail does not know",
+    )
+    made.add_row("applied", f"{tally.applied:,}" if knows_sent else "?", "in neither queue any more")
+    made.add_row("not yet tried", f"{tally.untried:,}", "")
+    made.add_row("retrying", f"{tally.retrying:,}", "failed again, wait for another try")
+    if tally.replayed_again:
+        made.add_row("left again", f"{tally.replayed_again:,}", "were back, and were replayed again or purged")
+    for code, number in tally.returned.most_common():
+        made.add_row("[red]back[/]", f"{number:,}", plain(show(code)) or "(none)")
+    out().print(made)

@@ -1,0 +1,49 @@
+"""What a command reaches outside itself: the environment, the namespace, the audit trail, the clock."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from optout_core.settings import Settings
+from optout_ops import machine
+from optout_ops.audit import AuditTrail, RunRecorder
+from optout_ops.cli.terminal import progress
+from optout_ops.queues.client import ServiceBusQueues
+from optout_ops.queues.protocols import QueuePair
+from optout_ops.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The real things; a test may give others.
+
+    Attributes:
+        environ: The environment.
+        open_queues: Connects to the two queues that the settings name.
+        now: Gives the current time; aware.
+    """
+
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    open_queues: Callable[[Settings], AbstractAsyncContextManager[QueuePair]] = ServiceBusQueues
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def settings(self, namespace: str | None, *, needs_acs: bool = False) -> Settings:
+        """Read the settings, as `machine.read_settings` does."""
+        return machine.read_settings(self.environ, namespace, needs_acs=needs_acs)
+
+    def trail(self) -> AuditTrail:
+        """Give the audit trail."""
+        return AuditTrail(machine.audit_path(self.environ))
+
+    def recorder(self, command: str, run_id: str) -> RunRecorder:
+        """Give what records a run of a command in the audit trail."""
+        return RunRecorder(self.trail(), command, run_id)
+
+    @contextmanager
+    def run(self, command: str, run_id: str, *, doing: str, total: int, stop: asyncio.Event) -> Iterator[Run]:
+        """Begin a run of a command, with a bar that says what it is `doing` to `total` messages."""
+        with progress(doing, total) as advance:
+            yield Run(recorder=self.recorder(command, run_id), advance=advance, now=self.now, stop=stop)

@@ -1,0 +1,72 @@
+"""`optout dlq purge`."""
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from optout_ops import machine
+from optout_ops.changes.purge import check_confirmation, choose, remove, words
+from optout_ops.cli.options import Reach, Which
+from optout_ops.cli.outside import Outside
+from optout_ops.cli.terminal import confirm, out, show_json
+from optout_ops.exits import ExitCode, Mistake
+from optout_ops.wording import count
+
+
+def purge(
+    outside: Outside,
+    reach: Reach,
+    which: Which,
+    archive_to: Annotated[
+        Path | None,
+        typer.Option("--archive", metavar="FILE", help="The new file to which they are exported first."),
+    ] = None,
+    no_export: Annotated[bool, typer.Option("--no-export", help="Keep nothing: they are gone for good.")] = False,
+    typed: Annotated[
+        str | None, typer.Option("--confirm", metavar="'purge N'", help="The words to type, for scripts.")
+    ] = None,
+) -> int:
+    """Remove dead letters for good, after archiving them.
+
+    The archive is a file that only you can read; it can be imported again. Type `purge` and how many to confirm.
+    Only the dead letters that were counted are removed; one that arrives later stays, and the others keep their
+    place in the queue, as with a replay.
+    """
+    settings, now = outside.settings(reach.namespace), outside.now()
+    wanted = which.filter(now)
+    if archive_to is not None and (no_export or str(archive_to) == "-"):
+        raise Mistake("--archive names a file, and does not go with --no-export; nothing was touched")
+    run_id = machine.new_run_id()
+    path = None if no_export else archive_to or machine.state_folder() / "archives" / f"purge-{run_id}.jsonl"
+
+    async def work(stop: asyncio.Event) -> tuple[int, int, bool]:
+        async with outside.open_queues(settings) as queues:
+            # An archive holds phone numbers: it appears only when the operator has agreed.
+            with machine.new_file(str(path)) if path is not None else contextlib.nullcontext() as file:
+                chosen = await choose(queues, wanted, file=file, now=now, stop=stop)
+                if typed is not None:
+                    check_confirmation(len(chosen), typed)
+                word = words(len(chosen))
+                confirm(
+                    f"{count(len(chosen), 'dead letter')} will be removed for good. Type:",
+                    yes=typed is not None,
+                    word=word,
+                    option=f"--confirm '{word}'",
+                )
+            facts = {"selection": wanted.as_document(), "archive": str(path or "")}
+            with outside.run("purge", run_id, doing="removing", total=len(chosen), stop=stop) as run:
+                removed = await remove(queues, chosen, facts=facts, run=run)
+            return len(chosen), removed, stop.is_set()
+
+    chosen, removed, interrupted = machine.run(work, changes=True)
+    if reach.as_json:
+        show_json({"chosen": chosen, "removed": removed, "archive": str(path) if path else None})
+    else:
+        kept = f"; kept in {path}" if path else ""
+        out().print(f"{count(removed, 'dead letter')} removed{kept}.", markup=False, soft_wrap=True)
+    if interrupted:
+        return ExitCode.INTERRUPTED
+    return ExitCode.DONE if removed == chosen else ExitCode.SOME_FAILED

@@ -1,0 +1,136 @@
+"""The doctor: settings, audit trail, rights, properties of the queues, and the clock, each looked at once."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from optout_core.messages import Queue
+from optout_core.settings import Settings
+from optout_ops.audit import AuditTrail
+from optout_ops.exits import ExitCode, Mistake, OpsError, OutOfReach
+from optout_ops.health.findings import Finding, Health, compare_queue, duplicate_detection, outage_budget, skew
+from optout_ops.queues.protocols import QueuePair
+
+_SPAN = TypeAdapter(timedelta)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """What the doctor looks at.
+
+    Attributes:
+        settings: The settings of the function, as far as this machine knows them.
+        acs_problem: Why ACS cannot be asked, such as a missing setting, or None.
+        trail: The audit trail.
+        open_queues: Connects to the queues.
+        read_properties: Gives the properties of a queue that are named; None when we may not see them. Blocks.
+        clock_skew: Gives how far this machine's clock is ahead of ACS's, or None when ACS does not say.
+    """
+
+    settings: Settings
+    acs_problem: str | None
+    trail: AuditTrail
+    open_queues: Callable[[], AbstractAsyncContextManager[QueuePair]]
+    read_properties: Callable[[str, Mapping[str, object]], Mapping[str, object] | None]
+    clock_skew: Callable[[], Awaitable[timedelta | None]]
+
+
+async def examine(patient: Patient, wanted: Mapping[str, Mapping[str, object]]) -> list[Finding]:
+    """Look at everything, at the same time.
+
+    Args:
+        patient: What to look at.
+        wanted: The properties that each queue should have, by the queue's name.
+    """
+    found = await asyncio.gather(
+        *(_look_at_right(patient, queue, sends=sends) for queue in Queue for sends in (False, True)),
+        asyncio.to_thread(_look_at_queues, patient, wanted),
+        _look_at_clock(patient),
+    )
+    return [*_look_at_settings(patient), *itertools.chain.from_iterable(found)]
+
+
+def exit_code(findings: list[Finding]) -> ExitCode:
+    """Give the exit code: a missing right means that the namespace is out of reach."""
+    bad = [finding for finding in findings if finding.health is Health.BAD]
+    if any(finding.about == "rights" for finding in bad):
+        return ExitCode.OUT_OF_REACH
+    return ExitCode.SOME_FAILED if bad else ExitCode.DONE
+
+
+def read_wanted(file: Path, settings: Settings) -> dict[str, dict[str, Any]]:
+    """Read which properties the queues should have, by the queue's name.
+
+    Raises:
+        Mistake: The file is not like infra/queues.json.
+    """
+    try:
+        document = json.loads(file.read_bytes())
+        return {
+            settings.opt_in_queue: dict(document["optIns"]["properties"]),
+            settings.dead_letter_queue: dict(document["deadLetters"]["properties"]),
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        raise Mistake(f"{file} does not say what the queues should be; name infra/queues.json with --queues") from None
+
+
+def _look_at_settings(patient: Patient) -> list[Finding]:
+    settings = patient.settings
+    findings = [Finding("settings", Health.GOOD, f"{settings.opt_in_queue} and {settings.dead_letter_queue}")]
+    if patient.acs_problem is not None:
+        findings.append(Finding("settings", Health.UNKNOWN, f"{patient.acs_problem}; `optout check` needs it"))
+    try:
+        patient.trail.write("doctor", "look")
+    except Mistake as error:
+        findings.append(Finding("audit", Health.BAD, str(error)))
+    else:
+        findings.append(Finding("audit", Health.GOOD, f"written to {patient.trail.path}"))
+    return findings
+
+
+async def _look_at_right(patient: Patient, queue: Queue, *, sends: bool) -> list[Finding]:
+    # Each right over a connection of its own: a refusal can end the connection that it came over.
+    async with patient.open_queues() as queues:
+        what = f"{'send to' if sends else 'receive from'} {queues.names[queue]}"
+        try:
+            await (queues.may_send(queue) if sends else queues.tail(queue))
+        except OpsError as error:
+            return [Finding("rights", Health.BAD, f"we cannot {what}: {error}")]
+        return [Finding("rights", Health.GOOD, f"we may {what}")]
+
+
+def _look_at_queues(patient: Patient, wanted: Mapping[str, Mapping[str, object]]) -> list[Finding]:
+    findings: list[Finding] = []
+    for name, properties in wanted.items():
+        found = patient.read_properties(name, properties)
+        if found is None:
+            findings.append(
+                Finding(name, Health.UNKNOWN, "its properties cannot be seen: that needs the right to manage")
+            )
+        else:
+            findings += compare_queue(name, properties, found)
+        if name == patient.settings.opt_in_queue:
+            seen = properties if found is None else found
+            findings.append(duplicate_detection(name, seen, seen=found is not None))
+            time_to_live = seen.get("defaultMessageTimeToLive")
+            findings += outage_budget(
+                patient.settings, None if time_to_live is None else _SPAN.validate_python(time_to_live)
+            )
+    return findings
+
+
+async def _look_at_clock(patient: Patient) -> list[Finding]:
+    if patient.acs_problem is not None:
+        return [Finding("clock", Health.UNKNOWN, "ACS_ENDPOINT is not set")]
+    try:
+        return [skew(await patient.clock_skew())]
+    except OutOfReach as error:
+        return [Finding("acs", Health.BAD, str(error))]

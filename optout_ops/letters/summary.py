@@ -1,0 +1,67 @@
+"""Dead letters counted by reason. Pure; memory is one row for each reason, however many dead letters there are."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from optout_core.reasons import Replay
+from optout_ops.letters.description import meaning
+from optout_ops.letters.letter import Letter
+from optout_ops.letters.verdicts import ReplayRule
+
+
+@dataclass(slots=True, kw_only=True)
+class SummaryRow:
+    """The dead letters of one reason.
+
+    Attributes:
+        code: The reason code, "" for none.
+        oldest: When the oldest was dead-lettered; aware.
+        newest: When the newest was; aware.
+        count: Dead letters.
+        recipients: Recipients in them; a dead letter that cannot be decoded counts as one.
+        verdicts: How many dead letters may be replayed now, after a fix, never.
+    """
+
+    code: str
+    oldest: datetime
+    newest: datetime
+    count: int = 0
+    recipients: int = 0
+    verdicts: dict[Replay, int] = field(default_factory=lambda: dict.fromkeys(Replay, 0))
+
+
+class Summary:
+    """Counts of dead letters by reason and verdict, judged by one rule at one time."""
+
+    def __init__(self, rule: ReplayRule, now: datetime) -> None:
+        self._rule = rule
+        self._now = now
+        self._rows: dict[str, SummaryRow] = {}
+
+    def add(self, letter: Letter) -> None:
+        """Count one dead letter."""
+        at = letter.message.enqueued_at
+        row = self._rows.setdefault(letter.code, SummaryRow(code=letter.code, oldest=at, newest=at))
+        row.oldest, row.newest = min(row.oldest, at), max(row.newest, at)
+        row.count += 1
+        row.recipients += letter.recipient_count
+        row.verdicts[self._rule.judge(letter, self._now).advice] += 1
+
+    def rows(self) -> list[SummaryRow]:
+        """Give the rows, the most frequent reason first."""
+        return sorted(self._rows.values(), key=lambda row: (-row.count, row.code))
+
+    def as_document(self) -> list[dict[str, object]]:
+        """Give the rows for programs."""
+        return [
+            {
+                "reason": row.code,
+                "count": row.count,
+                "recipients": row.recipients,
+                "oldest": row.oldest.isoformat(),
+                "newest": row.newest.isoformat(),
+                "verdicts": {str(advice): number for advice, number in row.verdicts.items()},
+                "meaning": meaning(row.code),
+            }
+            for row in self.rows()
+        ]

@@ -1,0 +1,50 @@
+"""What azure.servicebus raises, in the words of an operator."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.servicebus.exceptions import (
+    MessageLockLostError,
+    MessagingEntityNotFoundError,
+    ServiceBusAuthenticationError,
+    ServiceBusAuthorizationError,
+    ServiceBusError,
+)
+
+from optout_ops.exits import OutOfReach
+
+_REFUSALS = (ServiceBusAuthenticationError, ServiceBusAuthorizationError, ClientAuthenticationError)
+
+
+@contextmanager
+def translated(queue: str = "") -> Iterator[None]:
+    """Turn an error of the SDK into one line that says what happened, what is safe and what to do.
+
+    Args:
+        queue: The queue that the block talks to, or "" for the namespace.
+
+    Raises:
+        OutOfReach: In place of an error of the SDK.
+        MessageLockLostError: Unchanged; the locking pass gives the message out again.
+    """
+    at = f"the queue {queue!r}" if queue else "the namespace"
+    try:
+        yield
+    except MessageLockLostError:
+        raise
+    except _REFUSALS as error:
+        raise OutOfReach(
+            f"we are not allowed at {at} ({type(error).__name__}); nothing was changed; `az login`, and ask for the"
+            " roles Service Bus Data Receiver and Sender on both queues, or check the key in ServiceBusConnection"
+        ) from error
+    except MessagingEntityNotFoundError as error:
+        raise OutOfReach(
+            f"{at} does not exist in this namespace; nothing was changed; check OPT_IN_QUEUE, DEAD_LETTER_QUEUE and the"
+            " namespace"
+        ) from error
+    except (ServiceBusError, AzureError, OSError, TimeoutError) as error:
+        raise OutOfReach(
+            f"{at} cannot be reached ({type(error).__name__}); nothing is lost: what was sent is in the queue and what"
+            " was not is still a dead letter; check that it exists, and the network, then run the same command again"
+        ) from error

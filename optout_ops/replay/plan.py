@@ -1,0 +1,103 @@
+"""A plan: the exact set of dead letters that a replay acts on, as JSON Lines that people may read and shorten. Pure.
+
+The first line says what the plan is; every other line is one dead letter, in the order of the queue, numbers masked.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from optout_core.masking import show
+from optout_core.reasons import Replay
+from optout_ops.exits import Mistake
+from optout_ops.letters.letter import Letter
+from optout_ops.letters.verdicts import ReplayVerdict
+
+
+class _PlanLine(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    def line(self) -> str:
+        """Write it as one line of JSON."""
+        return self.model_dump_json(by_alias=True) + "\n"
+
+
+class PlanHeader(_PlanLine):
+    """The first line of a plan; `plan` is the version of the format."""
+
+    plan: int = 1
+    replay_id: str
+    made_at: datetime
+    queue: str
+    filter: dict[str, object]
+
+
+class PlannedLetter(_PlanLine):
+    """One dead letter of a plan: its number, a hash of its content, and the verdict when the plan was made."""
+
+    sequence_number: int = Field(gt=0)
+    id: str
+    reason: str
+    hash: str
+    recipients: int
+    verdict: Replay
+    why: str
+
+    @classmethod
+    def of(cls, letter: Letter, verdict: ReplayVerdict) -> Self:
+        """Make the line of a dead letter."""
+        return cls(
+            sequence_number=letter.number,
+            id=show(letter.message.message_id or ""),
+            reason=show(letter.code),
+            hash=letter.fingerprint,
+            recipients=letter.recipient_count,
+            verdict=verdict.advice,
+            why=show(verdict.why),
+        )
+
+
+def read_header(lines: Iterator[str]) -> PlanHeader:
+    """Read the first line of a plan.
+
+    Raises:
+        Mistake: It is not the first line of a plan, or of a version that we cannot read.
+    """
+    try:
+        header = PlanHeader.model_validate_json(next(lines, ""))
+    except ValidationError:
+        raise Mistake("this is no plan: its first line must be the one that `optout dlq plan` wrote") from None
+    if header.plan != 1:
+        raise Mistake(f"the plan has version {header.plan}, this version of optout reads 1; make a new plan")
+    return header
+
+
+def read_letters(lines: Iterable[str]) -> Iterator[PlannedLetter]:
+    """Read the other lines of a plan, one after the other.
+
+    Raises:
+        Mistake: A line cannot be read, or stands before the line that it should follow.
+    """
+    last = 0
+    for number, line in enumerate(lines, start=2):
+        if not line.strip():
+            continue
+        try:
+            planned = PlannedLetter.model_validate_json(line)
+        except ValidationError as error:
+            problem = error.errors(include_input=False)[0]
+            where = ".".join(str(step) for step in problem["loc"])
+            raise Mistake(
+                f"line {number} of the plan cannot be read: {where}: {problem['msg']}; nothing was sent"
+            ) from None
+        if planned.sequence_number <= last:
+            raise Mistake(
+                f"line {number} of the plan is out of order; lines may be removed, not moved; nothing was sent"
+            )
+        last = planned.sequence_number
+        yield planned

@@ -1,0 +1,25 @@
+"""One run of a command that changes something."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from optout_ops.audit import Recorder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What such a run is given besides its work.
+
+    Attributes:
+        recorder: Records its steps in the audit trail.
+        advance: Called with the number of messages done so far.
+        now: Gives the current time; aware.
+        stop: Set by Ctrl-C: the run ends where nothing is half done.
+    """
+
+    recorder: Recorder
+    advance: Callable[[int], None]
+    now: Callable[[], datetime]
+    stop: asyncio.Event

@@ -1,0 +1,79 @@
+"""`optout dlq status`: what became of a replay, told later."""
+
+from optout_core.messages import Queue
+from tests.build import dead_letter, dead_letters
+from tests.ops.command_line import QUICK
+from tests.ops.memory import returned
+
+
+def refuse(desk, *events):
+    """Let the function refuse the recipients of some events, and apply all others."""
+
+    def function(message):
+        if message.properties["optout-event-id"] in events:
+            desk.queues.accept(returned(message))
+        return True
+
+    desk.queues.function = function
+
+
+def test_everybody_who_is_in_neither_queue_was_applied(desk):
+    desk.put(*dead_letters(4), function=lambda _: True)
+    replay = desk.dlq("replay", *QUICK, "--json").json["replay"]
+
+    said = desk.dlq("status", replay, "--json")
+
+    assert said.code == 0
+    assert (said.json["sent"], said.json["applied"], said.json["known"]) == (4, 4, True)
+
+
+def test_who_is_back_is_told_with_the_reason(desk):
+    desk.put(*dead_letters(4))
+    refuse(desk, "e2", "e3")
+    desk.dlq("replay", *QUICK)
+
+    said = desk.dlq("status")
+
+    rows = [line.split()[:3] for line in said.out.splitlines()]
+    assert said.code == 1
+    assert ["applied", "2", "in"] in rows
+    assert ["back", "2", "RecipientRejected"] in rows
+
+
+def test_who_was_back_and_left_again_is_told_of_the_first_replay(desk):
+    desk.put(*dead_letters(4))
+    refuse(desk, "e2", "e3")
+    first = desk.dlq("replay", *QUICK, "--json").json["replay"]
+    refuse(desk)
+    desk.dlq("replay", *QUICK, "--fixed")
+
+    said = desk.dlq("status", first, "--json")
+
+    assert (said.json["back"], said.json["replayedAgain"], said.json["applied"]) == ({}, 2, 2)
+
+
+def test_a_replay_that_was_cut_off_says_what_may_have_been_sent(desk):
+    desk.put(*dead_letters(2))
+    desk.queues.refusals = {Queue.OPT_INS}
+    desk.dlq("replay", *QUICK)
+
+    said = desk.dlq("status")
+
+    assert "2 recipients more were about to be sent, and may have been: run the same command again" in said.out
+
+
+def test_a_replay_of_another_machine_is_read_from_the_queues(desk):
+    desk.put(dead_letter(1, **{"optout-replay-id": "theirs", "optout-replay-count": 1}))
+
+    said = desk.dlq("status", "theirs")
+
+    assert said.code == 1
+    assert "knows no replay theirs in this namespace" in said.err
+    assert "this machine's audit trail does not know" in said.out
+
+
+def test_without_any_replay_there_is_no_newest_one(desk):
+    said = desk.dlq("status")
+
+    assert said.code == 1
+    assert "knows no replay in this namespace; give the replay's id, or OPTOUT_AUDIT" in said.err
