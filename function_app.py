@@ -5,6 +5,7 @@ import typing
 import azure.functions as func
 
 from optout_core.adapters.service import Service
+from optout_core.adapters.trigger import WholeMessage
 
 app = func.FunctionApp()
 # A wrong setting stops the app here, before it has a trigger: messages wait.
@@ -17,10 +18,8 @@ service = Service()
     queue_name="%OPT_IN_QUEUE%",
     connection="ServiceBusConnection",
     cardinality=func.Cardinality.MANY,
-    # The host re-serialises a batch of JSON: 1.10 would arrive as 1.1.
-    data_type=func.DataType.BINARY,
 )
 # Returning completes every message and raising abandons every one. The worker cannot index list[...].
-async def process_opt_ins(messages: typing.List[func.ServiceBusMessage]) -> None:  # noqa: UP006
+async def process_opt_ins(messages: typing.List[WholeMessage]) -> None:  # noqa: UP006
     """Settle every recipient of every message."""
     await service.process(messages)

@@ -3,9 +3,8 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Protocol
 
 from optout_core.masking import Untrusted, holds_number
 from optout_core.properties import (
@@ -36,8 +35,14 @@ _REPLAY_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 #: A counter from a property is believed up to here; beyond it somebody is playing, and ids must stay short.
 _MAX_COUNT = 999_999
-#: azure-servicebus writes every integer property in 32 bits and fails on a larger one.
-_SENDABLE_INTEGERS = range(-(2**31), 2**31)
+#: What a time property can be as a number: milliseconds since 1970 up to the year 9999 (an AMQP timestamp), above that
+#: units of 100 ns since the year 1 (a DateTimeOffset of .NET): only one that lies within the year 1 would be misread.
+_FIRST_MILLISECOND, _END_OF_MILLISECONDS, _END_OF_TICKS = (
+    -62_135_596_800_000,
+    253_402_300_800_000,
+    3_155_378_976_000_000_000,
+)
+_EPOCH, _YEAR_ONE = datetime(1970, 1, 1, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,8 @@ class Arrival:
         content_type: As the publisher set it, or None.
         correlation_id: As the publisher set it, or None.
         subject: As the publisher set it, or None; .NET once called it Label.
-        properties: Application properties, names as strings, integers in 32 bits.
+        properties: Application properties, names as strings; None, bool, int of 64 bits, float, UUID or str.
+        unreadable: Why the message holds no event, in words for its publisher; None when it may hold one.
     """
 
     body: bytes = field(repr=False)
@@ -61,6 +67,7 @@ class Arrival:
     correlation_id: str | None = field(default=None, repr=False)
     subject: str | None = field(default=None, repr=False)
     properties: Mapping[str, object] = field(default_factory=dict, repr=False)
+    unreadable: str | None = None
 
     @property
     def id(self) -> str:
@@ -76,64 +83,6 @@ class Arrival:
         """Give the event's id as far as it is known without the body: when sent again it stands in a property."""
         known = self.properties.get(EVENT_ID)
         return Untrusted(known if isinstance(known, str) and known else self.id)
-
-
-class TriggerMessage(Protocol):
-    """The part of `azure.functions.ServiceBusMessage` that we read."""
-
-    def get_body(self) -> bytes:
-        """Give the body."""
-
-    @property
-    def message_id(self) -> str | None:
-        """Give the MessageId."""
-
-    @property
-    def content_type(self) -> str | None:
-        """Give the content type."""
-
-    @property
-    def correlation_id(self) -> str | None:
-        """Give the correlation id."""
-
-    @property
-    def enqueued_time_utc(self) -> datetime | None:
-        """Give the time of arrival in the queue."""
-
-    @property
-    def application_properties(self) -> Mapping[str, object] | None:
-        """Give the application properties."""
-
-
-def from_trigger(message: TriggerMessage, now: datetime) -> Arrival:
-    """Take a message from the trigger, whatever the host left out of it.
-
-    Args:
-        message: What the trigger gave.
-        now: The current time; aware; stands in where the host sent no time of arrival.
-    """
-    enqueued_at = message.enqueued_time_utc or now
-    return Arrival(
-        body=message.get_body(),
-        enqueued_at=enqueued_at if enqueued_at.tzinfo else enqueued_at.replace(tzinfo=UTC),
-        message_id=_sendable(message.message_id),
-        content_type=_sendable(message.content_type),
-        correlation_id=_sendable(message.correlation_id),
-        properties={
-            str(_sendable(name)): _sendable_value(value)
-            for name, value in (message.application_properties or {}).items()
-        },
-    )
-
-
-def _sendable(value: object) -> str | None:
-    # A dead letter carries these on: what the client could not encode must not stop it.
-    return None if value is None else str(value).encode(errors="replace").decode()
-
-
-def _sendable_value(value: object) -> object:
-    is_number = isinstance(value, float) or (isinstance(value, int) and value in _SENDABLE_INTEGERS)
-    return value if is_number else _sendable(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,15 +109,15 @@ class Lineage:
     replay_count: int = 0
     trace: Mapping[str, str] = field(default_factory=dict)
     correlation_id: str | None = None
-    sent_back: str | None = None
+    sent_back: Untrusted | None = None
 
 
 def read_lineage(arrival: Arrival) -> Lineage:
     """Read the lineage from a message's properties; a property that makes no sense counts as absent."""
     properties = arrival.properties
     replay_id = properties.get(REPLAY_ID)
-    sent_back = properties.get(DEAD_LETTER_REASON)
-    first_enqueued = _time(properties.get(FIRST_ENQUEUED)) or arrival.enqueued_at
+    sent_back, first = properties.get(DEAD_LETTER_REASON), properties.get(FIRST_ENQUEUED)
+    first_enqueued = (None if isinstance(first, int) else moment(first)) or arrival.enqueued_at
     return Lineage(
         attempt=_count(properties.get(ATTEMPT)) or 0,
         hop=_count(properties.get(HOP)) or 0,
@@ -178,7 +127,7 @@ def read_lineage(arrival: Arrival) -> Lineage:
         replay_count=_count(properties.get(REPLAY_COUNT)) or 0,
         trace=_trace(properties),
         correlation_id=None if arrival.correlation_id is None else str(Untrusted(arrival.correlation_id)),
-        sent_back=sent_back if isinstance(sent_back, str) and sent_back else None,
+        sent_back=Untrusted(sent_back) if isinstance(sent_back, str) and sent_back else None,
     )
 
 
@@ -207,7 +156,18 @@ def _count(value: object) -> int | None:
     return value
 
 
-def _time(value: object) -> datetime | None:
+def moment(value: object) -> datetime | None:
+    """Read a time property, in any of the types in which clients send times; None when it is none.
+
+    Args:
+        value: ISO 8601, UTC unless it says otherwise; a datetime; milliseconds since 1970; 100 ns since the year 1.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not _FIRST_MILLISECOND <= value < _END_OF_TICKS:
+            return None
+        if value < _END_OF_MILLISECONDS:
+            return _EPOCH + timedelta(milliseconds=value)
+        return _YEAR_ONE + timedelta(microseconds=value // 10)
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from optout_core.events import OptIn, OptOut
+from optout_core.masking import Untrusted
 from optout_core.numbers import Number, person_key, sender_key
 from optout_core.reasons import Reason
 
@@ -53,7 +54,7 @@ class OptInRule:
         object.__setattr__(self, "_allowed", frozenset(map(sender_key, self.allowed_senders)))
 
     def objections(
-        self, opt_in: OptIn, stops: Mapping[ConsentKey, datetime], now: datetime, sent_back: str | None = None
+        self, opt_in: OptIn, stops: Mapping[ConsentKey, datetime], now: datetime, sent_back: Untrusted | None = None
     ) -> dict[Number, Reason]:
         """Say for which recipients an opt-in may not be applied, and why.
 
@@ -65,9 +66,9 @@ class OptInRule:
         """
         if self._allowed and sender_key(opt_in.sender) not in self._allowed:
             return dict.fromkeys(opt_in.recipients, Reason.SENDER_NOT_ALLOWED)
-        if sent_back in _FINAL:
+        if sent_back and sent_back.raw in _FINAL:
             # Whatever tool sent it back, the STOP that it lost to still stands.
-            return dict.fromkeys(opt_in.recipients, _FINAL[sent_back])
+            return dict.fromkeys(opt_in.recipients, _FINAL[sent_back.raw])
         objections = {to: Reason.RECIPIENT_REJECTED for to in opt_in.recipients if not to.is_clear}
         if now - opt_in.time > self.max_age:
             objections = dict.fromkeys(opt_in.recipients, Reason.STALE_OPT_IN) | objections

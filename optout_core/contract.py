@@ -41,6 +41,9 @@ def read_time(written: str) -> datetime:
     Raises:
         ValueError: It is no date and time, has no offset, or lies outside the calendar.
     """
+    if "\0" in written:
+        # `fromisoformat` of CPython stops reading there, and says nothing of what follows.
+        raise ValueError("NUL in a time")
     text = written.upper()
     leap, next_day = _LEAP_SECOND.search(text), _END_OF_DAY.search(text)
     moment = datetime.fromisoformat(_END_OF_DAY.sub("00", _LEAP_SECOND.sub("59", text, count=1), count=1))

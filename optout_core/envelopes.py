@@ -10,15 +10,14 @@
 import json
 import re
 from base64 import b64decode
-from binascii import Error as NotBase64
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, NoReturn
 
-from optout_core.arrivals import Arrival
+from optout_core.arrivals import Arrival, moment
 from optout_core.contract import ATTRIBUTES, MAX_NAME, OPT_IN_TYPE, refuse_other_spellings
 from optout_core.errors import EventError, MalformedEvent, UnsupportedEvent
 
@@ -37,12 +36,11 @@ _SAYS_WHAT = frozenset(
     {"type", "eventtype", "messagetype", "specversion", "source", "id", "eventid", "time", "eventtime", "subject"}
     | {"event", "eventname", "topic", "dataschema", "datacontenttype", "dataversion", "action", "operation"}
 )
+#: The ends of names under which frameworks say it: `rbs2-msg-type`, `NServiceBus.EnclosedMessageTypes`.
+_TYPES = frozenset({"type", "eventtype", "messagetype", "enclosedmessagetypes"})
+_SEPARATOR = re.compile(r"[^0-9A-Za-z]")
 #: Every 64-bit integer has fewer digits.
 _SAFE_DIGITS = 20
-#: An AMQP timestamp counts milliseconds since 1970, a DateTimeOffset of .NET 100 ns since the year 1. Up to the year
-#: 5138 the first is below this number, and the second is above it since the year 1.3 (docs/facts/real-host.md).
-_FIRST_TICKS = 10**14
-_EPOCH, _YEAR_ONE = datetime(1970, 1, 1, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)
 
 
 class Form(StrEnum):
@@ -82,12 +80,16 @@ def open_envelopes(arrival: Arrival) -> list[Envelope]:
         MalformedEvent: The body is not the JSON of any accepted form.
         UnsupportedEvent: A CloudEvent of another version than 1.0.
     """
+    if arrival.unreadable:
+        raise MalformedEvent(arrival.unreadable)
     attributes = {} if _is_structured(arrival) else _attributes(arrival)
     return [_open(item, arrival, attributes, alone=alone) for item, alone in _documents(arrival, attributes)]
 
 
 def open_readable(arrival: Arrival) -> list[Envelope]:
     """Open those events of one message that can be opened, for whoever must not miss a STOP among bad neighbours."""
+    if arrival.unreadable:
+        return []
     try:
         attributes = {} if _is_structured(arrival) else _attributes(arrival)
         documents = _documents(arrival, attributes)
@@ -168,7 +170,7 @@ def _content(event: Mapping[str, Any]) -> object:
         raise MalformedEvent("`data` and `data_base64` are both there: which one counts is not known")
     try:
         return _json(b64decode(text_field(event, "data_base64"), validate=True))
-    except NotBase64:
+    except ValueError:
         raise MalformedEvent("`data_base64` is not base64") from None
 
 
@@ -201,7 +203,7 @@ def _signs_of_an_event(request: Mapping[str, object], arrival: Arrival) -> str:
         if _plain(name) in _SAYS_WHAT:
             return "a field that could be an attribute"
     for name in arrival.properties:
-        if _PREFIX.match(name) or _plain(name) in _SAYS_WHAT or _plain(re.split(r"[^0-9A-Za-z]", name)[-1]) == "type":
+        if _PREFIX.match(name) or _plain(name) in _SAYS_WHAT or _plain(_SEPARATOR.split(name)[-1]) in _TYPES:
             return "a property that could be an attribute"
     return ""
 
@@ -225,16 +227,8 @@ def _attributes(arrival: Arrival) -> dict[str, object]:
 
 
 def _moment(value: object) -> object:
-    if isinstance(value, datetime):
-        return value if value.tzinfo else value.replace(tzinfo=UTC)
-    if isinstance(value, bool) or not isinstance(value, int):
-        return value
-    try:
-        if value < _FIRST_TICKS:
-            return _EPOCH + timedelta(milliseconds=value)
-        return _YEAR_ONE + timedelta(microseconds=value // 10)
-    except OverflowError:
-        return value  # as wrong as any other number
+    # What is no time of AMQP is refused with the words that any other value is refused with.
+    return moment(value) or value if isinstance(value, int | datetime) else value
 
 
 def _json(body: bytes) -> object:

@@ -152,8 +152,8 @@ def find_number(body: bytes, digits: str) -> bool:
     if not digits or text is None:
         return False
     plain = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
-    ascii_digits = "".join(str(digit(each)) if each.isdecimal() else each for each in plain)
-    return re.search(f"{_BETWEEN}{{0,4}}".join(digits), ascii_digits) is not None
+    ascii_digits = "".join(str(digit(each)) if each.isdecimal() else each for each in normalize("NFKC", plain))
+    return re.search(_BETWEEN.join(digits), ascii_digits) is not None
 
 
 def _shown_lines(text: str) -> str:

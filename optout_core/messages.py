@@ -158,14 +158,17 @@ def dead_letters(
 
 
 def undecodable(arrival: Arrival, lineage: Lineage, error: EventError) -> Outgoing:
-    """Make the dead letter of a message that is no event we know: bytes, type and properties as they came."""
+    """Make the dead letter of a message that is no event we know: bytes, type and properties as they came.
+
+    A property of ours in which somebody else wrote a phone number is left out.
+    """
     return Outgoing(
         queue=Queue.DEAD_LETTERS,
         message_id=_id(arrival.id, Kind.DEAD_LETTER, lineage, (error.reason.encode(), arrival.body)),
         body=arrival.body,
         content_type=arrival.content_type,
         properties={
-            **arrival.properties,
+            **{name: value for name, value in arrival.properties.items() if not _misuses(name, value)},
             **_lineage_properties(arrival.event_id, lineage, lineage.attempt),
             properties.DEAD_LETTER_REASON: error.reason.value,
             properties.DEAD_LETTER_DESCRIPTION: show(f"{error}; {error.reason.meaning}")[:MAX_DESCRIPTION],
@@ -173,6 +176,10 @@ def undecodable(arrival: Arrival, lineage: Lineage, error: EventError) -> Outgoi
         correlation_id=lineage.correlation_id,
         reason=error.reason,
     )
+
+
+def _misuses(name: str, value: object) -> bool:
+    return name in properties.OURS and holds_number(str(value))
 
 
 def message_id(event: OptIn | OptOut, kind: Kind, lineage: Lineage, about: Iterable[str]) -> str:

@@ -20,3 +20,6 @@ DEAD_LETTER_DESCRIPTION = "DeadLetterErrorDescription"
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
 DIAGNOSTIC_ID = "Diagnostic-Id"
+
+#: All of them: who else writes one of these is not believed further than it makes sense.
+OURS = frozenset({value for name, value in tuple(globals().items()) if name.isupper()})

@@ -36,9 +36,7 @@ def _commas(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-def _senders(value: object) -> object:
-    if not isinstance(value, str):
-        return value
+def _senders(value: str) -> frozenset[Number]:
     senders = frozenset(read_sender(part) for part in value.split(",") if part.strip())
     if not senders or not all(sender.is_clear for sender in senders):
         raise ValueError("must hold phone numbers, short codes or sender names, separated by commas")
@@ -224,9 +222,9 @@ class Settings(BaseModel):
     @field_validator("opt_in_keywords")
     @classmethod
     def _are_no_stops(cls, value: frozenset[str]) -> frozenset[str]:
-        if any(map(Keywords().mean_stop, value)):
+        if any(map(Keywords(opt_outs=frozenset()).mean_stop, value)):
             raise ValueError("must not hold a word that means STOP")
-        return frozenset(keyword.upper() for keyword in value)
+        return value
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Settings":

@@ -25,7 +25,8 @@ from rich.markup import escape
 from optout_core.errors import SettingsError
 from optout_core.masking import show as masked
 from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, load_faults
-from sandbox.host import HostError
+from sandbox.host import HostEnded
+from sandbox.host_json import HostError
 from sandbox.run import ROOT, Options, Result, function, services
 from sandbox.run import run as run_events
 from sandbox.show import as_document, show
@@ -218,6 +219,8 @@ def _run(work: Coroutine[Any, Any, Any], interrupted: Exit = Exit.INTERRUPTED) -
         raise typer.Exit(Exit.SETTLED) from None
     except (SettingsError, HostError, OSError, ValueError) as error:
         _fail(Exit.USAGE, str(error))
+    except HostEnded as error:
+        _fail(Exit.WAITING, str(error))
     except ServiceBusError as error:
         # The service says so when a token for the queue is shown, and the SDK reports every refused token alike.
         status = getattr(error.inner_exception, "status_code", None)

@@ -1,210 +1,66 @@
-"""Invokes a function as the Azure Functions host does: receive a batch, convert, invoke, complete all or abandon all.
+"""Does what the batch trigger of the Azure Functions host does: receive, invoke, complete all or abandon all, again.
 
-It finds the trigger through `app.get_functions()`, honours `host.json` and app settings, and hands over what the real
-host hands over, in the same forms (docs/facts/functions-and-service-bus.md, "Trigger"), through azure-functions' own
-converter. One batch at a time, no lock renewal, and an exception gives every message back at once: as the batch trigger
-does it.
+One batch at a time, no pause anywhere and no lock renewal. What it is told apart from the real one by stands in
+docs/sandbox.md, "The host"; the texts are those of `ServiceBusListener` in
+https://github.com/Azure/azure-sdk-for-net/tree/main/sdk/servicebus/Microsoft.Azure.WebJobs.Extensions.ServiceBus.
 """
 
 import asyncio
-import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from uuid import uuid4
 
-import azure.functions as func
-from azure.functions.meta import Datum
-from azure.functions.servicebus import ServiceBusMessageInConverter
-from azure.servicebus import ServiceBusReceivedMessage
-from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
-from azure.servicebus.amqp import AmqpMessageBodyType
-from azure.servicebus.exceptions import ServiceBusError
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
+from sandbox.connection import Address, Refusal
+from sandbox.dotnet import Undecodable
+from sandbox.handover import hand_over
+from sandbox.host_json import HostError, HostJson, read_host_json
+from sandbox.receiver import Delivery, Outcome, Receiver
+from sandbox.worker import Indexed, Worker, WorkerDied
 
-#: Defaults of the host (https://learn.microsoft.com/azure/azure-functions/functions-bindings-service-bus#hostjson-settings
-#: and https://learn.microsoft.com/azure/azure-functions/functions-host-json#functiontimeout, Flex Consumption).
-_MAX_BATCH = 1000
-_TIMEOUT = "00:30:00"
+#: Seconds between the time-out of an invocation and the end of its worker (`functionTimeout`, azure-functions-host).
+GRACE = 2.0
+
+#: Of the metadata, what the extension logs of every batch at Information.
+_LOGGED = ("MessageIdArray", "SequenceNumberArray", "DeliveryCountArray", "EnqueuedTimeUtcArray", "ExpiresAtUtcArray")
 
 _log = logging.getLogger("sandbox.host")
 
 
-class HostError(Exception):
-    """Refuse an app or a host.json with which the real host would not start either."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """Hold what the host needs of one Service Bus queue trigger.
+    """Hold what the host needs to know of one Service Bus batch trigger.
 
     Attributes:
         name: Of the function.
-        function: Called with the messages as its only argument, which is named `argument`.
-        argument: As above.
         queue: Its name, app settings filled in.
-        connection: The connection string that the trigger's setting names.
-        max_batch: Messages per invocation, at least 1.
-        timeout: How long an invocation may take.
+        address: Of the namespace.
+        settings: What host.json says.
+        grace: Seconds that a function has left after its time-out.
     """
 
     name: str
-    function: Callable[..., Awaitable[None]]
-    argument: str
     queue: str
-    connection: str
-    max_batch: int
-    timeout: timedelta
+    address: Address = field(repr=False)
+    settings: HostJson
+    grace: float = GRACE
 
 
-def find_trigger(app: func.FunctionApp, host_json: Path, settings: Mapping[str, str]) -> Trigger:
-    """Find the app's one batch trigger and fill in its settings.
+def make_trigger(indexed: Indexed, host_json: Path, settings: Mapping[str, str]) -> Trigger:
+    """Fill in what the trigger of an app leaves to app settings.
 
     Raises:
-        HostError: The app, host.json or a setting is not what a Service Bus batch trigger needs.
+        HostError: host.json or a setting is not what a Service Bus batch trigger needs.
     """
-    functions = app.get_functions()
-    if len(functions) != 1:
-        raise HostError(f"the sandbox runs an app with one function; this one has {len(functions)}")
-    function = functions[0]
-    binding = json.loads(str(function))["bindings"][0]
-    if binding["type"] != "serviceBusTrigger" or binding["cardinality"] != "MANY" or binding["dataType"] != "BINARY":
-        raise HostError(f"{function.get_function_name()} must have a Service Bus batch trigger of binary data")
-    document = json.loads(host_json.read_bytes())
-    service_bus = document.get("extensions", {}).get("serviceBus", {})
-    return Trigger(
-        name=str(function.get_function_name()),
-        function=function.get_user_function(),
-        argument=str(binding["name"]),
-        queue=_fill_in(binding["queueName"], settings),
-        connection=_setting(binding["connection"], settings),
-        max_batch=int(service_bus.get("maxMessageBatchSize", _MAX_BATCH)),
-        timeout=_duration(document.get("functionTimeout", _TIMEOUT)),
-    )
-
-
-class Host:
-    """Feed one trigger until it is stopped."""
-
-    def __init__(self, trigger: Trigger) -> None:
-        """Take the trigger; nothing is received before `run`."""
-        self._trigger = trigger
-        self._stopping = asyncio.Event()
-        self._invoking = asyncio.Lock()
-
-    async def run(self) -> None:
-        """Receive and invoke until `stop` is called; a lost connection is built up again."""
-        again = AsyncRetrying(
-            retry=retry_if_exception_type((ServiceBusError, OSError)),
-            wait=wait_exponential(multiplier=0.2, max=5),
-            before_sleep=lambda _: _log.warning("the host lost the queue and connects again"),
-        )
-        listening: asyncio.Task[None] = asyncio.create_task(again(self._listen))
-        stopping = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait((listening, stopping), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        async with self._invoking:
-            # More than once: below Python 3.12 asyncio.wait_for, with which the client waits, can swallow one.
-            while not listening.done():
-                listening.cancel()
-                await asyncio.wait((listening,), timeout=0.5)
-        if not listening.cancelled():
-            listening.result()
-
-    def stop(self) -> None:
-        """Let `run` return when the invocation under way is settled."""
-        self._stopping.set()
-
-    async def _listen(self) -> None:
-        async with (
-            ServiceBusClient.from_connection_string(self._trigger.connection) as client,
-            client.get_queue_receiver(self._trigger.queue) as receiver,
-        ):
-            while not self._stopping.is_set():
-                if messages := await receiver.receive_messages(self._trigger.max_batch, max_wait_time=60):
-                    async with self._invoking:
-                        await self._invoke(receiver, messages)
-
-    async def _invoke(self, receiver: ServiceBusReceiver, messages: Sequence[ServiceBusReceivedMessage]) -> None:
-        settle = receiver.complete_message
-        try:
-            async with asyncio.timeout(self._trigger.timeout.total_seconds()):
-                await self._trigger.function(**{self._trigger.argument: convert(messages)})
-        except Exception as error:  # noqa: BLE001 - whatever a function raises, the host abandons and goes on
-            _log.error("%s failed, %d messages go back: %s", self._trigger.name, len(messages), error or type(error))
-            settle = receiver.abandon_message
-        # One after another: concurrent settling is slower (docs/facts/service-bus-wire.md, "Settling at once").
-        for message in messages:
-            try:
-                await settle(message)
-            except ServiceBusError as error:
-                _log.warning("a message was not settled and comes again: %s", type(error).__name__)
-
-
-def convert(messages: Sequence[ServiceBusReceivedMessage]) -> Any:  # noqa: ANN401 - the converter is untyped
-    """Turn received messages into what the function gets, through the metadata that the host would send."""
-    bodies = SimpleNamespace(bytes=[body_of(message) for message in messages])
-    return ServiceBusMessageInConverter.decode(Datum(bodies, "collection_bytes"), trigger_metadata=metadata(messages))
-
-
-def metadata(messages: Sequence[ServiceBusReceivedMessage]) -> dict[str, Datum]:
-    """Give the trigger metadata of a batch: one JSON array for each property, one entry for each message."""
-    properties = [
-        {_text(name): _text(value) for name, value in (message.application_properties or {}).items()}
-        for message in messages
-    ]
-    arrays: dict[str, list[Any]] = {
-        "MessageId": [message.message_id for message in messages],
-        "ContentType": [message.content_type for message in messages],
-        "CorrelationId": [message.correlation_id for message in messages],
-        "Subject": [message.subject for message in messages],
-        "Label": [message.subject for message in messages],
-        "To": [message.to for message in messages],
-        "ReplyTo": [message.reply_to for message in messages],
-        "SessionId": [message.session_id for message in messages],
-        "ReplyToSessionId": [message.reply_to_session_id for message in messages],
-        "PartitionKey": [message.partition_key for message in messages],
-        "TransactionPartitionKey": [None for _ in messages],
-        "DeadLetterSource": [message.dead_letter_source for message in messages],
-        # The host counts from 1, the SDK from 0.
-        "DeliveryCount": [(message.delivery_count or 0) + 1 for message in messages],
-        "SequenceNumber": [message.sequence_number for message in messages],
-        "LockToken": [str(message.lock_token) for message in messages],
-        "EnqueuedTimeUtc": [_time(message.enqueued_time_utc) for message in messages],
-        "ExpiresAtUtc": [_time(message.expires_at_utc) for message in messages],
-        "ApplicationProperties": properties,
-        "UserProperties": properties,
-    }
-    return {f"{name}Array": Datum(json.dumps(values), "json") for name, values in arrays.items()}
-
-
-def body_of(message: ServiceBusReceivedMessage) -> bytes:
-    """Give the bytes of a message; a value or a sequence of AMQP, which hardly any client sends, becomes text."""
-    if message.body_type is AmqpMessageBodyType.DATA:
-        return b"".join(message.body)
-    value: object = message.body
-    return value if isinstance(value, bytes) else str(value).encode()
-
-
-def _text(value: object) -> object:
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    if isinstance(value, datetime):
-        return _time(value)
-    # AMQP has more types than JSON: an id, a map.
-    return value if isinstance(value, str | bool | int | float | None) else str(value)
-
-
-def _time(value: object) -> str | None:
-    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else None
-
-
-def _fill_in(text: str, settings: Mapping[str, str]) -> str:
-    return re.sub(r"%([^%]+)%", lambda name: _setting(name.group(1), settings), text)
+    queue = re.sub(r"%([^%]+)%", lambda name: _setting(name.group(1), settings), indexed.queue)
+    try:
+        address = Address.parse(_setting(indexed.connection, settings))
+    except ValueError as error:
+        raise HostError(f"the app setting {indexed.connection}: {error}") from None
+    return Trigger(name=indexed.name, queue=queue, address=address, settings=read_host_json(host_json))
 
 
 def _setting(name: str, settings: Mapping[str, str]) -> str:
@@ -213,11 +69,181 @@ def _setting(name: str, settings: Mapping[str, str]) -> str:
     return settings[name]
 
 
-def _duration(text: str) -> timedelta:
-    found = re.fullmatch(r"(?:(\d+)\.)?(\d+):(\d+):(\d+)", text)
-    if text == "-1":
-        return timedelta.max
-    if found is None:
-        raise HostError(f"functionTimeout of host.json must be a time such as 00:04:30, and is {text!r}")
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+class HostEnded(Exception):
+    """The host does not receive any more."""
+
+
+class Host:
+    """Feed one trigger until it is stopped."""
+
+    def __init__(self, trigger: Trigger, worker: Worker) -> None:
+        """Take the trigger and a worker that has been started; nothing is received before `run`."""
+        self._trigger = trigger
+        self._worker = worker
+        self._stopping = asyncio.Event()
+        self._receiver = self._make_receiver()
+        host = trigger.address.host
+        self._details = (
+            f"namespace='{host}', entityPath='{trigger.queue}', singleDispatch='False', isSessionsEnabled='False',"
+            f" functionId='{trigger.name}'"
+        )
+
+    async def run(self) -> None:
+        """Receive and invoke until `stop` is called; what goes wrong is logged, and the loop goes on at once."""
+        try:
+            while not self._stopping.is_set():
+                try:
+                    await self._turn()
+                except (OSError, Refusal, Undecodable) as error:
+                    # Of some of what it cannot decode, the client says nothing.
+                    if str(error):
+                        _log.error(
+                            "An unhandled exception occurred in the message batch receive loop (%s). %s",
+                            self._details,
+                            _named(error),
+                        )
+                    # What the client cannot retry fails without waiting for anything.
+                    await asyncio.sleep(0)
+        finally:
+            await self._receiver.close()
+
+    def stop(self) -> None:
+        """Let `run` return when the invocation under way is settled."""
+        self._stopping.set()
+
+    # --- one turn ---
+
+    async def _turn(self) -> None:
+        receiving = asyncio.create_task(self._receive())
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait((receiving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not receiving.done():
+            receiving.cancel()
+            await asyncio.wait((receiving,))
+            return
+        batch = receiving.result()
+        if not batch:
+            return
+        if self._stopping.is_set():
+            # The function is not called any more, and the delivery counts all the same.
+            await self._settle(batch, Outcome.ABANDONED)
+            return
+        await self._invoke(batch)
+
+    async def _receive(self) -> list[Delivery]:
+        """Receive a batch as the .NET client does: what may heal is tried again before anybody hears of it."""
+        settings = self._trigger.settings
+        repetition = 0
+        while True:
+            try:
+                return await self._receiver.receive(settings.max_batch, settings.retries.try_timeout.total_seconds())
+            except (OSError, Refusal) as error:
+                repetition += 1
+                if not _may_heal(error) or repetition > settings.retries.max_retries:
+                    raise
+                await asyncio.sleep(settings.retries.pause(repetition))
+
+    async def _invoke(self, batch: Sequence[Delivery]) -> None:
+        # What the client cannot decode fails the whole receive: nothing is abandoned, all stay locked.
+        data, metadata = hand_over(batch, self._trigger.address.host)
+        number = uuid4()
+        name = self._trigger.name
+        _log.info("Executing 'Functions.%s' (Reason='(null)', Id=%s)", name, number)
+        details = (f"{array}: {metadata[array].python_value}" for array in _LOGGED)
+        _log.info("Trigger Details: %s", ", ".join(details))
+        try:
+            await self._call(asyncio.create_task(self._worker.invoke(data, metadata)))
+        except Exception as error:  # noqa: BLE001 - whatever a function raises, the host abandons and goes on
+            _log.error("Executed 'Functions.%s' (Failed, Id=%s): %s", name, number, _named(error))
+            outcome = Outcome.ABANDONED
+        else:
+            _log.info("Executed 'Functions.%s' (Succeeded, Id=%s)", name, number)
+            if not self._trigger.settings.auto_complete:
+                return
+            outcome = Outcome.COMPLETED
+        await self._settle(batch, outcome)
+
+    async def _call(self, invocation: "asyncio.Task[None]") -> None:
+        limit = self._trigger.settings.timeout
+        done, _ = await asyncio.wait((invocation,), timeout=limit.total_seconds())
+        if not done:
+            _log.error(
+                "Timeout value of %s exceeded by function 'Functions.%s'. Initiating cancellation.",
+                limit,
+                self._trigger.name,
+            )
+            await asyncio.wait((invocation,), timeout=self._trigger.grace)
+            self._worker.kill()
+            invocation.cancel()
+            await self._worker.start()
+            raise TimeoutError(f"Timeout value of {limit} was exceeded by function: Functions.{self._trigger.name}")
+        if isinstance(invocation.exception(), WorkerDied):
+            await self._worker.start()
+        invocation.result()
+
+    async def _settle(self, batch: Sequence[Delivery], outcome: Outcome) -> None:
+        failed = [error for error in await self._receiver.settle(batch, outcome) if error is not None]
+        if failed:
+            # `Task.WhenAll` waits for all of them and raises the first.
+            raise failed[0]
+
+    def _make_receiver(self) -> Receiver:
+        patience = self._trigger.settings.retries.try_timeout.total_seconds()
+        return Receiver(self._trigger.address, self._trigger.queue, patience)
+
+
+@asynccontextmanager
+async def running(host: Host) -> AsyncIterator[None]:
+    """Let a host run while the block does, and wait until it has settled what it was doing.
+
+    Raises:
+        HostEnded: It ended by itself; the block is cancelled, so that nobody waits for what will not come.
+    """
+    block = asyncio.current_task()
+    assert block is not None  # noqa: S101 - a coroutine runs in a task; for mypy
+    pump = asyncio.create_task(host.run())
+    pump.add_done_callback(lambda ended: ended.cancelled() or ended.exception() is None or block.cancel())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not pump.done() or pump.exception() is None:
+            raise
+        block.uncancel()
+    finally:
+        host.stop()
+        await asyncio.wait((pump,))
+    if error := pump.exception():
+        raise HostEnded(
+            f"the host ended ({type(error).__name__}: {error}); messages wait in the queue; start the sandbox again"
+        ) from error
+
+
+def _may_heal(error: Exception) -> bool:
+    # A link that is refused, or a queue that does not exist, is final to the client; a token that is not taken is not.
+    return isinstance(error, OSError) or (isinstance(error, Refusal) and error.condition.startswith("401"))
+
+
+def _named(error: Exception) -> str:
+    """Write an error as .NET does, by its class and reason."""
+    if isinstance(error, Undecodable):
+        return str(error)
+    if not isinstance(error, Refusal):
+        return f"{type(error).__name__}: {error}"
+    condition = error.condition.removeprefix("amqp:").removeprefix("com.microsoft:")
+    if condition == "401":
+        return f"System.UnauthorizedAccessException: Put token failed. status-code: 401, status-description: {error}."
+    if condition == "unauthorized-access":
+        return f"System.UnauthorizedAccessException: {error}"
+    reason = _REASONS.get(condition, "GeneralError")
+    text = f"Put token failed. status-code: 404, status-description: {error}." if condition == "404" else str(error)
+    return f"Azure.Messaging.ServiceBus.ServiceBusException: {text} ({reason})"
+
+
+_REASONS = {
+    "404": "MessagingEntityNotFound",
+    "not-found": "MessagingEntityNotFound",
+    "message-lock-lost": "MessageLockLost",
+    "server-busy": "ServiceBusy",
+    "link:detach-forced": "GeneralError",
+}

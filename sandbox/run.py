@@ -5,22 +5,26 @@ import importlib
 import os
 import random
 import secrets
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
+import azure.functions as func
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 
 from optout_core.reports import Report
 from optout_core.settings import Settings
 from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, load_faults
-from sandbox.host import Host, find_trigger
+from sandbox.host import Host, make_trigger, running
 from sandbox.publishing import publish, read_publications
 from sandbox.telemetry import Collected, Collector
 from sandbox.watch import SeenDeadLetter, Watch, read_dead_letter
+from sandbox.worker import Worker
 from servicebus_sandbox import Broker, load_queues
 
 ROOT = Path(__file__).parent.parent
@@ -108,22 +112,35 @@ async def services(options: Options, broker_port: int = 0, endpoint_port: int = 
 
 @asynccontextmanager
 async def function(settings: Mapping[str, str], observe: Callable[[Report], None] | None = None) -> AsyncIterator[None]:
-    """Let the real function_app.py work while the block runs, with these app settings and no others."""
+    """Let the real function_app.py work while the block runs, with these app settings and no others.
+
+    Raises:
+        HostError: The app, host.json or a setting is not one with which the host would start.
+        HostEnded: The host ended while the block ran, which is cancelled for it.
+    """
     for each in Settings.model_fields.values():
         os.environ.pop(each.alias or "", None)
     os.environ.update(settings)
-    # In a thread: meanwhile the connections open.
-    app = await asyncio.to_thread(importlib.import_module, "function_app")
-    if observe is not None:
-        app.service.observers.append(observe)
-    host = Host(find_trigger(app.app, ROOT / "host.json", settings))
-    running = asyncio.create_task(host.run())
+    loop = asyncio.get_running_loop()
+    app: Any = None
+
+    def load() -> func.FunctionApp:
+        # Each worker imports the app anew; what it reports comes from the worker's thread.
+        nonlocal app
+        sys.modules.pop("function_app", None)
+        app = importlib.import_module("function_app")
+        if observe is not None:
+            app.service.observers.append(lambda report: loop.call_soon_threadsafe(observe, report))
+        return app.app  # type: ignore[no-any-return] # function_app.py says what it is
+
+    worker = Worker(load)
     try:
-        yield
+        host = Host(make_trigger(await worker.start(), ROOT / "host.json", settings), worker)
+        async with running(host):
+            yield
+        await worker.run(app.service.close)
     finally:
-        host.stop()
-        await asyncio.gather(running, app.service.close())
-        app.service.observers.clear()
+        await worker.close()
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from azure.servicebus import ServiceBusReceivedMessage
 
 from optout_core import properties
+from optout_core.adapters import received
 from optout_core.arrivals import Arrival
 from optout_core.errors import EventError
 from optout_core.events import OptIn, decode
@@ -19,7 +20,6 @@ from optout_core.masking import Untrusted
 from optout_core.numbers import Number
 from optout_core.reasons import Reason
 from optout_core.reports import EventResult, RecipientOutcome, Report
-from sandbox.host import body_of
 from sandbox.publishing import Publication
 
 
@@ -179,9 +179,8 @@ class Watch:
 
 def read_dead_letter(message: ServiceBusReceivedMessage) -> SeenDeadLetter:
     """Read a message of the dead-letter queue, whoever put it there."""
-    facts = {_text(name): plain(value) for name, value in (message.application_properties or {}).items()}
-    message_id = _text(message.message_id or "")
-    arrival = Arrival(body=body_of(message), enqueued_at=datetime.now(UTC), message_id=message_id, properties=facts)
+    arrival = received.read(message, datetime.now(UTC))
+    facts = {name: plain(value) for name, value in arrival.properties.items()}
     try:
         opt_ins = tuple(event for event in decode(arrival) if isinstance(event, OptIn))
     except EventError:
@@ -190,7 +189,7 @@ def read_dead_letter(message: ServiceBusReceivedMessage) -> SeenDeadLetter:
         reason=Untrusted(str(facts.get(properties.DEAD_LETTER_REASON, ""))),
         description=Untrusted(str(facts.get(properties.DEAD_LETTER_DESCRIPTION, ""))),
         opt_ins=opt_ins,
-        message_id=Untrusted(message_id),
+        message_id=Untrusted(arrival.message_id or ""),
         properties=facts,
     )
 

@@ -47,7 +47,7 @@ USERS = {
     "aiolimiter": ("optout_ops/queues",),
     "azure.identity": ("optout_core/adapters", "optout_ops/queues"),
     "azure.servicebus": ("optout_core/adapters", "optout_ops/queues", "sandbox"),
-    "azurefunctions": ("optout_core/adapters/trigger.py",),
+    "azurefunctions": ("optout_core/adapters/trigger.py", "sandbox"),
     "httpx": (),
     "opentelemetry": ("optout_core/adapters/telemetry.py", "sandbox/telemetry.py"),
     "rich": ("optout_ops/cli", "sandbox"),

@@ -158,4 +158,6 @@ def _to_amqp(value: Any) -> Any:  # noqa: ANN401 - whatever a publisher set
 
     # The client takes every integer for one of 32 bits, unless it is told.
     is_long = isinstance(value, int) and not -(2**31) <= value < 2**31
-    return {"TYPE": AMQPTypes.long, "VALUE": value} if is_long else value
+    if not is_long:
+        return value
+    return {"TYPE": AMQPTypes.long if value < 2**63 else AMQPTypes.ulong, "VALUE": value}

@@ -13,7 +13,7 @@ from optout_core.adapters.connections import Credentials, connect_service_bus, o
 from optout_core.adapters.outbox import ServiceBusOutbox
 from optout_core.adapters.requests import Limits, OptOutsClient
 from optout_core.adapters.telemetry import Telemetry
-from optout_core.arrivals import TriggerMessage, from_trigger
+from optout_core.adapters.trigger import WholeMessage
 from optout_core.messages import Queue
 from optout_core.processor import Processor
 from optout_core.settings import Settings
@@ -58,7 +58,7 @@ class Service:
         self._processor: Processor | None = None
         self._resources = AsyncExitStack()
 
-    async def process(self, messages: Iterable[TriggerMessage]) -> None:
+    async def process(self, messages: Iterable[WholeMessage]) -> None:
         """Process the messages of one invocation.
 
         Raises:
@@ -67,7 +67,7 @@ class Service:
         try:
             processor = await self._started()
             now = _utc_now()
-            report = await processor.process([from_trigger(message, now) for message in messages])
+            report = await processor.process([message.arrival(now) for message in messages])
         except Exception:
             await self._sleep(PAUSE_AFTER_FAILURE)
             raise

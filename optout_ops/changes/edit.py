@@ -29,7 +29,7 @@ def with_body(letter: Letter, body: bytes, *, rule: ReplayRule, now: datetime) -
     edited = read_letter(replace(letter.message, body=body))
     verdict = rule.judge(edited, now)
     if verdict.advice is Replay.NEVER:
-        raise Guarded(f"what you wrote may not be sent: {show(verdict.why)}; nothing was changed")
+        raise Guarded(f"the edited dead letter may not be sent: {show(verdict.why)}; nothing was changed")
     return edited
 
 

@@ -83,7 +83,7 @@ async def remove(
         How many were removed.
 
     Raises:
-        Mistake: The audit trail cannot be written; what was not written down was not removed.
+        Mistake: The audit trail cannot be written; dead letters that are not in it were not removed.
         OutOfReach: The queue cannot be reached.
     """
     run.recorder.write(

@@ -81,7 +81,7 @@ async def put_back(
     sent = 0
     with run.recorder.ended() as end:
         tail = await queues.tail(Queue.DEAD_LETTERS)
-        async for sent in send_at_pace(queues, missing, pace, run.stop):
+        async for sent in send_at_pace(queues, missing, pace=pace, stop=run.stop):
             end["sent"] = sent
             run.advance(sent)
         # The broker accepts a message that it drops as a duplicate: only a message that can be peeked has arrived.

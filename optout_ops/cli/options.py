@@ -121,7 +121,7 @@ class Judging:
     ] = _DEFAULT_MAX_REPLAYS
     fixed: Annotated[
         bool,
-        typer.Option("--fixed", help="The cause is fixed: also replay what has the verdict 'after a fix'."),
+        typer.Option("--fixed", help="The cause is fixed: replay the verdict 'after a fix' too."),
     ] = False
 
     def rule(self, opt_in_max_age: timedelta) -> ReplayRule:

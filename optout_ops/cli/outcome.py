@@ -12,7 +12,7 @@ from optout_ops.wording import count
 
 
 def selection_lines(selection: Selection, rule: ReplayRule) -> Iterator[str]:
-    """Tell a selection in lines: what is replayed, what is left and why, and what the plan names in vain."""
+    """Tell a selection in lines: the dead letters to replay, those that are left and why, and drift since the plan."""
     chosen = count(len(selection.chosen), "dead letter")
     yield f"{chosen} with {count(selection.recipients, 'recipient')} to replay."
     for advice in (Replay.AFTER_A_FIX, Replay.NEVER):

@@ -48,7 +48,7 @@ def replay(
             "--patience", metavar="SECONDS", min=0, help="Seconds to wait for first tries at each step of the ramp."
         ),
     ] = 60.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be replayed, and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the dead letters to replay, and stop.")] = False,
     yes: Yes = False,
 ) -> int:
     """Send dead letters back to the queue.
@@ -68,7 +68,7 @@ def replay(
     """
     settings, now = outside.settings(reach.namespace), outside.now()
     if plan is not None and which != Which():
-        raise Mistake("a plan says exactly what is meant: leave the filters out, or the plan; nothing was sent")
+        raise Mistake("a plan names the dead letters itself: leave the filters out, or the plan; nothing was sent")
     wanted, rule = which.filter(now), judging.rule(settings.opt_in_max_age)
     options = DriveOptions(rule=rule, ramp=Ramp(max_failures, STEPS if ramp else ()), rate=rate, patience=patience)
 
@@ -114,7 +114,7 @@ def _result_lines(choice: Choice, result: ReplayResult) -> Iterator[str]:
     sent = f"{count(result.sent, 'dead letter')} with {count(result.recipients, 'recipient')}"
     yield f"Replay {choice.replay_id}: {sent} sent."
     if result.objection:
-        yield f"Stopped: {result.objection} What was not sent is still a dead letter; nothing is lost."
+        yield f"Stopped: {result.objection} All others are still dead letters; nothing is lost."
     if result.refusals:
         yield f"{result.refusals:,} were left: they may no longer be replayed, since time has passed."
     if result.interrupted:

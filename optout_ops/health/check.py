@@ -26,7 +26,12 @@ class Post(Protocol):
     """One POST to ACS."""
 
     async def __call__(self, target: str, body: bytes) -> Answer:
-        """Send a body to a path with its query, and give the answer; raise OutOfReach when there is none."""
+        """Send a body to a path with its query, and give the answer.
+
+        Raises:
+            OutOfReach: There is none.
+            RequestRefused: We cannot prove who we are.
+        """
 
 
 class Standing(StrEnum):
@@ -59,9 +64,8 @@ async def check(post: Post, sender: Number, numbers: Iterable[Number]) -> dict[N
     """
     entries: dict[Number, ListEntry] = {}
     for batch in plan(Pair(sender, number) for number in numbers):
-        answer = await post(CHECK_TARGET, request_body(batch))
         try:
-            entries |= read_entries(batch, answer)
+            entries |= read_entries(batch, await post(CHECK_TARGET, request_body(batch)))
         except RequestRefused as error:
             raise OutOfReach(
                 f"ACS refuses us ({error}); nothing is known of the numbers; check ACS_ACCESS_KEY or the role, and that"

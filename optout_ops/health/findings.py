@@ -79,7 +79,7 @@ def duplicate_detection(name: str, properties: Mapping[str, object], *, seen: bo
             " harmless, and so does `optout send` when repeated",
         )
     window = duration(_SPAN.validate_python(properties["duplicateDetectionHistoryTimeWindow"]))
-    return Finding("duplicates", Health.GOOD, f"{name} drops what is sent twice within {window}")
+    return Finding("duplicates", Health.GOOD, f"{name} drops messages that are sent twice within {window}")
 
 
 def skew(ahead: timedelta | None) -> Finding:
@@ -104,7 +104,7 @@ def outage_budget(settings: Settings, time_to_live: timedelta | None) -> list[Fi
     tries = f"{len(schedule) + 1} {'tries' if schedule else 'try'} over {duration(sum(schedule, timedelta(0)))}"
     findings = [
         Finding("outage", Health.GOOD, f"ACS may be down for {hours:g} h before the first dead letter"),
-        Finding("retries", Health.GOOD, f"a recipient whom ACS fails gets {tries}, and more with jitter"),
+        Finding("retries", Health.GOOD, f"a failing recipient gets {tries}, and more with jitter"),
     ]
     if time_to_live is not None and time_to_live < age:
         findings.append(

@@ -48,5 +48,5 @@ async def find(queues: Peeks, name: str) -> Letter:
             return letter
     raise OpsError(
         f"there is no dead letter {show(name)!r}: it was replayed, purged, or never here; `optout dlq list` shows"
-        " what is"
+        " all of them"
     )

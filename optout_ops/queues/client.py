@@ -11,17 +11,16 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Self
-from uuid import UUID
 
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
-from azure.servicebus.amqp import AmqpMessageBodyType
 from azure.servicebus.exceptions import (
     MessageNotFoundError,
     ServiceBusServerBusyError,
 )
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential
 
+from optout_core.adapters import received
 from optout_core.adapters.connections import Credentials, connect_service_bus
 from optout_core.adapters.outbox import ServiceBusOutbox
 from optout_core.errors import SendFailed
@@ -96,7 +95,7 @@ class ServiceBusQueues:
 
     @asynccontextmanager
     async def locking(self, chosen: SequenceNumbers) -> AsyncIterator[ServiceBusPass]:
-        """Open a pass over the dead letters that locks the chosen ones; what is locked at its end is given back."""
+        """Open a pass over the dead letters that locks the chosen ones, and gives locked ones back at its end."""
         async with ServiceBusPass(await self._receiver(Queue.DEAD_LETTERS), chosen, read_message) as opened:
             yield opened
 
@@ -122,8 +121,8 @@ class ServiceBusQueues:
                 )
             if not page:
                 return
-            for received in page:
-                yield read_message(received)
+            for message in page:
+                yield read_message(message)
             start = (page[-1].sequence_number or 0) + 1
 
     async def tail(self, queue: Queue) -> int:
@@ -180,40 +179,18 @@ class ServiceBusQueues:
             raise Mistake(f"ServiceBusConnection is no connection string: {error}; nothing was touched") from None
 
 
-def read_message(received: ServiceBusReceivedMessage) -> QueueMessage:
-    """Read a message of the SDK: names and ids become text, the body stays as it is."""
+def read_message(message: ServiceBusReceivedMessage) -> QueueMessage:
+    """Read a message as the function reads it, and what only operators need."""
+    arrival = received.read(message, received.enqueued_at(message) or datetime.now(UTC))
     return QueueMessage(
-        sequence_number=received.sequence_number or 0,
-        enqueued_at=received.enqueued_time_utc or datetime.now(UTC),
-        delivery_count=received.delivery_count or 0,
-        body=_body(received),
-        message_id=_text(received.message_id),
-        content_type=_text(received.content_type),
-        correlation_id=_text(received.correlation_id),
-        subject=_text(received.subject),
-        properties={str(_text(name)): _plain(value) for name, value in (received.application_properties or {}).items()},
+        sequence_number=received.attribute(message, "sequence_number") or 0,
+        enqueued_at=arrival.enqueued_at,
+        delivery_count=received.attribute(message, "delivery_count") or 0,
+        body=arrival.body,
+        message_id=arrival.message_id,
+        content_type=arrival.content_type,
+        correlation_id=arrival.correlation_id,
+        subject=arrival.subject,
+        unreadable=arrival.unreadable,
+        properties=arrival.properties,
     )
-
-
-def _body(received: ServiceBusReceivedMessage) -> bytes:
-    # A body that the SDK cannot read counts as empty: one odd message must not keep the others from being listed.
-    try:
-        body: Any = received.body
-        if received.body_type is AmqpMessageBodyType.DATA:
-            return b"".join(body)
-    except (TypeError, ValueError, AttributeError):
-        return b""
-    value = list(body) if received.body_type is AmqpMessageBodyType.SEQUENCE else body
-    if isinstance(value, bytes):
-        return value
-    return b"" if value is None else str(value).encode(errors="replace")
-
-
-def _text(value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def _plain(value: object) -> object:
-    return value if isinstance(value, bool | int | float | UUID | None) else _text(value)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.servicebus.exceptions import (
@@ -33,18 +34,25 @@ def translated(queue: str = "") -> Iterator[None]:
         yield
     except MessageLockLostError:
         raise
-    except _REFUSALS as error:
+    except (MessagingEntityNotFoundError, *_REFUSALS) as error:
+        if _is_missing(error):
+            raise OutOfReach(
+                f"{at} does not exist in this namespace; nothing was changed; check OPT_IN_QUEUE, DEAD_LETTER_QUEUE and"
+                " the namespace"
+            ) from error
         raise OutOfReach(
             f"we are not allowed at {at} ({type(error).__name__}); nothing was changed; `az login`, and ask for the"
             " roles Service Bus Data Receiver and Sender on both queues, or check the key in ServiceBusConnection"
         ) from error
-    except MessagingEntityNotFoundError as error:
-        raise OutOfReach(
-            f"{at} does not exist in this namespace; nothing was changed; check OPT_IN_QUEUE, DEAD_LETTER_QUEUE and the"
-            " namespace"
-        ) from error
     except (ServiceBusError, AzureError, OSError, TimeoutError) as error:
         raise OutOfReach(
-            f"{at} cannot be reached ({type(error).__name__}); nothing is lost: what was sent is in the queue and what"
-            " was not is still a dead letter; check that it exists, and the network, then run the same command again"
+            f"{at} cannot be reached ({type(error).__name__}); nothing is lost: messages that were sent are in"
+            " the queue, all others are still dead letters; check that it exists, and the network, then run the same"
+            " command again"
         ) from error
+
+
+def _is_missing(error: Exception) -> bool:
+    # The namespace gives no token for a queue that does not exist; the SDK reports that as a failed authentication.
+    status = getattr(getattr(error, "inner_exception", None), "status_code", None)
+    return isinstance(error, MessagingEntityNotFoundError) or status == HTTPStatus.NOT_FOUND

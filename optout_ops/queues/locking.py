@@ -49,7 +49,7 @@ class _Delivery(NamedTuple):
 
 
 class ServiceBusPass:
-    """One pass over the dead letters, as an async context manager; what is locked at its end is released.
+    """One pass over the dead letters, as an async context manager; messages that are locked at its end are released.
 
     Attributes:
         overflow: Messages that were not chosen and were too many to hold.

@@ -21,6 +21,7 @@ class QueueMessage:
         correlation_id: As the sender set it, or None.
         subject: As the sender set it, or None.
         properties: Application properties, names as strings.
+        unreadable: Why it holds no event, or None when it may hold one.
     """
 
     sequence_number: int
@@ -32,6 +33,7 @@ class QueueMessage:
     correlation_id: str | None = None
     subject: str | None = None
     properties: Mapping[str, object] = field(default_factory=dict, repr=False)
+    unreadable: str | None = None
 
     @property
     def size(self) -> int:
@@ -47,5 +49,7 @@ class QueueMessage:
             message_id=self.message_id,
             content_type=self.content_type,
             correlation_id=self.correlation_id,
+            subject=self.subject,
             properties=self.properties,
+            unreadable=self.unreadable,
         )

@@ -36,7 +36,7 @@ class Pace:
 
 
 async def send_at_pace(
-    queues: Sends, outgoing: Sequence[Outgoing], pace: Pace, stop: asyncio.Event
+    queues: Sends, outgoing: Sequence[Outgoing], *, pace: Pace, stop: asyncio.Event
 ) -> AsyncIterator[int]:
     """Send messages in bursts until all are sent or `stop` is set, and yield after each burst how many the broker has.
 

@@ -59,7 +59,7 @@ class QueuePair(Peeks, Sends, Protocol):
         """Name the namespace by its host and, where it has one, its port."""
 
     def locking(self, chosen: SequenceNumbers) -> AbstractAsyncContextManager[LockingPass]:
-        """Open a pass over the dead letters; what is locked at its end is given back."""
+        """Open a pass over the dead letters; messages that are locked at its end are given back."""
 
     async def may_send(self, queue: Queue) -> None:
         """Return when we have the right to send to a queue; raise OutOfReach otherwise."""

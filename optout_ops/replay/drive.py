@@ -1,4 +1,4 @@
-"""The second half of a replay: lock, judge again, send, complete, look what became of it, go on or stop.
+"""The second half of a replay: lock, judge again, send, complete, look at the outcome, go on or stop.
 
 Rules:
 
@@ -91,7 +91,7 @@ async def drive(
 ) -> ReplayResult:
     """Replay the chosen dead letters until all are sent, the ramp objects, or the run is stopped.
 
-    What is locked when it ends is given back.
+    Dead letters that are locked when it ends are given back.
 
     Args:
         choice: What to replay.
@@ -101,7 +101,7 @@ async def drive(
         show: Called with each tally while the replay waits for first tries.
 
     Raises:
-        Mistake: The audit trail cannot be written; what was not written down was not sent.
+        Mistake: The audit trail cannot be written; dead letters that are not in it were not sent.
         OutOfReach: A queue cannot be reached; nothing is lost.
     """
     recorder, chosen = run.recorder, choice.selection.chosen

@@ -12,7 +12,7 @@ from optout_ops.queues.sequence_numbers import SequenceNumbers
 from optout_ops.replay.plan import PlannedLetter
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Selection:
     """The dead letters that a replay acts on, in 8 bytes each, and the verdicts on all that were looked at.
 

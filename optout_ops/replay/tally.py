@@ -13,7 +13,7 @@ from optout_ops.letters.letter import REPLAY_OF, Letter
 from optout_ops.queues.messages import QueueMessage
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Tally:
     """The recipients of one replay, counted by where they are now.
 

@@ -28,7 +28,7 @@ async def count_recipients(
         opt_ins_from: The sequence number from which on `opt-ins` is read.
         dead_letters_from: The same for the dead letters.
     """
-    tally = Tally(replay_id, sent)
+    tally = Tally(replay_id=replay_id, sent=sent)
     async for message in queues.peek(Queue.OPT_INS, opt_ins_from):
         tally.add_waiting(message)
     async for message in queues.peek(Queue.DEAD_LETTERS, dead_letters_from):
@@ -58,7 +58,7 @@ class Watcher:
         self._start = dict.fromkeys(Queue, 1)
         self._next = dict(self._start)
         self._failed: dict[str, int] = {}
-        self._failures = Tally(replay_id)
+        self._failures = Tally(replay_id=replay_id)
 
     async def begin(self) -> None:
         """Mark the ends of the queues: no message of this replay lies before them."""
@@ -90,7 +90,7 @@ class Watcher:
         """Count which of `sent` recipients failed again so far; `untried` is not counted.
 
         Each call reads only what is new: reading the queues from the start each time would make a replay slower the
-        longer it runs. A recipient whom ACS fails is no dead letter for hours, so one that waits for another try
+        longer it runs. A failing recipient is no dead letter for hours, so a recipient that waits for another try
         counts, and once, however often it was tried.
         """
         self._failures.sent = sent

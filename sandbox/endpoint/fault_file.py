@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from optout_core.numbers import mask
+from optout_core.masking import mask
 from sandbox.endpoint.faults import Fault, Item, Slowness
 
 _FAULTS = TypeAdapter(tuple[Fault, ...])

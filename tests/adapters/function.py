@@ -1,44 +1,98 @@
-"""The real function_app.py, fed what the host sends: bodies, and one metadata array for each property."""
+"""The real function_app.py, fed what the host sends: encoded AMQP messages, and the metadata arrays beside them."""
 
 import importlib
-import json
 import sys
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
+from uuid import UUID
 
-from azure.functions.meta import Datum
-from azure.functions.servicebus import ServiceBusMessageInConverter
-
+from optout_core.adapters.trigger import WholeMessagesConverter
+from sandbox.handover import hand_over
+from sandbox.receiver import Delivery
+from servicebus_sandbox.amqp import Long, Symbol, Timestamp, Uint
+from servicebus_sandbox.encode import encode
 from tests.build import canonical, wire
 
 ROOT = Path(__file__).parents[2]
 
 
-def trigger_input(*documents, **arrays):
-    """Give what a batch of messages is on its way to the worker: the bodies, and the metadata beside them.
+def section(code, value):
+    """Encode one section of a message."""
+    return b"\x00\x53" + bytes((code,)) + encode(value)
 
-    A document that is no bytes is written as JSON. `arrays` replace those of the ordinary metadata, by property.
+
+def data(*contents):
+    """Encode a body of data sections."""
+    return b"".join(section(0x75, content) for content in contents)
+
+
+def value(content):
+    """Encode a body that is one AMQP value."""
+    return section(0x77, content)
+
+
+def sequence(*contents):
+    """Encode a body that is one AMQP sequence."""
+    return section(0x76, [*contents])
+
+
+def amqp(body=b"", *, properties=None, enqueued_at=None, number=1, delivery_count=0, **standard):
+    """Encode a message as the broker hands it out.
+
+    Args:
+        body: Encoded sections.
+        properties: Application properties; a value of the broker's AMQP classes keeps its type.
+        enqueued_at: When it was accepted; aware; now, unless it is named.
+        number: The sequence number.
+        delivery_count: Deliveries in vain.
+        standard: `message_id`, `correlation_id`, `content_type`.
     """
-    bodies = [document if isinstance(document, bytes) else wire(document) for document in documents]
-    metadata = {
-        "MessageId": [f"message-{number}" for number in range(len(bodies))],
-        "ContentType": [None] * len(bodies),
-        "EnqueuedTimeUtc": [f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}7Z"] * len(bodies),
-        "ApplicationProperties": [{}] * len(bodies),
-        "UserProperties": [{}] * len(bodies),
-    } | arrays
-    return (
-        Datum(SimpleNamespace(bytes=bodies), "collection_bytes"),
-        {f"{name}Array": Datum(json.dumps(values), "json") for name, values in metadata.items()},
-    )
+    millis = int((enqueued_at or datetime.now(UTC)).timestamp() * 1000)
+    content_type = standard.get("content_type")
+    fields = [standard.get("message_id"), None, None, None, None, standard.get("correlation_id")]
+    annotations = {
+        Symbol("x-opt-sequence-number"): Long(number),
+        Symbol("x-opt-enqueued-time"): Timestamp(millis),
+        Symbol("x-opt-locked-until"): Timestamp(millis + 300_000 * (delivery_count + 1)),
+    }
+    sections = [
+        section(0x70, [None, None, None, None, Uint(delivery_count)]),
+        section(0x72, annotations),
+        section(0x73, [*fields, None if content_type is None else Symbol(content_type)]),
+        section(0x74, properties) if properties else b"",
+    ]
+    return b"".join(sections) + body
 
 
-def messages(*documents, **arrays):
-    """Give what the function gets, through azure-functions' own converter."""
-    data, metadata = trigger_input(*documents, **arrays)
-    return ServiceBusMessageInConverter.decode(data, trigger_metadata=metadata)
+def handed_over(*contents):
+    """Give what the host sends to the worker for a batch of encoded messages: data, and metadata."""
+    batch = [Delivery(number, UUID(int=number), content) for number, content in enumerate(contents)]
+    return hand_over(batch, "namespace.example")
+
+
+def whole(*contents, **changed):
+    """Give what the function gets for a batch of encoded messages, with `changed` metadata arrays."""
+    data, metadata = handed_over(*contents)
+    return converted(data, metadata | changed)
+
+
+def converted(data, metadata):
+    """Convert as the worker does."""
+    return WholeMessagesConverter.decode(data, trigger_metadata=metadata, pytype=list)
+
+
+def encoded(*documents):
+    """Encode a batch of messages with one data section each; a document that is no bytes is written as JSON."""
+    return [
+        amqp(data(each if isinstance(each, bytes) else wire(each)), message_id=f"message-{number}", number=number + 1)
+        for number, each in enumerate(documents)
+    ]
+
+
+def messages(*documents):
+    """Give what the function gets for such a batch."""
+    return whole(*encoded(*documents))
 
 
 def fresh(*recipients, **attributes):

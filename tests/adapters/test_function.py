@@ -1,6 +1,8 @@
 """The real function_app.py, found and fed as the host does it, with the broker and the endpoint of the sandbox."""
 
 import asyncio
+import sys
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
@@ -10,10 +12,12 @@ from azure.servicebus.aio import ServiceBusClient
 from optout_core.errors import SettingsError
 from optout_core.settings import Settings
 from sandbox.endpoint import REFERENCE_FAULTS, Endpoint
-from sandbox.host import Host, find_trigger
+from sandbox.host import Host, make_trigger, running
+from sandbox.worker import Worker
 from servicebus_sandbox import Broker, State, load_queues
+from servicebus_sandbox.amqp import DecimalBits, Timestamp, Ulong
 from tests.adapters.acs_client import SENDER
-from tests.adapters.function import ROOT, fresh, function_app, messages, process_opt_ins
+from tests.adapters.function import ROOT, amqp, data, fresh, function_app, messages, process_opt_ins, whole
 from tests.adapters.outbox import DEAD_LETTERS, OPT_INS
 from tests.build import wire
 
@@ -62,11 +66,12 @@ async def test_the_host_finds_it_feeds_it_and_completes_what_it_settled(broker, 
         )
 
     async with function_app() as app:
-        host = Host(find_trigger(app, ROOT / "host.json", environ))
-        running = asyncio.create_task(host.run())
-        await broker.wait_until(lambda: broker.queue(OPT_INS).active == 0 and len(broker.queue(DEAD_LETTERS)) == 2)
-        host.stop()
-        await running
+        worker = Worker(lambda: app)
+        host = Host(make_trigger(await worker.start(), ROOT / "host.json", environ), worker)
+        async with running(host):
+            await broker.wait_until(lambda: broker.queue(OPT_INS).active == 0 and len(broker.queue(DEAD_LETTERS)) == 2)
+        await worker.run(sys.modules["function_app"].service.close)
+        await worker.close()
 
     assert endpoint.opted_out == {(SENDER, to) for to in REFERENCE[1:]}
     [retry] = broker.queue(OPT_INS).messages(State.SCHEDULED)
@@ -82,22 +87,39 @@ async def test_the_host_finds_it_feeds_it_and_completes_what_it_settled(broker, 
 @pytest.mark.usefixtures("environ")
 async def test_odd_properties_of_a_message_do_not_keep_it_from_its_dead_letter(broker):
     """Each of them once made the client raise, or could: a failed send gives back the whole batch."""
-    odd = {"millis": 1_700_000_000_000, "unsigned": 2**64 - 1, "half": "\ud83d", "list": [1, {"a": None}], "none": None}
-    batch = messages(b"garbled", ApplicationProperties=[odd], UserProperties=[odd], ContentType=["té/xt\ud800"])
+    odd = {
+        "millis": Timestamp(1_700_000_000_000),
+        "long": 2**40,
+        "unsigned": Ulong(2**64 - 1),
+        "binary": b"\xff",
+        "uuid": UUID(int=5),
+        "list": [1, "a"],
+        "decimal": DecimalBits(bytes.fromhex("3038000000000000000000001425d829")),
+        "none": None,
+    }
+    plain = {"millis": Timestamp(1_700_000_000_000), "long": 2**40, "unsigned": Ulong(2**64 - 1), "uuid": UUID(int=5)}
+    batch = whole(
+        amqp(data(b"garbled"), message_id="odd", properties=odd, content_type="text/x"),
+        amqp(data(b"garbled too"), message_id="plain", properties=plain),
+    )
 
     async with process_opt_ins() as process:
         await process(batch)
 
-    [stored] = broker.queue(DEAD_LETTERS).messages()
-    properties = stored.message.application_properties
-    assert stored.message.body == b"garbled"
-    assert {name: properties[name] for name in odd} == {
-        "millis": "1700000000000",
-        "unsigned": "18446744073709551615",
-        "half": "?",
-        "list": "[1, {'a': None}]",
+    stored = {message.message.body: message.message for message in broker.queue(DEAD_LETTERS).messages()}
+    properties = stored[b"garbled"].application_properties
+    assert {name: properties.get(name) for name in odd} == {
+        "millis": "2023-11-14T22:13:20Z",
+        "long": 2**40,
+        "unsigned": 2**64 - 1,
+        "binary": "/w==",
+        "uuid": str(UUID(int=5)),
+        "list": '[1, "a"]',
+        "decimal": 33802.4489,
         "none": None,
     }
+    properties = stored[b"garbled too"].application_properties
+    assert {name: properties[name] for name in plain} == {**plain, "millis": 1_700_000_000_000}
 
 
 @pytest.mark.usefixtures("environ")

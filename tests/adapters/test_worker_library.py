@@ -9,8 +9,10 @@ import pytest
 import pytest_asyncio
 
 from sandbox.endpoint import Endpoint
+from servicebus_sandbox.amqp import DecimalBits
 from tests.adapters.acs_client import SENDER, Naps
-from tests.adapters.function import ROOT, fresh, trigger_input
+from tests.adapters.function import ROOT, amqp, data, encoded, fresh, handed_over, sequence, value
+from tests.build import wire
 
 pytestmark = [
     pytest.mark.skipif(sys.version_info < (3, 13), reason="azure-functions-runtime exists from Python 3.13 on"),
@@ -59,14 +61,39 @@ async def start():
     return answer.result, found.function_metadata_results
 
 
-async def invoke(function, *documents):
-    """Invoke a function as the worker does; give whether it succeeded, its error and where that came from."""
-    native = importlib.import_module("azure_functions_runtime.native_invocation")
-    data, metadata = trigger_input(*documents)
-    succeeded, _, _, error, trace = await native.invocation_request_native(
-        "invocation-1", function.function_id, [("messages", data)], metadata
+class Rpc:
+    """A message of the protocol between host and worker: it says which of its fields is set."""
+
+    def __init__(self, datum):
+        self.kind = datum.type
+        setattr(self, datum.type, datum.value)
+
+    def WhichOneof(self, _):  # noqa: N802 - as protobuf names it
+        return self.kind
+
+
+class Input(SimpleNamespace):
+    def WhichOneof(self, _):  # noqa: N802 - as protobuf names it
+        return "data"
+
+
+async def invoke(function, *contents):
+    """Invoke a function as the host does through the worker; give the status and the error."""
+    worker = importlib.import_module("azure_functions_runtime")
+    batch, metadata = handed_over(*contents)
+    request = SimpleNamespace(
+        invocation_id="invocation-1",
+        function_id=function.function_id,
+        input_data=[Input(name="messages", data=Rpc(batch))],
+        trigger_metadata={name: Rpc(datum) for name, datum in metadata.items()},
+        trace_context=SimpleNamespace(trace_parent="", trace_state="", attributes={}),
+        retry_context=SimpleNamespace(retry_count=0, max_retry_count=0, exception=None),
     )
-    return succeeded, error, trace
+    answer = await worker.invocation_request(
+        SimpleNamespace(request=SimpleNamespace(invocation_request=request), properties={})
+    )
+    failure = getattr(answer.result, "exception", None)
+    return answer.result.status == Protos.StatusResult.Success, failure
 
 
 async def test_the_worker_indexes_the_one_function_with_its_trigger(indexed):
@@ -76,7 +103,7 @@ async def test_the_worker_indexes_the_one_function_with_its_trigger(indexed):
     assert function.name == "process_opt_ins"
     [binding] = [json.loads(raw) for raw in function.raw_bindings]
     assert binding["type"] == "serviceBusTrigger"
-    assert (binding["cardinality"], binding["dataType"]) == ("MANY", "BINARY")
+    assert (binding["cardinality"], binding["properties"]) == ("MANY", {"SupportsDeferredBinding": True})
     assert (binding["queueName"], binding["connection"]) == ("%OPT_IN_QUEUE%", "ServiceBusConnection")
 
 
@@ -84,11 +111,10 @@ async def test_an_invocation_that_raises_fails_with_one_clear_line(indexed, monk
     [function] = indexed.functions
     monkeypatch.setattr(sys.modules["function_app"].service, "_sleep", Naps())
 
-    succeeded, error, trace = await invoke(function, b"a dead letter for which there is no broker")
+    succeeded, failure = await invoke(function, *encoded(b"a dead letter for which there is no broker"))
 
     assert not succeeded
-    assert error.startswith("SendFailed('the broker did not take 1 retries and dead letters")
-    assert "SendFailed" in trace
+    assert "SendFailed: the broker did not take 1 retries and dead letters" in failure.message
 
 
 async def test_an_invocation_succeeds_and_the_recipients_are_removed(indexed):
@@ -96,11 +122,28 @@ async def test_an_invocation_succeeds_and_the_recipients_are_removed(indexed):
     people = ["+15555555551", "+15555555552", "+15555555553"]
     indexed.endpoint.opted_out = {(SENDER, person) for person in people}
 
-    outcome = await invoke(function, fresh(*people[:2]), fresh(*people[2:], id="2"))
+    outcome = await invoke(function, *encoded(fresh(*people[:2]), fresh(*people[2:], id="2")))
 
-    assert outcome == (True, None, None)
+    assert outcome == (True, None)
     assert indexed.endpoint.opted_out == set()
     assert len(indexed.endpoint.requests) == 1
+
+
+async def test_value_and_sequence_bodies_are_events_beside_their_neighbours(indexed):
+    [function] = indexed.functions
+    people = ["+15555555551", "+15555555552", "+15555555553"]
+    indexed.endpoint.opted_out = {(SENDER, person) for person in people}
+    events = [wire(fresh(person, id=person)) for person in people]
+
+    outcome = await invoke(
+        function,
+        amqp(data(events[0]), message_id="data", content_type="application/json"),
+        amqp(value(events[1].decode())),
+        amqp(sequence(events[2]), correlation_id="c", properties={"odd": DecimalBits(16)}),
+    )
+
+    assert outcome == (True, None)
+    assert indexed.endpoint.opted_out == set()
 
 
 @pytest.mark.usefixtures("indexed")

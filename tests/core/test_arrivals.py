@@ -1,70 +1,11 @@
 """What the broker hands us, and the lineage that travels in its properties."""
 
 from datetime import UTC, datetime
-from types import SimpleNamespace
 
 import pytest
 
-from optout_core.arrivals import Lineage, from_trigger, read_lineage
+from optout_core.arrivals import Lineage, moment, read_lineage
 from tests.build import MINUTE, NOW, TRACEPARENT, arrival
-
-
-def trigger(**fields):
-    """What the trigger gives; what is not named was left out by the host."""
-    left_out = dict.fromkeys(("message_id", "content_type", "correlation_id", "enqueued_time_utc"))
-    message = SimpleNamespace(**(left_out | {"application_properties": None} | fields))
-    message.get_body = lambda: b"\xffbytes"
-    return message
-
-
-def test_a_message_is_taken_as_it_came():
-    message = trigger(
-        message_id="m-1",
-        content_type="application/json",
-        correlation_id="c-1",
-        enqueued_time_utc=NOW - MINUTE,
-        application_properties={"tenant": "contoso", "score": 1.5, "tries": 3, "test": True, "none": None},
-    )
-
-    taken = from_trigger(message, NOW)
-
-    assert (taken.body, taken.message_id, taken.id) == (b"\xffbytes", "m-1", "m-1")
-    assert (taken.content_type, taken.correlation_id, taken.enqueued_at) == ("application/json", "c-1", NOW - MINUTE)
-    assert taken.properties == {"tenant": "contoso", "score": 1.5, "tries": 3, "test": True, "none": None}
-
-
-def test_what_the_host_left_out_is_none_and_the_time_is_now():
-    taken = from_trigger(trigger(), NOW)
-
-    assert (taken.message_id, taken.content_type, taken.correlation_id) == (None, None, None)
-    assert taken.enqueued_at == NOW
-    assert taken.properties == {}
-
-
-def test_a_time_of_arrival_without_a_zone_is_utc():
-    taken = from_trigger(trigger(enqueued_time_utc=datetime(2026, 1, 23, 11)), NOW)  # noqa: DTZ001 - as the host may send it
-
-    assert taken.enqueued_at == datetime(2026, 1, 23, 11, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("value", "carried"),
-    [
-        (2**31 - 1, 2**31 - 1),
-        (-(2**31), -(2**31)),
-        (2**31, "2147483648"),
-        (1_769_162_400_000, "1769162400000"),
-        (-(2**31) - 1, "-2147483649"),
-        (10**30, "1" + "0" * 30),
-        ("half \ud83d", "half ?"),
-        ([1, 2], "[1, 2]"),
-    ],
-)
-def test_a_property_that_the_client_could_not_send_on_becomes_text(value, carried):
-    taken = from_trigger(trigger(application_properties={"x": value, "\ud83d": 1}), NOW)
-
-    assert taken.properties == {"x": carried, "?": 1}
-    assert type(taken.properties["x"]) is type(carried)
 
 
 def test_the_first_delivery_has_no_lineage():
@@ -125,3 +66,62 @@ def test_a_replay_id_or_trace_that_is_no_text_counts_as_absent(value):
 
     assert lineage.replay_id is None
     assert lineage.trace == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("traceparent", "00-1-2-01"),
+        ("traceparent", "+15555555551"),
+        ("Diagnostic-Id", "|4bf92f35.1."),
+        ("tracestate", "phone +15555555551"),
+        ("tracestate", "vendor=15555555551"),
+        ("tracestate", "a=b,vendor=cust_15555555551"),
+        ("tracestate", "a=" + "b" * 512),
+        ("tracestate", "a=b\nc=d"),
+    ],
+)
+def test_a_trace_context_that_is_none_or_holds_a_number_is_not_carried_on(name, value):
+    assert read_lineage(arrival(properties={name: value})).trace == {}
+
+
+@pytest.mark.parametrize("state", ["a=b", "vendor=t61rcWkgMzE,a-b/c*d_1@e=x:1.2", "a=b, c=d"])
+def test_a_trace_state_without_a_number_is_carried_on(state):
+    assert read_lineage(arrival(properties={"tracestate": state})).trace == {"tracestate": state}
+
+
+@pytest.mark.parametrize(
+    "replay_id", ["replay 9", "x" * 65, "15555555551", "+15555555551", "r-1555-555-5551", "r\x1b[31m"]
+)
+def test_a_replay_id_that_is_none_of_ours_counts_as_absent(replay_id):
+    assert read_lineage(arrival(properties={"optout-replay-id": replay_id})).replay_id is None
+
+
+def test_a_replay_id_of_ours_is_carried_on():
+    assert read_lineage(arrival(properties={"optout-replay-id": "20260123T100000Z-0a1b2c"})).replay_id
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        datetime(2026, 1, 23, 10, tzinfo=UTC),
+        datetime(2026, 1, 23, 10),  # noqa: DTZ001 - as a client may give it
+        "2026-01-23T10:00:00",
+        "2026-01-23T12:00:00+02:00",
+        1_769_162_400_000,
+        639_047_592_000_000_000,
+    ],
+    ids=["aware", "naive", "text", "text with a zone", "milliseconds", "ticks of .NET"],
+)
+def test_a_time_property_is_read_in_every_type_in_which_clients_send_times(value):
+    assert moment(value) == datetime(2026, 1, 23, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("value", [-62_135_596_800_000, 253_402_300_799_999, 3_155_378_975_999_999_999])
+def test_the_first_and_the_last_moment_can_be_read(value):
+    assert moment(value) is not None
+
+
+@pytest.mark.parametrize("value", [-62_135_596_800_001, 3_155_378_976_000_000_000, 2**64, True, 1.5, None, "", b"x"])
+def test_what_is_no_time_is_none(value):
+    assert moment(value) is None

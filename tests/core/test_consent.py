@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from optout_core.consent import ConsentKey, OptInRule, OptOutScope, unclear
+from optout_core.masking import Untrusted
 from optout_core.numbers import read_sender
 from optout_core.reasons import Reason
 from tests.build import MINUTE, NOW, OTHER, PERSON, RULE, SENDER, number, numbers, opt_in, opt_out
@@ -129,13 +130,16 @@ def test_a_stop_to_one_sender_leaves_the_messages_of_another_alone_unless_it_is_
 
 @pytest.mark.parametrize("reason", [Reason.NEWER_OPT_OUT, Reason.STALE_OPT_IN])
 def test_what_was_final_for_consent_stays_dead_whoever_sent_it_back(reason):
-    assert objections(opt_in(PERSON, OTHER), {}, NOW, sent_back=reason.value) == {PERSON: reason, OTHER: reason}
+    assert objections(opt_in(PERSON, OTHER), {}, NOW, sent_back=Untrusted(reason.value)) == {
+        PERSON: reason,
+        OTHER: reason,
+    }
 
 
 @pytest.mark.parametrize("reason", [*Reason.__members__.values(), "", "my own reason", None])
 def test_what_was_final_for_another_reason_may_be_tried_again(reason):
     if reason not in {Reason.NEWER_OPT_OUT, Reason.STALE_OPT_IN}:
-        assert objections(opt_in(), {}, NOW, sent_back=reason) == {}
+        assert objections(opt_in(), {}, NOW, sent_back=reason and Untrusted(reason)) == {}
 
 
 def test_what_is_no_number_is_refused_by_itself_and_so_it_is_in_a_stale_opt_in():

@@ -325,3 +325,8 @@ def test_messages_without_an_id_are_told_apart_by_their_properties():
 def test_two_versions_in_one_event_are_not_both_right():
     with pytest.raises(UnsupportedEvent):
         decoded(canonical() | {"specVersion": "0.3"})
+
+
+def test_a_message_that_holds_no_event_is_malformed_in_the_words_of_who_read_it():
+    with pytest.raises(MalformedEvent, match="the body is an AMQP map"):
+        decoded(canonical(), unreadable="the body is an AMQP map")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optout_core.masking import Untrusted, holds_number, mask, mask_body, mask_text, show
+from optout_core.masking import Untrusted, find_number, holds_number, mask, mask_body, mask_text, show
 from tests.build import PERSON, canonical, wire
 from tests.core.strategies import people
 from tests.core.test_numbers import MARKS, SCRIPTS, SPELLINGS
@@ -262,3 +262,33 @@ def test_a_body_nested_deeply_is_shown_all_the_same(depth):
     body = b"[" * depth + b'"+15555555551"' + b"]" * depth
 
     assert "15555555551" not in mask_body(body)
+
+
+# --- looking for a number in a body that cannot be decoded ------------------------------------------------------
+
+
+@pytest.mark.parametrize("written", SPELLINGS.values(), ids=SPELLINGS)
+def test_a_number_is_found_however_it_is_written(written):
+    assert find_number(f"to: {written};".encode(), "15555555551")
+    assert find_number(written.encode("utf-16"), "15555555551")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff\xfe\xff",
+        b"1555555555",
+        b"1 555 555, 5551",
+        b"1555555 a 5551",
+        b'{"a": "1555555", "b": "5551"}',
+        b"+15555555552",
+    ],
+)
+def test_a_number_that_is_not_there_or_lies_across_two_fields_is_not_found(body):
+    assert not find_number(body, "15555555551")
+
+
+def test_no_digits_are_found_nowhere():
+    assert not find_number(b"15555555551", "")
+    assert find_number(f'{{"to": "{JSON_ESCAPES}"'.encode(), "15555555551")

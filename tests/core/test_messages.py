@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from optout_core import properties
 from optout_core.api import Outcome, Verdict
 from optout_core.arrivals import read_lineage
 from optout_core.errors import MalformedEvent, UnsupportedEvent
+from optout_core.masking import Untrusted
 from optout_core.messages import MAX_DESCRIPTION, Queue, dead_letters, retry_messages, undecodable
 from optout_core.reasons import Reason
 from optout_core.settlement import DeadLetter, Removed, RetryLater
@@ -199,8 +201,7 @@ def test_a_dead_letter_sent_back_unchanged_is_the_same_opt_in_one_hop_on():
     again = delivered(letter, NOW)
 
     assert decoded(again.body, enqueued_at=again.enqueued_at) == opt_in(OTHER)
-    # Whoever sends it back wants it tried: its schedule starts anew.
-    assert read_lineage(again) == lineage(attempt=0, hop=4, of=2, sent_back="RecipientRejected")
+    assert read_lineage(again) == lineage(attempt=2, hop=4, of=2, sent_back=Untrusted("RecipientRejected"))
 
 
 # --- what could not be decoded ------------------------------------------------------------------------------------
@@ -282,3 +283,32 @@ def test_a_body_of_json_is_not_longer_than_it_must_be():
     assert b": " not in message.body
     assert json.loads(message.body)["source"] == "café"
     assert "café".encode() in message.body
+
+
+def test_a_message_that_fills_the_limit_is_cut_in_two_that_are_its_bytes_again():
+    message = undecodable(
+        arrival(b"\xff" * 5, properties={"tenant": "contoso"}), lineage(), MalformedEvent("not UTF-8")
+    )
+
+    first, second = message.halves()
+
+    assert first.body + second.body == message.body
+    assert (first.properties["optout-part"], second.properties["optout-part"]) == ("1 of 2", "2 of 2")
+    assert len({message.message_id, first.message_id, second.message_id}) == 3
+    assert first.properties["tenant"] == second.properties["tenant"] == "contoso"
+
+
+def test_a_property_of_ours_that_holds_a_number_is_not_carried_on_and_one_of_the_publisher_is_part_of_the_event():
+    odd = dict.fromkeys(properties.OURS, "+15555555551") | {"ce-id": "cust_15555555551", "optout-part": "1 of 2"}
+    message = arrival(b"\xff", properties=odd)
+
+    letter = undecodable(message, read_lineage(message), MalformedEvent("not UTF-8"))
+
+    assert letter.properties["ce-id"] == "cust_15555555551"
+    assert letter.properties["optout-part"] == "1 of 2"
+    assert not [name for name in properties.OURS if "5555555" in str(letter.properties.get(name, ""))]
+
+
+def test_every_property_of_ours_is_among_them():
+    assert {"optout-event-id", "optout-part", "DeadLetterReason", "traceparent", "Diagnostic-Id"} < properties.OURS
+    assert len(properties.OURS) == 17

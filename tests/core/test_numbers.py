@@ -316,4 +316,5 @@ def test_what_is_no_number_is_shown_without_the_numbers_in_it():
     number = read_number("call 1-555-555-5551 or\x1b[31m +15555555552")
 
     assert "\x1b" not in str(number)
-    assert not {"5555551", "5555552"} & set("".join(filter(str.isdigit, part)) for part in str(number).split())
+    assert "5555551" not in str(number).replace("-", "")
+    assert "15555555552" not in str(number)

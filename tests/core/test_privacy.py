@@ -3,7 +3,6 @@
 import asyncio
 import json
 from dataclasses import is_dataclass, replace
-from datetime import timedelta
 from importlib import import_module
 from inspect import getmembers, isclass
 from pathlib import Path
@@ -15,21 +14,40 @@ from pydantic import BaseModel
 
 from optout_core import errors
 from optout_core.api import Answer, Outcome, Verdict, read_answer
-from optout_core.batches import Pair, plan
-from optout_core.consent import Rule
+from optout_core.batches import plan
+from optout_core.consent import OptInRule
 from optout_core.contract import Consent, OptInEvent, OptInRequest, Recipient
 from optout_core.envelopes import open_envelopes
 from optout_core.errors import EventError, RequestError
-from optout_core.events import OPT_IN_KEYWORDS, decode
+from optout_core.events import decode
+from optout_core.keywords import Keywords
+from optout_core.masking import Untrusted
 from optout_core.messages import dead_letters, retry_messages
-from optout_core.processor import Processor, _Opened, _Task
+from optout_core.numbers import Number, read_number, read_sender
+from optout_core.processor import Processor, _Asked, _Message, _Settled
 from optout_core.reasons import Reason
 from optout_core.reports import report_recipients
 from optout_core.settings import Settings
-from optout_core.settlement import DeadLetter, Removed, RetryLater
-from tests.build import MINUTE, NOW, SCHEDULE, arrival, bare, canonical, lineage, opt_in, opt_out, text_message, wire
+from optout_core.settlement import DeadLetter, Removed, RetryLater, Settlement
+from tests.build import (
+    MINUTE,
+    NOW,
+    RULE,
+    SCHEDULE,
+    arrival,
+    bare,
+    canonical,
+    lineage,
+    numbers,
+    opt_in,
+    opt_out,
+    pair,
+    text_message,
+    wire,
+)
+from tests.core.job import Job
 from tests.core.strategies import people
-from tests.fakes import FakeEndpoint, FakeLedger, FakeOutbox, FakeTelemetry
+from tests.fakes import FakeEndpoint, FakeOutbox, FakeTelemetry
 
 CORE = [path.stem for path in (Path(__file__).parents[2] / "optout_core").glob("[a-z]*.py")]
 
@@ -43,17 +61,16 @@ def classes_with_values():
                 yield found
 
 
-def processor(rule, script=None):
+def processor(rule=RULE):
     return Processor(
-        FakeEndpoint(script or {}),
-        FakeOutbox(),
-        FakeLedger(),
-        FakeTelemetry(),
-        rule,
-        SCHEDULE,
-        OPT_IN_KEYWORDS,
-        lambda: NOW,
-        lambda: 0.0,
+        endpoint=FakeEndpoint(),
+        outbox=FakeOutbox(),
+        telemetry=FakeTelemetry(),
+        rule=rule,
+        schedule=SCHEDULE,
+        keywords=Keywords(),
+        now=lambda: NOW,
+        chance=lambda: 0.0,
     )
 
 
@@ -63,15 +80,16 @@ def values(sender, recipients):
     stop = text_message("STOP", person=recipients[0][1:], number=sender[1:])
     words = f"no: {sender}, {' '.join(recipients)}"
     answers = Answer(400, {}, wire({"error": {"code": "x", "message": words}}), NOW)
-    batches = plan(Pair(sender, to) for to in recipients)
+    batches = plan(pair(to, sender) for to in recipients)
     with pytest.raises(RequestError) as refused:
         read_answer(batches[0], answers)
     said = Outcome.of_error(refused.value)
-    settlements = {to: DeadLetter(Reason.RECIPIENT_REJECTED, said) for to in recipients}
-    settlements |= {recipients[0]: RetryLater(NOW, 1), sender: Removed()}
+    first, *_ = people = numbers(*recipients)
+    settlements: dict[Number, Settlement] = {to: DeadLetter(Reason.RECIPIENT_REJECTED, said) for to in people}
+    settlements |= {first: RetryLater(NOW, 1), read_number(sender): Removed()}
     event = opt_in(*recipients, sender=sender)
-    report = asyncio.run(processor(Rule(timedelta(hours=72))).process([message, arrival(stop)]))
-    rule = Rule(MINUTE, frozenset({sender}))
+    report = asyncio.run(processor().process([message, arrival(stop)]))
+    rule = OptInRule(MINUTE, frozenset({read_sender(sender)}))
     return [
         message,
         lineage(),
@@ -84,7 +102,10 @@ def values(sender, recipients):
         OptInRequest.model_validate(bare(*recipients, sender=sender)),
         Recipient(to=sender),
         Consent(capturedAt=None, method=sender, reference=sender),
-        Pair(sender, recipients[0]),
+        pair(recipients[0], sender),
+        *people,
+        Untrusted(words),
+        Keywords(),
         *batches,
         answers,
         said,
@@ -101,8 +122,9 @@ def values(sender, recipients):
             {"ACS_ENDPOINT": "https://x.example", "ServiceBusConnection": "Endpoint=sb://x", "ALLOWED_SENDERS": sender}
         ),
         processor(rule),
-        _Opened(message, lineage(), decode(message)),
-        _Task(event, lineage(), {recipients[0]: Reason.STALE_OPT_IN}),
+        _Message(message, lineage(), decode(message)),
+        _Asked(event, lineage(), {first: Reason.STALE_OPT_IN}),
+        _Settled(event, lineage(), settlements),
     ]
 
 
@@ -132,13 +154,13 @@ def test_no_number_stands_in_what_is_sent_but_in_the_body(sender, recipients, ch
             Outcome(Verdict.UNAVAILABLE),
             Outcome(Verdict.FAILED, status=500),
             *read_answer(
-                plan([Pair(sender, recipients[0])])[0],
+                plan([pair(recipients[0], sender)])[0],
                 Answer(200, {}, wire({"value": [_item(recipients[0], words)]}), NOW),
             ).values(),
         ]
     )
     script = {to: [choose.draw(outcomes)] for to in recipients}
-    job = processor(Rule(timedelta(hours=72)), script)
+    job = Job(script)
     bad = [arrival(body, message_id="bad") for body in (wire(words), wire(bare(sender, *recipients))[:-9])]
     unknown = arrival(canonical(type=words))
 

@@ -4,13 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from optout_core.api import Outcome, Verdict
 from optout_core.consent import OptInRule
 from optout_core.errors import SendFailed
-from optout_core.keywords import Keywords
 from optout_core.masking import Untrusted
 from optout_core.numbers import read_sender
-from optout_core.processor import Processor
 from optout_core.reasons import Reason
 from optout_core.reports import EventReport, EventResult, RecipientOutcome
 from tests.build import (
@@ -18,61 +15,20 @@ from tests.build import (
     NOW,
     OTHER,
     PERSON,
-    SCHEDULE,
+    RULE,
     SENDER,
     SOURCE,
     TRACEPARENT,
     arrival,
     bare,
     canonical,
-    decoded,
     sample,
     text_message,
     texts,
 )
-from tests.fakes import FakeClock, FakeEndpoint, FakeOutbox, FakeTelemetry
+from tests.core.job import FAILED, REJECTED, UNAVAILABLE, Job, dead, waiting, where
 
 THIRD = "+15555555553"
-REJECTED = Outcome(Verdict.REJECTED, "Invalid number", 400)
-FAILED = Outcome(Verdict.FAILED, "Internal Server Error", 500)
-UNAVAILABLE = Outcome(Verdict.UNAVAILABLE, "no answer", retry_after=600)
-
-
-class Job:
-    """A processor and everything around it."""
-
-    def __init__(self, script=None, accepts=(), allowed_senders=(), chance=0.0):
-        self.endpoint = FakeEndpoint({to: list(outcomes) for to, outcomes in (script or {}).items()})
-        self.outbox = FakeOutbox(list(accepts))
-        self.telemetry = FakeTelemetry()
-        self.clock = FakeClock(NOW)
-        self.process = Processor(
-            endpoint=self.endpoint,
-            outbox=self.outbox,
-            telemetry=self.telemetry,
-            rule=OptInRule(timedelta(hours=72), frozenset(map(read_sender, allowed_senders))),
-            schedule=SCHEDULE,
-            keywords=Keywords(),
-            now=self.clock,
-            chance=lambda: chance,
-        ).process
-
-
-def where(report):
-    """Say where each recipient of each event is now, and why."""
-    return [(each.event.raw, each.recipient.text, each.outcome.name, each.reason) for each in report.recipients]
-
-
-def waiting(job):
-    return [(to, message.scheduled_at - NOW) for message in job.outbox.retries for to in people_in(message)]
-
-
-def dead(job):
-    return [(to, message.reason) for message in job.outbox.dead_letters for to in people_in(message)]
-
-
-def people_in(message):
-    return texts(decoded(message.body).recipients)
 
 
 async def test_the_example_of_the_reference_ends_as_the_reference_says():
@@ -199,7 +155,7 @@ async def test_of_stop_and_start_in_one_invocation_the_newer_wins_and_a_tie_goes
 
 
 async def test_what_may_not_be_sent_is_never_sent():
-    job = Job(allowed_senders=[SENDER])
+    job = Job(rule=OptInRule(RULE.max_age, frozenset({read_sender(SENDER)})))
     stale = canonical(PERSON, time="2026-01-20T11:00:00Z", id="stale")
 
     report = await job.process([arrival(stale), arrival(bare(OTHER, sender="55555")), arrival(bare(THIRD))])

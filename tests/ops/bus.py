@@ -57,7 +57,7 @@ class Bus:
         return subprocess.Popen(
             [sys.executable, "-m", "optout_ops", *arguments],
             cwd=ROOT,
-            env=os.environ | self.environ | environment,
+            env={"PATH": os.environ["PATH"]} | self.environ | environment,
             stdin=terminal or subprocess.DEVNULL,
             stdout=terminal or subprocess.PIPE,
             stderr=terminal or subprocess.PIPE,
@@ -91,9 +91,9 @@ async def finish(process):
 def current(number, *arguments, **fields):
     """A dead letter whose person decided just now: on the broker the time is the machine's."""
     now = datetime.now(UTC)
-    return dead_letter(
-        number, *arguments, **{"time": now, "optout-first-enqueued": (now + timedelta(seconds=1)).isoformat()} | fields
-    )
+    arrived = now + timedelta(seconds=1)
+    letter = dead_letter(number, *arguments, **{"time": now, "optout-first-enqueued": arrived.isoformat()} | fields)
+    return replace(letter, enqueued_at=arrived)
 
 
 def as_stored(message):
@@ -137,13 +137,18 @@ async def closed_loop(place):
             "DEAD_LETTER_QUEUE": "opt-ins-dead-letter",
             **SHORT_DELAYS,
         }
+        settings = {name: value for name, value in bus.environ.items() if name not in {"HOME", "OPTOUT_AUDIT"}}
+        before = dict(os.environ)
         # An app can be indexed once only.
         sys.modules.pop("function_app", None)
-        async with function(
-            {name: value for name, value in bus.environ.items() if name not in {"HOME", "OPTOUT_AUDIT"}}
-        ):
-            yield bus
-        sys.modules.pop("function_app", None)
+        try:
+            async with function(settings):
+                yield bus
+        finally:
+            sys.modules.pop("function_app", None)
+            # The function's settings are the environment of this process, and would be that of the next test.
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def read_all(terminal):

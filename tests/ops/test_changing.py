@@ -293,7 +293,7 @@ def test_a_difference_that_is_only_in_the_numbers_is_said_to_be(desk, editor):
     [
         ("pass", 0, "Nothing was changed, and nothing sent."),
         ("text += '\\n'", 0, "Nothing was changed, and nothing sent."),
-        ("text = '{'", 3, "what you wrote may not be sent: it would come back: not JSON"),
+        ("text = '{'", 3, "the edited dead letter may not be sent: it would come back: not JSON"),
         ("sys.exit(1)", 2, "failed"),
     ],
 )

@@ -38,10 +38,10 @@ def test_without_a_ramp_one_looks_every_thousand_and_never_waits():
 @pytest.mark.parametrize(
     ("tally", "objects"),
     [
-        (Tally("r", sent=10), False),
-        (Tally("r", sent=10, retrying=1), False),
-        (Tally("r", sent=10, retrying=2), True),
-        (Tally("r", sent=0), False),
+        (Tally(replay_id="r", sent=10), False),
+        (Tally(replay_id="r", sent=10, retrying=1), False),
+        (Tally(replay_id="r", sent=10, retrying=2), True),
+        (Tally(replay_id="r", sent=0), False),
     ],
 )
 def test_a_ramp_objects_when_more_than_its_share_fails_again(tally, objects):
@@ -49,7 +49,7 @@ def test_a_ramp_objects_when_more_than_its_share_fails_again(tally, objects):
 
 
 def test_a_ramp_objects_when_nobody_takes_what_was_sent_but_only_if_it_waited():
-    tally = Tally("r", sent=10, untried=1)
+    tally = Tally(replay_id="r", sent=10, untried=1)
 
     assert "is the function running?" in str(Ramp(0.1).objection(tally, waited=True))
     assert Ramp(0.1).objection(tally, waited=False) is None
@@ -60,7 +60,7 @@ def mine(number, reason="RetriesExhausted", **properties):
 
 
 def test_a_tally_tells_untried_retrying_back_and_applied_apart():
-    tally = Tally("r", sent=10)
+    tally = Tally(replay_id="r", sent=10)
     tally.add_waiting(mine(1, **{REPLAY_OF: "x", "optout-recipients": 3}))
     tally.add_waiting(mine(2, **{"optout-recipients": 2}))
     tally.add_waiting(mine(3, **{"optout-replay-id": "another"}))
@@ -70,7 +70,7 @@ def test_a_tally_tells_untried_retrying_back_and_applied_apart():
 
 
 def test_a_message_that_falls_due_while_one_looks_is_counted_once():
-    tally = Tally("r", sent=1)
+    tally = Tally(replay_id="r", sent=1)
     tally.add_waiting(mine(1))
     tally.add_waiting(replace(mine(1), sequence_number=2))
 

@@ -71,7 +71,7 @@ def advice(name):
     """Yield the commands of the tool in a section, with what a person would put in."""
     section = re.split(r"^#{2,3} ", RUNBOOK.partition(f"### {name}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
     given = {"ID": f"event-{name}", "NUMBER": PERSON, "SENDER": SENDER, "plan.jsonl": f"{name}.jsonl"}
-    answers = {"replay": ["--yes"], "purge": ["--confirm", "purge 1"]}
+    answers = {"replay": ["--yes"], "edit": ["--yes"], "purge": ["--confirm", "purge 1"]}
     for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL):
         for line in re.findall(r"^optout (.*)$", block, re.MULTILINE):
             words = [given.get(word, word) for word in shlex.split(line)]
@@ -83,8 +83,9 @@ ALERTS = re.findall(r"^### ([a-z-]+)$", RUNBOOK, re.MULTILINE)
 
 @pytest.fixture
 def room(desk, monkeypatch):
-    """A desk at which the function works, and ACS answers no question."""
+    """A desk at which the function works, an editor corrects numbers, and ACS answers no question."""
     monkeypatch.chdir(desk.place)
+    desk.environ["EDITOR"] = "sed -i s/1555/1556/"
     return desk
 
 

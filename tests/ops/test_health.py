@@ -10,7 +10,9 @@ import pytest
 import pytest_asyncio
 
 from optout_core.batches import Batch
+from optout_core.errors import RequestRefused
 from optout_core.messages import Queue
+from optout_core.numbers import read_sender
 from optout_core.settings import Settings
 from optout_ops.audit import AuditTrail
 from optout_ops.exits import ExitCode, OpsError, OutOfReach
@@ -20,6 +22,7 @@ from optout_ops.health.findings import Health, compare_queue, duplicate_detectio
 from sandbox.endpoint import Endpoint
 from servicebus_sandbox import LISTEN, AccessKey, Broker
 from tests.build import OTHER, PERSON, SENDER, answer
+from tests.build import numbers as numbers_of
 from tests.ops.bus import ROOT, Bus, current, finish, queues
 from tests.ops.command_line import run
 from tests.ops.memory import MemoryQueues
@@ -34,8 +37,8 @@ KEY = "c2VjcmV0LWtleQ=="
 
 
 def standings(document, *numbers):
-    entries = read_entries(Batch(SENDER, numbers), answer(200, document))
-    return [entries[number].standing for number in numbers]
+    entries = read_entries(Batch(read_sender(SENDER), numbers_of(*numbers)), answer(200, document))
+    return [entries[number].standing for number in numbers_of(*numbers)]
 
 
 def test_an_error_is_never_read_as_not_opted_out():
@@ -83,18 +86,26 @@ class FakeAcs:
 async def test_many_numbers_are_asked_about_a_hundred_at_a_time():
     acs, numbers = FakeAcs("+15550000007"), [f"+1555{number:07}" for number in range(150)]
 
-    entries = await check(acs, SENDER, numbers)
+    entries = await check(acs, read_sender(SENDER), numbers_of(*numbers))
 
     assert acs.asked == [100, 50]
-    assert [to for to, each in entries.items() if each.standing is Standing.OPTED_OUT] == ["+15550000007"]
+    assert [to.text for to, each in entries.items() if each.standing is Standing.OPTED_OUT] == ["+15550000007"]
     assert len(entries) == 150
 
 
 async def test_a_refusal_is_out_of_reach_and_any_other_error_is_not():
     with pytest.raises(OutOfReach, match="ACS refuses us"):
-        await check(FakeAcs(status=401), SENDER, [PERSON])
+        await check(FakeAcs(status=401), read_sender(SENDER), numbers_of(PERSON))
     with pytest.raises(OpsError, match="nothing is known of them; ask again"):
-        await check(FakeAcs(status=503), SENDER, [PERSON])
+        await check(FakeAcs(status=503), read_sender(SENDER), numbers_of(PERSON))
+
+
+async def test_an_identity_without_a_token_is_out_of_reach():
+    async def unsigned(_target, _body):
+        raise RequestRefused("no token")
+
+    with pytest.raises(OutOfReach, match="ACS refuses us"):
+        await check(unsigned, read_sender(SENDER), numbers_of(PERSON))
 
 
 @pytest.fixture
@@ -243,7 +254,7 @@ async def test_the_doctor_looks_at_the_real_queues_and_locks_nothing(bus):
     assert said.code == 0
     assert "we may receive from opt-ins-dead-letter" in said.out
     assert "we may send to opt-ins" in said.out
-    assert "a recipient whom ACS fails gets 6 tries over 2 h 42 min" in said.out
+    assert "a failing recipient gets 6 tries over 2 h 42 min" in said.out
     assert "its properties cannot be seen: that needs the right to manage" in said.out
     assert bus.opt_ins.locked == 0
 
@@ -287,7 +298,7 @@ async def test_who_may_only_look_cannot_replay_and_changes_nothing(locked_out):
     ("environment", "problem"),
     [
         ({"key": "x" + KEY}, "we are not allowed at the queue 'opt-ins-dead-letter'"),
-        ({"DEAD_LETTER_QUEUE": "nowhere"}, "the queue 'nowhere' cannot be reached"),
+        ({"DEAD_LETTER_QUEUE": "nowhere"}, "the queue 'nowhere' does not exist in this namespace"),
         ({"port": "1"}, "nothing is lost"),
     ],
     ids=["wrong key", "no such queue", "no broker"],
@@ -364,7 +375,7 @@ def test_missing_duplicate_detection_is_told_with_what_follows():
 
     assert off.health is Health.BAD
     assert "up to 100 messages twice" in off.text
-    assert "drops what is sent twice within 1 d" in on.text
+    assert "drops messages that are sent twice within 1 d" in on.text
 
 
 @pytest.mark.parametrize(

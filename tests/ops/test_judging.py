@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from optout_core.arrivals import REPLAY_COUNT
+from optout_core.properties import REPLAY_COUNT
 from optout_core.reasons import Reason, Replay
 from optout_ops.letters.filters import Filter
 from optout_ops.letters.letter import read_letter

@@ -63,7 +63,7 @@ def test_one_bad_line_stops_all_and_is_named_with_its_reason(desk, file):
 
     assert said.code == 2
     assert "events.jsonl line 2: not JSON" in said.err
-    assert "events.jsonl line 3: data.recipients" in said.err
+    assert "events.jsonl line 3: the request.recipients: must hold at least one" in said.err
     assert "events.jsonl line 4: we do not know the event type 'sms.opt-in.v9'" in said.err
     assert "Nothing was sent" in said.out
     assert desk.queues.opt_ins == []

@@ -1,0 +1,135 @@
+"""Whole messages from the host: each is the AMQP message as it was received, nothing converted on the way.
+
+The host hands over "deferred" bindings: the worker finds the type and its converter in the registry of
+azurefunctions-extensions-base, which the app must have imported. Content of each, version 1.0: 16 bytes of lock token,
+then the encoded message (`ServiceBusExtensionConfigProvider` of
+https://github.com/Azure/azure-sdk-for-net/tree/main/sdk/servicebus/Microsoft.Azure.WebJobs.Extensions.ServiceBus).
+Whoever installs azurefunctions-extensions-bindings-servicebus as well has two converters for one trigger, which the
+registry refuses at import.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache, partial
+from typing import Any
+
+from azurefunctions.extensions.base import Datum, InConverter, SdkType
+
+from optout_core.adapters import received
+from optout_core.arrivals import Arrival
+
+SOURCE, VERSION = "AzureServiceBusReceivedMessage", "1.0"
+_LOCK_TOKEN_BYTES = 16
+
+_log = logging.getLogger("optout_core")
+
+#: Gives a message's own entry of a metadata array; None where it cannot be had.
+Beside = Callable[[str], Any]
+
+
+class WholeMessage(SdkType):
+    """A message as the host handed it over, not yet decoded: what decoding costs or refuses is the invocation's."""
+
+    def __init__(self, handed_over: Any, beside: Beside) -> None:  # noqa: ANN401 - a class of the worker's protobuf
+        """Take what the host made of one message, and the message's own entries of the metadata arrays."""
+        super().__init__()
+        self._handed_over = handed_over
+        self._beside = beside
+
+    def get_sdk_type(self) -> "WholeMessage":
+        """Give what the function gets."""
+        return self
+
+    def arrival(self, now: datetime) -> Arrival:
+        """Decode the message; what cannot be read of it is taken from the metadata, left out or named.
+
+        Args:
+            now: The current time; aware; stands in where nobody can read when the message arrived.
+
+        Raises:
+            ValueError: The host hands over something else than it did: nothing is known of any message.
+        """
+        handed = self._handed_over
+        if (handed.source, handed.version) != (SOURCE, VERSION):
+            raise ValueError(
+                f"the host hands over {handed.source} {handed.version} and not {SOURCE} {VERSION}; nothing is lost, the"
+                " messages go back to the queue; deploy with the extension bundle that host.json of this version names"
+            )
+        content = bytes(handed.content[_LOCK_TOKEN_BYTES:])
+        message, left_out = received.decode(content)
+        arrived = message and received.enqueued_at(message)
+        enqueued_at = arrived or self._enqueued_beside() or now
+        if message is None:
+            arrival = Arrival(body=content, enqueued_at=enqueued_at, unreadable="the bytes are no AMQP message")
+        else:
+            arrival = self._mend(received.read(message, enqueued_at), left_out)
+        if arrived and not left_out:
+            return arrival
+        # The time of arrival is part of the id of a message that has none, and must not be that of this delivery.
+        number = self._beside("SequenceNumber")
+        arrival = replace(arrival, message_id=arrival.message_id or (number and f"sequence-number-{number}"))
+        if enqueued_at is now:
+            _log.warning("a message says no time of arrival that can be read and counts as arrived now")
+        return arrival
+
+    def _mend(self, arrival: Arrival, left_out: Mapping[int, bytes]) -> Arrival:
+        if received.APPLICATION_PROPERTIES in left_out:
+            properties = self._beside("ApplicationProperties")
+            if isinstance(properties, dict):
+                arrival = replace(arrival, properties=received.read_properties(properties))
+            else:
+                # They may be the attributes of an opt-out: without them, its body would pass for an opt-in.
+                arrival = replace(arrival, unreadable="an application property is a decimal, a char or broken")
+        if body := b"".join(section for code, section in left_out.items() if code in received.BODY):
+            arrival = replace(arrival, body=body, unreadable="the body holds a decimal, a char or broken bytes")
+        return arrival
+
+    def _enqueued_beside(self) -> datetime | None:
+        try:
+            found = datetime.fromisoformat(self._beside("EnqueuedTimeUtc"))
+        except (TypeError, ValueError):
+            return None
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+class WholeMessagesConverter(InConverter, binding="serviceBusTrigger", trigger=True):
+    """What the worker calls to make `List[WholeMessage]` of what the host sent."""
+
+    @classmethod
+    def check_input_type_annotation(cls, pytype: type) -> bool:
+        """Say that any annotation goes: the worker asks for types of its own registry only."""
+        del pytype
+        return True
+
+    @classmethod
+    def decode(cls, data: Datum, *, trigger_metadata: Mapping[str, Any], pytype: object = None) -> list[WholeMessage]:
+        """Wrap the messages of one invocation.
+
+        Raises:
+            ValueError: The host did not send whole messages.
+        """
+        del pytype
+        if data.type != "collection_model_binding_data":
+            raise ValueError(f"the host sends {data.type}: it does not know whole messages, or one at a time was asked")
+        batch = list(data.value.model_binding_data)
+
+        @cache
+        def array(name: str) -> list[Any]:
+            try:
+                values = list(trigger_metadata[f"{name}Array"].python_value)
+            except Exception:  # noqa: BLE001 - a second source of what the message says itself
+                values = []
+            # Arrays of texts come without their empty entries: then nobody knows whose an entry is.
+            return values if len(values) == len(batch) else [None] * len(batch)
+
+        def beside(index: int, name: str) -> Any:  # noqa: ANN401 - whatever stands there
+            return array(name)[index]
+
+        return [WholeMessage(handed_over, partial(beside, index)) for index, handed_over in enumerate(batch)]
+
+    @classmethod
+    def has_implicit_output(cls) -> bool:
+        """Say that what the function returns goes nowhere."""
+        return False
