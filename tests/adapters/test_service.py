@@ -83,6 +83,42 @@ def test_an_empty_environment_names_what_is_missing():
         Service({})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SSL_CERT_FILE", "/nonexistent/ca.pem"),
+        ("HTTPS_PROXY", "socks5://127.0.0.1:1080"),
+        ("ALL_PROXY", "http://proxy:port"),
+    ],
+)
+def test_a_way_to_acs_that_cannot_be_gone_is_named_before_there_is_a_service(environ, name, value):
+    with pytest.raises(SettingsError, match=name):
+        Service(environ | {"ACS_ENDPOINT": "https://contoso.communication.azure.com", name: value})
+
+
+def test_an_identity_that_cannot_be_used_is_named_before_there_is_a_service(environ, monkeypatch):
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "prodd")
+    del environ["ACS_ACCESS_KEY"]
+
+    with pytest.raises(SettingsError, match="AZURE_TOKEN_CREDENTIALS"):
+        Service(environ | {"AZURE_TOKEN_CREDENTIALS": "prodd"})
+
+
+async def test_starting_that_fails_is_given_back_after_the_pause_too(service, monkeypatch):
+    naps = Naps()
+    service._sleep = naps
+
+    def fail():
+        raise OSError("no memory for a meter")
+
+    monkeypatch.setattr("optout_core.adapters.service.Telemetry", fail)
+    for _ in range(2):
+        with pytest.raises(OSError, match="no memory"):
+            await service.process([])
+
+    assert naps.seconds == [PAUSE_AFTER_FAILURE] * 2
+
+
 async def test_what_fails_is_given_back_after_a_pause_since_ten_deliveries_are_soon_over(environ):
     """The host abandons at once, and after ten deliveries the broker dead-letters what was never looked at."""
     naps = Naps()
