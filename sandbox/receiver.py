@@ -117,7 +117,6 @@ class Receiver:
     async def close(self) -> None:
         """Take back what credit there is, and close; messages that come meanwhile go back unseen."""
         connection, link = self._connection, self._link
-        self._connection = self._link = None
         if connection is None:
             return
         if link and not link.ended and self._credit and connection.is_open:
@@ -127,6 +126,7 @@ class Receiver:
                     while self._credit and not link.ended:
                         self._changed.clear()
                         await self._changed.wait()
+        self._connection = self._link = None
         await connection.close()
 
     # --- what the link brings ---
