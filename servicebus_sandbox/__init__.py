@@ -12,7 +12,7 @@ happens to messages, without I/O). Below: `messages`, `frames`, `encode`, `decod
 
 from servicebus_sandbox.access import LISTEN, MANAGE, SEND, AccessKey
 from servicebus_sandbox.errors import EntityNotFound, Refused, ServerBusy
-from servicebus_sandbox.exchange import Limits
+from servicebus_sandbox.limits import Limits
 from servicebus_sandbox.properties import QueueProperties, load_queues
 from servicebus_sandbox.queues import Queue
 from servicebus_sandbox.server import Broker

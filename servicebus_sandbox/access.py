@@ -17,6 +17,7 @@ from urllib.parse import unquote_plus
 from servicebus_sandbox.errors import Unauthorized
 
 LISTEN, SEND, MANAGE = "Listen", "Send", "Manage"
+_PLAIN_PARTS = 3
 EVERYTHING = frozenset({LISTEN, SEND, MANAGE})
 
 
@@ -50,6 +51,18 @@ class AccessKeys:
     def __init__(self, keys: Iterable[AccessKey], clock: Callable[[], float]) -> None:
         self._keys = {key.name: key for key in keys}
         self._clock = clock
+
+    def check_plain(self, response: bytes | None) -> Grant:
+        """Check a SASL PLAIN response: an identity that is not looked at, the name of a key, and the key.
+
+        Raises:
+            Unauthorized: It is no such response, or the key is wrong.
+        """
+        parts = (response or b"").split(b"\0")
+        key = self._keys.get(parts[1].decode(errors="replace")) if len(parts) == _PLAIN_PARTS else None
+        if key is None or not hmac.compare_digest(key.key.encode(), parts[2]):
+            raise Unauthorized("the user is not the name of a key, or the password is not the key")
+        return Grant("", key.claims)
 
     def check(self, token: str, audience: str) -> Grant:
         """Check a token for an audience (a URI).

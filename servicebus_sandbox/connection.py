@@ -11,6 +11,7 @@ from collections.abc import Callable
 from uuid import uuid4
 
 from servicebus_sandbox.amqp import Array, DecodeError, Symbol, Ubyte, Uint, Ushort
+from servicebus_sandbox.errors import Unauthorized
 from servicebus_sandbox.exchange import Exchange
 from servicebus_sandbox.frames import (
     AMQP_HEADER,
@@ -44,8 +45,11 @@ _TRANSFER_ROOM = 64
 #: Bytes of one turn of the event loop, after which messages wait for the next: what is handed out is locked.
 _MOST_UNSENT = 256 * 1024
 
-#: None of them authenticates: the tokens shown to `$cbs` do.
-_MECHANISMS = ("ANONYMOUS", "MSSBCBS", "EXTERNAL")
+#: Only PLAIN authenticates. With the others the tokens shown to `$cbs` do.
+_MECHANISMS = ("ANONYMOUS", "PLAIN", "MSSBCBS", "EXTERNAL")
+#: What the requests of HTTP begin with: clients of the administration API, and of AMQP over WebSocket.
+_HTTP = (b"GET ", b"PUT ", b"POST ", b"HEAD ", b"DELETE ", b"PATCH ", b"OPTIONS ")
+_NO_HTTP = b"This is a broker for AMQP over TCP: it has no administration API, and no AMQP over WebSocket.\n"
 
 
 class ProtocolError(Exception):
@@ -192,6 +196,10 @@ class Connection(asyncio.Protocol):
 
     def _on_header(self, header: bytes) -> None:
         self._in_header = False
+        if header.startswith(_HTTP):
+            head = f"HTTP/1.1 501 Not Implemented\r\nContent-Type: text/plain\r\nContent-Length: {len(_NO_HTTP)}"
+            self._write(f"{head}\r\nConnection: close\r\n\r\n".encode() + _NO_HTTP)
+            raise ProtocolError("amqp:not-implemented", "a request of HTTP")
         if header == SASL_HEADER:
             self._write(SASL_HEADER)
             self.send(0, SaslMechanisms(Array(map(Symbol, _MECHANISMS))))
@@ -225,12 +233,21 @@ class Connection(asyncio.Protocol):
     def _on_sasl(self, performative: Performative) -> None:
         if self._opened:
             raise ProtocolError("amqp:illegal-state", "SASL comes before Open")
-        chosen = performative.mechanism if isinstance(performative, SaslInit) else None
-        known = chosen in _MECHANISMS
-        self.send(0, SaslOutcome(Ubyte(0 if known else 1)))
-        if not known:
-            raise ProtocolError("amqp:unauthorized-access", f"the SASL mechanism {chosen} is none of {_MECHANISMS}")
+        if not isinstance(performative, SaslInit):
+            raise ProtocolError("amqp:illegal-state", "a client begins SASL with its choice of a mechanism")
+        try:
+            self._authenticate(performative)
+        except Unauthorized as refused:
+            self.send(0, SaslOutcome(Ubyte(1)))
+            raise ProtocolError(refused.condition, str(refused)) from None
+        self.send(0, SaslOutcome(Ubyte(0)))
         self._in_header = True
+
+    def _authenticate(self, choice: SaslInit) -> None:
+        if choice.mechanism not in _MECHANISMS:
+            raise Unauthorized(f"the SASL mechanism {choice.mechanism} is none of {', '.join(_MECHANISMS)}")
+        if choice.mechanism == "PLAIN":
+            self.grants.add(self.exchange.access.check_plain(choice.initial_response))
 
     def _on_open(self, opening: Open) -> None:
         if self._opened:

@@ -77,8 +77,18 @@ def end_of(buffer: bytes, position: int) -> int:
     """Find the position behind a value without decoding it.
 
     Raises:
-        DecodeError: The value is described or unknown, or the buffer ends before it.
+        DecodeError: The value is of an unknown type, or the buffer ends before it.
     """
+    try:
+        while buffer[position] == 0:
+            # A descriptor and the value itself. .NET describes a Uri, a TimeSpan, a DateTimeOffset.
+            position = _end_of_plain(buffer, position + 1)
+    except IndexError:
+        raise DecodeError("the bytes end in the middle of a value") from None
+    return _end_of_plain(buffer, position)
+
+
+def _end_of_plain(buffer: bytes, position: int) -> int:
     try:
         kind = buffer[position] >> 4
         if kind in _FIXED_WIDTHS:

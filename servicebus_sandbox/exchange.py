@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from servicebus_sandbox.access import AccessKey, AccessKeys
-from servicebus_sandbox.errors import MessageTooLarge, Refused
+from servicebus_sandbox.errors import Refused
+from servicebus_sandbox.limits import Limits
 from servicebus_sandbox.messages import Message
 from servicebus_sandbox.properties import QueueProperties
 from servicebus_sandbox.queues import Namespace, Queue
@@ -22,30 +23,13 @@ from servicebus_sandbox.queues import Namespace, Queue
 LONGEST_TIMER = 3600.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What the broker allows on the wire; the defaults are those of Service Bus Standard.
-
-    Attributes:
-        max_message_size: Bytes of one message or batch, properties included.
-        max_frame_size: Bytes of one frame; at least 512.
-        idle_timeout: Seconds after which a connection should have sent something; it is closed after twice that.
-        link_idle_timeout: Seconds after which a link that is not used is detached;
-            https://learn.microsoft.com/azure/service-bus-messaging/service-bus-amqp-troubleshoot
-    """
-
-    max_message_size: int = 256 * 1024
-    max_frame_size: int = 64 * 1024
-    idle_timeout: float = 240.0
-    link_idle_timeout: float = 600.0
-
-
 @dataclass
 class Refusal:
-    """A fault that a test orders; `met` counts the sends it refused."""
+    """A fault that a test orders, of sends or of receives; `met` counts what it refused."""
 
     queue: Queue | None
     answer: Refused
+    of_receives: bool
     met: int = 0
 
 
@@ -76,7 +60,9 @@ class Exchange:
         self.access = AccessKeys(keys, time.time)
         self.answers_to_lose = 0
         self._clock = clock
-        self._namespace = Namespace(queues, clock=clock, on_change=self.changed)
+        self._namespace = Namespace(
+            queues, clock=clock, on_change=self.changed, drop_forwarded_duplicates=limits.drop_forwarded_duplicates
+        )
         self._receivers: deque[Receiver] = deque()
         self._refusals: list[Refusal] = []
         self._change = asyncio.Event()
@@ -97,26 +83,27 @@ class Exchange:
         Raises:
             Refused: The queue or an ordered fault does not let them in.
         """
-        for refusal in self._refusals:
-            if refusal.queue in (None, queue):
-                refusal.met += 1
-                raise type(refusal.answer)(*refusal.answer.args)
+        self._refuse(queue, of_receives=False)
         return queue.send(messages)
 
-    def check_size(self, size: int) -> None:
-        """Refuse a message or batch that is too large.
+    def check_receive(self, queue: Queue) -> None:
+        """Refuse what needs the claim Listen on a queue, if that is ordered.
 
         Raises:
-            MessageTooLarge: It is.
+            Refused: It is.
         """
-        if size > self.limits.max_message_size:
-            limit = self.limits.max_message_size
-            raise MessageTooLarge(f"the received message is larger ({size:,} bytes) than the link allows ({limit:,})")
+        self._refuse(queue, of_receives=True)
+
+    def _refuse(self, queue: Queue, *, of_receives: bool) -> None:
+        for refusal in self._refusals:
+            if refusal.of_receives is of_receives and refusal.queue in (None, queue):
+                refusal.met += 1
+                raise type(refusal.answer)(*refusal.answer.args)
 
     @contextmanager
-    def refusing(self, queue: Queue | None, answer: Refused) -> Iterator[Refusal]:
-        """Refuse every send to a queue, or to all, while the context is open."""
-        refusal = Refusal(queue, answer)
+    def refusing(self, queue: Queue | None, answer: Refused, *, of_receives: bool) -> Iterator[Refusal]:
+        """Refuse every send to a queue, or every receive from it, or from all, while the context is open."""
+        refusal = Refusal(queue, answer, of_receives)
         self._refusals.append(refusal)
         try:
             yield refusal

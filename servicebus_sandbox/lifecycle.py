@@ -8,6 +8,8 @@ https://learn.microsoft.com/azure/service-bus-messaging/message-sequencing and
 https://learn.microsoft.com/azure/service-bus-messaging/service-bus-dead-letter-queues
 """
 
+from __future__ import annotations
+
 import heapq
 from collections.abc import Callable
 from enum import IntEnum
@@ -16,6 +18,8 @@ from uuid import UUID, uuid4
 from servicebus_sandbox.messages import Message
 from servicebus_sandbox.properties import QueueProperties
 from servicebus_sandbox.stored import Shelf, State, Stored
+
+MEGABYTE = 2**20
 
 
 class _Timer(IntEnum):
@@ -31,8 +35,14 @@ class Lifecycle:
         shelf: All messages.
         locked: Those that are locked, by lock token.
         duplicates: How many messages were dropped because their id was known.
+        subqueue: The queue's own dead letters.
         bury_in: Where dead letters go, set by whoever connects the queues.
+        drops_forwarded_duplicates: Whether a dead letter that is forwarded here is dropped when its id is known.
+            Whether the service does so is documented nowhere; it is the case that loses something.
     """
+
+    subqueue: Lifecycle
+    bury_in: Lifecycle
 
     def __init__(
         self, name: str, properties: QueueProperties, clock: Callable[[], float], *, is_subqueue: bool
@@ -40,7 +50,8 @@ class Lifecycle:
         self.shelf = Shelf()
         self.locked: dict[UUID, Stored] = {}
         self.duplicates = 0
-        self.bury_in: Lifecycle = self
+        self.subqueue = self.bury_in = self
+        self.drops_forwarded_duplicates = True
         self.name = name
         self._properties = properties
         self._clock = clock
@@ -60,10 +71,13 @@ class Lifecycle:
         `source` is the message as it was in the queue `source_name` that gave it up and forwards it here.
         """
         self._last_number += 1
-        if self._is_duplicate(message):
+        if (source is None or self.drops_forwarded_duplicates) and self._is_duplicate(message):
             self.duplicates += 1
             return self._last_number
         now = self._clock()
+        longest_ms = int(self._properties.default_message_time_to_live.total_seconds() * 1000)
+        if message.ttl_ms is not None and message.ttl_ms > longest_ms:
+            message = message.with_time_to_live(longest_ms, arrived_ms=int(now * 1000))
         stored = Stored(self._last_number, message, enqueued_at=now, expires_at=now + self._time_to_live(message))
         if source:
             stored.dead_letter_source, stored.first_sequence_number = source_name, source.sequence_number
@@ -160,6 +174,9 @@ class Lifecycle:
     def bury(self, stored: Stored, reason: str | None, description: str | None) -> None:
         """Move a message to the dead letters: into the subqueue under its number, or forwarded under a new one.
 
+        Where it would be forwarded to a queue that is full, it stays in the subqueue; source:
+        https://learn.microsoft.com/azure/service-bus-messaging/service-bus-auto-forwarding
+
         A forwarded dead letter no longer has the time to live and the schedule its sender gave it: both are over, and
         would end it at once where it is kept.
         """
@@ -168,11 +185,16 @@ class Lifecycle:
             {key: fact for key, fact in facts.items() if fact is not None}
         )
         self.remove(stored)
-        if self.bury_in.is_subqueue:
+        if self.bury_in is self.subqueue or not self.bury_in.has_room(message.size):
             stored.message, stored.state = message, State.ACTIVE
-            self.bury_in.adopt(stored)
+            self.subqueue.adopt(stored)
         else:
             self.bury_in.take_in(message.without_times(), stored, self.name)
+
+    def has_room(self, size: int) -> bool:
+        """Tell whether the queue and its subqueue together may hold so many bytes more."""
+        held = self.shelf.size_bytes + self.subqueue.shelf.size_bytes
+        return held + size <= self._properties.max_size_in_megabytes * MEGABYTE
 
     def adopt(self, stored: Stored) -> None:
         """Keep a message of the parent queue under the number it has."""

@@ -46,7 +46,12 @@ class Carrier(Protocol):
         """Send a frame."""
 
     def send_flow(
-        self, handle: Uint | None = None, delivery_count: Uint | None = None, link_credit: Uint | None = None
+        self,
+        handle: Uint | None = None,
+        delivery_count: Uint | None = None,
+        link_credit: Uint | None = None,
+        *,
+        drain: bool | None = None,
     ) -> None:
         """Open the window again, and say what there is to say about a link."""
 
@@ -202,7 +207,7 @@ class IncomingLink(Link):
     def _receive(self, transfer: Transfer, content: bytes, size: int) -> None:
         refusal: Refused | None = None
         try:
-            self.carrier.exchange.check_size(size)
+            self.carrier.exchange.limits.check_size(size)
             self.receive(content, transfer.message_format or 0)
         except Refused as refused:
             refusal = refused
@@ -229,6 +234,7 @@ class OutgoingLink(Link):
         super().__init__(carrier, attach)
         self.credit = 0
         self._delivery_count = 0
+        self._drains: bool | None = None
 
     def on_flow(self, flow: Flow) -> None:
         """Note what the client grants. Flows lag behind what was sent: hence the difference, and its lower bound."""
@@ -241,13 +247,14 @@ class OutgoingLink(Link):
         if flow.drain:
             self._delivery_count += self.credit
             self.credit = 0
+        self._drains = flow.drain
         if flow.drain or flow.echo:
             self.send_flow()
 
     def send_flow(self) -> None:
-        """Say how much of the granted credit is left."""
+        """Say how much of the granted credit is left, and whether the client has drained it."""
         count = Uint(self._delivery_count % SEQUENCE_MODULUS)
-        self.carrier.send_flow(self.handle, count, Uint(self.credit))
+        self.carrier.send_flow(self.handle, count, Uint(self.credit), drain=self._drains)
 
     @abstractmethod
     def pump(self) -> bool:

@@ -21,6 +21,10 @@ from servicebus_sandbox.request_links import Reply, Request
 from servicebus_sandbox.stored import Stored
 
 _OK, _NO_CONTENT = 200, 204
+#: Bytes that one message of a reply needs beside itself: a map, its key, a binary's size.
+_ENTRY_ROOM = 32
+#: Bytes that the rest of a reply needs.
+_REPLY_ROOM = 1024
 #: The receiver settle mode `first`: what is received is settled.
 _RECEIVE_AND_DELETE = 0
 
@@ -60,6 +64,8 @@ class Management:
             raise NotImplementedHere(f"the sandbox has no operation {name!r}; it has {', '.join(operations)}")
         claim, perform = operations[name]
         self.require(claim)
+        if claim == LISTEN:
+            self.exchange.check_receive(self.queue)
         if not isinstance(request.body, dict):
             raise InvalidArgument(f"the body of {name} must be a map")
         return perform(request.body)
@@ -72,8 +78,8 @@ class Management:
         size = 0
         for stored in self.queue.peek(number, count):
             encoded = encode_message(stored.message, stored.stamps())
-            size += len(encoded)
-            if messages and size > self.exchange.limits.max_message_size:
+            size += len(encoded) + _ENTRY_ROOM
+            if messages and size + _REPLY_ROOM > self.exchange.limits.max_message_size:
                 break
             messages.append({"message": encoded})
         return {"messages": messages} if messages else None
@@ -85,10 +91,10 @@ class Management:
     def _schedule(self, body: Mapping[str, Any]) -> dict[str, object]:
         try:
             encoded = [_argument(entry, "message", bytes) for entry in _argument(body, "messages", list)]
-            messages = [decode_message(one) for one in encoded]
+            messages = [decode_message(one, self.exchange.limits) for one in encoded]
         except DecodeError as error:
             raise InvalidArgument(f"this is no AMQP message: {error}") from None
-        self.exchange.check_size(sum(map(len, encoded)))
+        self.exchange.limits.check_size(sum(map(len, encoded)))
         return {"sequence-numbers": Array(map(Long, self.exchange.publish(self.queue, messages)))}
 
     def _cancel(self, body: Mapping[str, Any]) -> dict[str, object]:

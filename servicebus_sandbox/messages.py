@@ -16,10 +16,12 @@ from uuid import UUID
 from servicebus_sandbox.amqp import DecodeError, Int, Symbol, Timestamp, Ubyte, Uint, Ulong
 from servicebus_sandbox.decode import decode_at, end_of, map_entries
 from servicebus_sandbox.encode import compound, encode
+from servicebus_sandbox.limits import NO_LIMITS, PROPERTIES, Limits
 
 #: The message format that says: each data section is a whole encoded message (as all Service Bus clients send it).
 BATCH_FORMAT = 0x80013700
 
+LOCK_TOKEN = "x-opt-lock-token"  # noqa: S105 - a name, no secret
 SCHEDULED_ENQUEUE_TIME = "x-opt-scheduled-enqueue-time"
 
 #: Annotations that only the broker may set: a received message sent on must not carry its old ones.
@@ -37,22 +39,9 @@ BROKER_ANNOTATIONS = frozenset(
 
 _HEADER, _DELIVERY_ANNOTATIONS, _ANNOTATIONS, _PROPERTIES, _APPLICATION_PROPERTIES, _DATA = range(0x70, 0x76)
 _VALUE, _LAST_SECTION = 0x77, 0x78
-_MAX_UINT = 2**32 - 1
-_PROPERTY_NAMES = (
-    "message_id",
-    "user_id",
-    "to",
-    "subject",
-    "reply_to",
-    "correlation_id",
-    "content_type",
-    "content_encoding",
-    "absolute_expiry_time",
-    "creation_time",
-    "group_id",
-    "group_sequence",
-    "reply_to_group_id",
-)
+_MAX_UINT, _MAX_LONG = 2**32 - 1, 2**63 - 1
+_PROPERTY_NAMES = tuple(name for name, _ in PROPERTIES)
+_MESSAGE_ID, _EXPIRY, _CREATION = map(_PROPERTY_NAMES.index, ("message_id", "absolute_expiry_time", "creation_time"))
 
 
 class Entries(NamedTuple):
@@ -88,6 +77,7 @@ class Message:
     priority: Ubyte | None = None
     ttl_ms: int | None = None
     scheduled_ms: int | None = None
+    delivery_annotations: Entries = NO_ENTRIES
     annotations: Entries = NO_ENTRIES
     application_entries: Entries = NO_ENTRIES
     properties_section: bytes = b""
@@ -124,51 +114,90 @@ class Message:
         """Return the message with more application properties."""
         return replace(self, application_entries=self.application_entries.with_(extra))
 
+    def with_id(self, message_id: str) -> Message:
+        """Return the message under another id."""
+        properties = _with_fields(self.properties_section, {_MESSAGE_ID: message_id})
+        return replace(self, message_id=message_id, properties_section=properties)
+
+    def with_time_to_live(self, ttl_ms: int, arrived_ms: int) -> Message:
+        """Return the message with another time to live, which its expiry, where it has one, then says as well.
+
+        .NET and JavaScript show the difference of expiry and creation as the time to live
+        (https://github.com/Azure/azure-sdk-for-net/issues/40916).
+        """
+        properties = self.properties
+        section = self.properties_section
+        if "absolute_expiry_time" in properties:
+            created = properties.get("creation_time")
+            start = created if isinstance(created, Timestamp) else arrived_ms
+            section = _with_fields(section, {_EXPIRY: Timestamp(min(start + ttl_ms, _MAX_LONG))})
+        return replace(self, ttl_ms=ttl_ms, properties_section=section)
+
     def without_times(self) -> Message:
-        """Return the message without the time to live and the schedule its sender gave it."""
-        return replace(self, ttl_ms=None, scheduled_ms=None)
+        """Return the message without the time to live, the expiry and the schedule its sender gave it."""
+        section = self.properties_section
+        if "absolute_expiry_time" in self.properties:
+            section = _with_fields(section, {_EXPIRY: None})
+        return replace(self, ttl_ms=None, scheduled_ms=None, properties_section=section)
 
 
 @dataclass(frozen=True, slots=True)
 class Stamps:
     """What the broker writes on a message when it hands it out. Times in milliseconds since 1970 in UTC.
 
-    `state` is 0 active, 1 deferred, 2 scheduled; `first_sequence_number` is the one a forwarded message had before.
+    `state` is 0 active, 1 deferred, 2 scheduled; `first_sequence_number` is the number a forwarded
+    message had before, else 0.
     """
 
     sequence_number: int
     enqueued_ms: int
     state: int
     delivery_count: int
-    ttl_ms: int
     locked_until_ms: int | None = None
     lock_token: UUID | None = None
     dead_letter_source: str | None = None
-    first_sequence_number: int | None = None
+    first_sequence_number: int = 0
 
 
-def decode_message(payload: bytes) -> Message:
+def decode_message(payload: bytes, limits: Limits = NO_LIMITS) -> Message:
     """Read an encoded message.
+
+    Args:
+        payload: The bytes of its sections.
+        limits: What its properties must keep to.
 
     Raises:
         DecodeError: The bytes are no message.
+        Refused: The limits do not allow it.
     """
     facts: dict[str, Any] = {"size": len(payload)}
+    lifetime_ms: int | None = None
     body = []
     for code, start, value_at, end in _sections(payload):
         if code == _HEADER:
             facts |= _read_header(payload, value_at)
+        elif code == _DELIVERY_ANNOTATIONS:
+            facts["delivery_annotations"] = _read_delivery_annotations(payload, value_at)
         elif code == _ANNOTATIONS:
             facts |= _read_annotations(payload, value_at)
         elif code == _PROPERTIES:
+            fields = _read_properties(payload, value_at)
+            limits.check_properties(fields)
             facts["properties_section"] = payload[start:end]
-            facts["message_id"] = _message_id(payload, value_at)
+            facts["message_id"] = fields[_MESSAGE_ID] if fields else None
+            lifetime_ms = _lifetime(fields)
         elif code == _APPLICATION_PROPERTIES:
-            pairs = [pair for _, _, pair in map_entries(payload, value_at)]
-            facts["application_entries"] = Entries(len(pairs), b"".join(pairs))
-        elif code != _DELIVERY_ANNOTATIONS:
+            entries = list(map_entries(payload, value_at))
+            limits.check_application_properties(entries)
+            facts["application_entries"] = Entries(len(entries), b"".join([pair for _, _, pair in entries]))
+        else:
             body.append(payload[start:end])
-    return Message(**facts, body_sections=b"".join(body))
+    body_sections = b"".join(body)
+    limits.check_header_size(len(payload) - len(body_sections))
+    if lifetime_ms is not None and facts.get("ttl_ms") == _MAX_UINT:
+        # What does not fit the header's 32 bits is only in the two times.
+        facts["ttl_ms"] = max(lifetime_ms, _MAX_UINT)
+    return Message(**facts, body_sections=body_sections)
 
 
 def split_batch(payload: bytes) -> list[bytes]:
@@ -197,12 +226,15 @@ def data_sections(payload: bytes) -> Iterator[bytes]:
 def encode_message(message: Message, stamps: Stamps) -> bytes:
     """Encode a message for a receiver.
 
-    A time to live that does not fit the header's 32 bits (49.7 days) is written as the longest that does.
+    A time to live is written if the sender gave one, and what does not fit the header's 32 bits (49.7 days) as the
+    longest that does.
     """
-    header = [message.durable, message.priority, Uint(min(stamps.ttl_ms, _MAX_UINT)), None, Uint(stamps.delivery_count)]
-    sections = [_SECTIONS[_HEADER], encode(header)]
+    ttl = None if message.ttl_ms is None else Uint(min(message.ttl_ms, _MAX_UINT))
+    sections = [_SECTIONS[_HEADER], encode([message.durable, message.priority, ttl, None, Uint(stamps.delivery_count)])]
+    count, encoded = message.delivery_annotations
     if stamps.lock_token is not None:
-        sections += _SECTIONS[_DELIVERY_ANNOTATIONS], compound(0xC1, 2, _LOCK_TOKEN + encode(stamps.lock_token))
+        count, encoded = count + 1, encoded + _LOCK_TOKEN + encode(stamps.lock_token)
+    sections += _SECTIONS[_DELIVERY_ANNOTATIONS], compound(0xC1, count * 2, encoded)
     written = _annotations(message, stamps)
     count = message.annotations.pairs + len(written)
     sections += _SECTIONS[_ANNOTATIONS], compound(0xC1, count * 2, message.annotations.encoded + b"".join(written))
@@ -224,21 +256,21 @@ def _annotations(message: Message, stamps: Stamps) -> list[bytes]:
     written = [
         _SEQUENCE_NUMBER + encode(stamps.sequence_number),
         _ENQUEUED_TIME + encode(Timestamp(stamps.enqueued_ms)),
-        _MESSAGE_STATE + encode(Int(stamps.state)),
+        _ENQUEUE_SEQUENCE_NUMBER + encode(stamps.first_sequence_number),
     ]
+    if stamps.state:
+        written.append(_MESSAGE_STATE + encode(Int(stamps.state)))
     if stamps.locked_until_ms is not None:
         written.append(_LOCKED_UNTIL + encode(Timestamp(stamps.locked_until_ms)))
     if message.scheduled_ms is not None:
         written.append(_SCHEDULED_ENQUEUE_TIME + encode(Timestamp(message.scheduled_ms)))
     if stamps.dead_letter_source is not None:
         written.append(_DEAD_LETTER_SOURCE + encode(stamps.dead_letter_source))
-    if stamps.first_sequence_number is not None:
-        written.append(_ENQUEUE_SEQUENCE_NUMBER + encode(stamps.first_sequence_number))
     return written
 
 
 _SECTIONS = {code: b"\x00\x53" + bytes((code,)) for code in range(_HEADER, _LAST_SECTION + 1)}
-_LOCK_TOKEN = encode(Symbol("x-opt-lock-token"))
+_LOCK_TOKEN = encode(Symbol(LOCK_TOKEN))
 _SEQUENCE_NUMBER = encode(Symbol("x-opt-sequence-number"))
 _ENQUEUED_TIME = encode(Symbol("x-opt-enqueued-time"))
 _MESSAGE_STATE = encode(Symbol("x-opt-message-state"))
@@ -285,11 +317,33 @@ def _read_annotations(payload: bytes, value_at: int) -> dict[str, Any]:
     return {"scheduled_ms": scheduled, "annotations": Entries(len(kept), b"".join(kept))}
 
 
-def _message_id(payload: bytes, value_at: int) -> object:
-    section, _ = decode_at(payload, value_at)
-    if not isinstance(section, list):
+def _read_delivery_annotations(payload: bytes, value_at: int) -> Entries:
+    """Read what a sender says to the next hop: the service gives it back, all but an old lock token."""
+    kept = [pair for key, _, pair in map_entries(payload, value_at) if key != LOCK_TOKEN]
+    return Entries(len(kept), b"".join(kept))
+
+
+def _read_properties(payload: bytes, value_at: int) -> list[Any]:
+    fields, _ = decode_at(payload, value_at)
+    if not isinstance(fields, list):
         raise DecodeError("the properties are no list")
-    identifier = section[0] if section else None
-    if not isinstance(identifier, str | bytes | Ulong | UUID | None):
+    if fields and not isinstance(fields[_MESSAGE_ID], str | bytes | Ulong | UUID | None):
         raise DecodeError("a message id is no string, binary, ulong or uuid")
-    return identifier
+    return fields
+
+
+def _lifetime(fields: list[Any]) -> int | None:
+    """Return the milliseconds from creation to expiry, if both are there."""
+    if len(fields) <= _CREATION:
+        return None
+    expiry, created = fields[_EXPIRY], fields[_CREATION]
+    return expiry - created if isinstance(expiry, Timestamp) and isinstance(created, Timestamp) else None
+
+
+def _with_fields(section: bytes, changes: Mapping[int, object]) -> bytes:
+    """Encode a section of properties anew, with some of its fields changed."""
+    fields = decode_at(section, 0)[0].value if section else []
+    fields = [*fields, *[None] * (max(changes) + 1 - len(fields))]
+    for place, value in changes.items():
+        fields[place] = value
+    return _SECTIONS[_PROPERTIES] + encode(fields)

@@ -41,6 +41,10 @@ class Grants:
             wanted = f"'{claim}' claim" if claim else "A token"
             raise Unauthorized(f"unauthorized access: {wanted} is required to perform this operation on {path}")
 
+    def add(self, grant: Grant) -> None:
+        """Allow what a grant says from now on."""
+        self._grants[grant.path] = grant
+
     def put_token(self, request: Request) -> Reply:
         """Answer a request to `$cbs`."""
         fields = request.properties
@@ -54,7 +58,7 @@ class Grants:
                 self._exchange.queue(grant.path.removesuffix(_MANAGEMENT))
         except Refused as refused:
             return Reply({"status-code": Int(refused.status), "status-description": str(refused)})
-        self._grants[grant.path] = grant
+        self.add(grant)
         return Reply({"status-code": Int(_ACCEPTED), "status-description": "Accepted"})
 
 

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from servicebus_sandbox.amqp import DecodeError, Described
 from servicebus_sandbox.errors import InvalidArgument, NotImplementedHere, Refused
-from servicebus_sandbox.frames import Attach, error, rejected
+from servicebus_sandbox.frames import Attach, Flow, error, rejected
 from servicebus_sandbox.links import Carrier, IncomingLink, OutgoingLink
 from servicebus_sandbox.messages import BATCH_FORMAT, decode_message, encode_message, split_batch
 from servicebus_sandbox.queues import Queue
@@ -38,12 +38,12 @@ class PublisherLink(IncomingLink):
         Raises:
             Refused: It cannot be read, or the queue does not take it.
         """
+        exchange = self.carrier.exchange
         try:
             encoded = split_batch(content) if message_format == BATCH_FORMAT else [content]
-            messages = [decode_message(one) for one in encoded]
+            messages = [decode_message(one, exchange.limits) for one in encoded]
         except DecodeError as error:
             raise InvalidArgument(f"this is no AMQP message: {error}") from None
-        exchange = self.carrier.exchange
         exchange.publish(self._queue, messages)
         if exchange.answers_to_lose > 0:
             exchange.answers_to_lose -= 1
@@ -57,6 +57,8 @@ class ConsumerLink(OutgoingLink):
         super().__init__(carrier, attach)
         self._queue = queue
         self._deletes = attach.snd_settle_mode == _SETTLED
+        self._unsettled = 0
+        self._most_unsettled = carrier.exchange.limits.max_unsettled
         self._outcomes: dict[object, Callable[[UUID, object], None]] = {
             _ACCEPTED: lambda token, _value: queue.complete(token),
             _RELEASED: lambda token, _value: queue.release(token),
@@ -78,10 +80,20 @@ class ConsumerLink(OutgoingLink):
         """When the link was last used, in the event loop's time; None while the client waits for a message."""
         return None if self.credit else self.last_used
 
+    def on_flow(self, flow: Flow) -> None:
+        """Note what the client grants; while receives are refused, the link is detached for it."""
+        if flow.link_credit:
+            try:
+                self.carrier.exchange.check_receive(self._queue)
+            except Refused as refused:
+                self.detach(refused)
+                return
+        super().on_flow(flow)
+
     def pump(self) -> bool:
         """Hand over messages while there are any, at most `TURN`."""
         for _ in range(TURN):
-            if self.credit == 0 or not self.carrier.can_send:
+            if self.credit == 0 or self._unsettled >= self._most_unsettled or not self.carrier.can_send:
                 return False
             stored = self._queue.take_next() if self._deletes else self._queue.lock_next()
             if stored is None:
@@ -90,6 +102,7 @@ class ConsumerLink(OutgoingLink):
             tag = stored.lock_token or uuid4()
             delivery_id = self.send_message(content, tag.bytes_le, settled=self._deletes)
             if not self._deletes:
+                self._unsettled += 1
                 self.carrier.expect_settlement(delivery_id, self, tag)
         return True
 
@@ -102,6 +115,8 @@ class ConsumerLink(OutgoingLink):
         outcome = state or Described(_RELEASED, [])
         if outcome.descriptor == _RECEIVED:
             return None
+        self._unsettled -= 1
+        self.carrier.exchange.changed()
         try:
             if not isinstance(outcome.descriptor, int) or outcome.descriptor not in self._outcomes:
                 raise NotImplementedHere("the broker knows accepted, rejected, released and modified, no transactions")

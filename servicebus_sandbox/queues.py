@@ -11,15 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from servicebus_sandbox.errors import EntityNotFound, LockLost, MessageNotFound, NotAllowed, QuotaExceeded
 from servicebus_sandbox.lifecycle import Lifecycle
 from servicebus_sandbox.messages import Message
 from servicebus_sandbox.properties import QueueProperties
 from servicebus_sandbox.stored import State, Stored
-
-MEGABYTE = 2**20
 
 #: Most messages a peek returns; https://github.com/Azure/azure-sdk-for-python/issues/26643.
 PEEK_LIMIT = 250
@@ -52,7 +50,7 @@ class Queue:
         if parent is None:
             subqueue = f"{name}/$DeadLetterQueue"
             self.dead_letters = Queue(subqueue, properties, clock=clock, on_change=on_change, parent=self)
-            self.life.bury_in = self.dead_letters.life
+            self.life.subqueue = self.life.bury_in = self.dead_letters.life
 
     def forward_dead_letters_to(self, target: Queue) -> None:
         """Send dead letters on to another queue."""
@@ -113,11 +111,9 @@ class Queue:
         if self._parent is not None:
             raise NotAllowed(f"nobody can send to {self.name}; send to {self._parent.name}")
         self.tick()
-        limit = self.properties.max_size_in_megabytes * MEGABYTE
-        held = self.life.shelf.size_bytes + self.dead_letters.life.shelf.size_bytes
-        if held + sum(message.size for message in messages) > limit:
+        if not self.life.has_room(sum(message.size for message in messages)):
             raise QuotaExceeded(f"the queue {self.name} is full; receive from it, or raise maxSizeInMegabytes")
-        numbers = [self.life.take_in(message) for message in messages]
+        numbers = [self.life.take_in(_with_id(message)) for message in messages]
         self._on_change()
         return numbers
 
@@ -250,11 +246,18 @@ class Queue:
         return matching
 
 
+def _with_id(message: Message) -> Message:
+    """Give a message without an id one, as the service does (https://github.com/Azure/azure-service-bus-java/issues/69)."""
+    return message if message.message_id is not None else message.with_id(uuid4().hex)
+
+
 class Namespace:
-    """The queues by their paths: `name` and `name/$DeadLetterQueue`, in any case.
+    """The queues by their paths: `name`, `name/$DeadLetterQueue` and `name/$Transfer/$DeadLetterQueue`, in any case.
+
+    The last one holds what could not be transferred on to another entity. Nothing is transferred here, so it is empty.
 
     Raises:
-        ValueError: A queue forwards its dead letters to one that does not exist, or to itself.
+        ValueError: A queue forwards its dead letters to one that does not exist, or to itself, or two have one name.
     """
 
     def __init__(
@@ -263,11 +266,18 @@ class Namespace:
         *,
         clock: Callable[[], float],
         on_change: Callable[[], None] = lambda: None,
+        drop_forwarded_duplicates: bool = True,
     ) -> None:
         self._paths: dict[str, Queue] = {}
+        self._transfers: dict[str, Queue] = {}
         for name, properties in queues.items():
+            if name.lower() in self._paths:
+                raise ValueError(f"there are two queues {name!r}; names are compared without case")
             queue = Queue(name, properties, clock=clock, on_change=on_change)
+            queue.life.drops_forwarded_duplicates = drop_forwarded_duplicates
             self._paths |= {path.name.lower(): path for path in (queue, queue.dead_letters)}
+            transfer = Queue(f"{name}/$Transfer/$DeadLetterQueue", properties, clock=clock, parent=queue)
+            self._transfers[transfer.name.lower()] = transfer
         for name, properties in queues.items():
             if (target := properties.forward_dead_lettered_messages_to) is not None:
                 if target not in queues or target == name:
@@ -286,11 +296,12 @@ class Namespace:
         Raises:
             EntityNotFound: There is none.
         """
-        try:
-            return self._paths[path.lower()]
-        except KeyError:
+        key = path.lower()
+        found = self._paths.get(key, self._transfers.get(key))
+        if found is None:
             names = ", ".join(sorted(queue.name for queue in self))
-            raise EntityNotFound(f"the messaging entity {path!r} could not be found; there are: {names}") from None
+            raise EntityNotFound(f"the messaging entity {path!r} could not be found; there are: {names}")
+        return found
 
     def due(self) -> float | None:
         """Say when `tick` next has something to do, in seconds since 1970."""

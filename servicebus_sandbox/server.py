@@ -1,15 +1,17 @@
 """The broker: queues behind a socket on loopback, and the means to watch and to disturb them."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Self
 
 from servicebus_sandbox.access import AccessKey
 from servicebus_sandbox.connection import Connection
 from servicebus_sandbox.errors import LinkDetached, Refused, ServerBusy
-from servicebus_sandbox.exchange import Exchange, Limits, Refusal
+from servicebus_sandbox.exchange import Exchange, Refusal
+from servicebus_sandbox.limits import Limits
 from servicebus_sandbox.properties import QueueProperties
 from servicebus_sandbox.queue_links import ConsumerLink, PublisherLink
 from servicebus_sandbox.queues import Queue
@@ -32,13 +34,14 @@ class Broker:
         clock: Seconds since 1970. Only what happens in queues follows it; call `clock_moved` after setting it.
         keys: The shared access keys; a token of another key is refused as Service Bus refuses it (401).
         limits: What is allowed on the wire.
+        tls: Serve TLS with the certificate of this context; without one, plain TCP.
 
     Raises:
         ValueError: The queues do not fit together.
         OSError: The port is in use (on entering).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one parameter for each thing that a test may choose
         self,
         queues: Mapping[str, QueueProperties],
         port: int = 0,
@@ -46,8 +49,10 @@ class Broker:
         clock: Callable[[], float] = time.time,
         keys: Sequence[AccessKey] = (DEFAULT_KEY,),
         limits: Limits | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._exchange = Exchange(queues, keys, limits or Limits(), clock)
+        self._tls = tls
         self._keys = {key.name: key for key in keys}
         self._port = port
         self._server: asyncio.Server | None = None
@@ -55,7 +60,7 @@ class Broker:
         self._idle_timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.get_running_loop().create_server(self._connect, HOST, self._port)
+        self._server = await asyncio.get_running_loop().create_server(self._connect, HOST, self._port, ssl=self._tls)
         self._port = self._server.sockets[0].getsockname()[1]
         self._watch_idle_links()
         return self
@@ -82,13 +87,11 @@ class Broker:
     def connection_string_of(self, key_name: str) -> str:
         """Return the connection string of a key.
 
-        `UseDevelopmentEmulator` makes azure-servicebus speak plain AMQP, on the port given.
+        `UseDevelopmentEmulator` makes clients speak plain AMQP, on the port given. With TLS it is left out.
         """
         key = self._keys[key_name]
-        return (
-            f"Endpoint=sb://{HOST}:{self._port};SharedAccessKeyName={key.name};SharedAccessKey={key.key};"
-            "UseDevelopmentEmulator=true;"
-        )
+        plain = "" if self._tls else "UseDevelopmentEmulator=true;"
+        return f"Endpoint=sb://{HOST}:{self._port};SharedAccessKeyName={key.name};SharedAccessKey={key.key};{plain}"
 
     def queue(self, path: str) -> Queue:
         """Return a queue to look at: its counts and messages.
@@ -133,9 +136,32 @@ class Broker:
         Yields:
             A counter: `met` is how many sends were refused.
         """
-        busy = ServerBusy("the request was terminated because the entity is being throttled; wait and try again")
-        with self._exchange.refusing(self.queue(queue) if queue else None, answer or busy) as refusal:
+        with self._refusing(queue, answer, of_receives=False) as refusal:
             yield refusal
+
+    @contextmanager
+    def fail_receives(self, queue: str | None = None, answer: Refused | None = None) -> Iterator[Refusal]:
+        """Refuse whatever needs the claim Listen on a queue, or on all, while the context is open.
+
+        A link that asks for messages is detached, and what is asked of `$management` is refused. A link that asked
+        before goes on waiting, and settles what it has.
+
+        Args:
+            queue: The queue's name.
+            answer: What the client is told; the default is the `ServerBusy` of an overloaded namespace.
+
+        Yields:
+            A counter: `met` is how often something was refused.
+        """
+        with self._refusing(queue, answer, of_receives=True) as refusal:
+            yield refusal
+
+    def _refusing(
+        self, queue: str | None, answer: Refused | None, *, of_receives: bool
+    ) -> AbstractContextManager[Refusal]:
+        busy = ServerBusy("the request was terminated because the entity is being throttled; wait and try again")
+        where = None if queue is None else self.queue(queue)
+        return self._exchange.refusing(where, answer or busy, of_receives=of_receives)
 
     def lose_answers(self, count: int = 1) -> None:
         """Let the next sends in, but drop the connection instead of answering: the client cannot know."""

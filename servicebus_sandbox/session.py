@@ -140,7 +140,12 @@ class Session:
         self._wire.send(self._channel, performative, payload)
 
     def send_flow(
-        self, handle: Uint | None = None, delivery_count: Uint | None = None, link_credit: Uint | None = None
+        self,
+        handle: Uint | None = None,
+        delivery_count: Uint | None = None,
+        link_credit: Uint | None = None,
+        *,
+        drain: bool | None = None,
     ) -> None:
         """Open the window again, and say what there is to say about a link."""
         self._incoming_window = WINDOW
@@ -153,6 +158,7 @@ class Session:
                 handle=handle,
                 delivery_count=delivery_count,
                 link_credit=link_credit,
+                drain=drain,
             )
         )
 

@@ -26,7 +26,7 @@ class Stored:
     Attributes:
         delivery_count: How many deliveries have failed.
         dead_letter_source: The queue that gave it up, when it was forwarded from there.
-        first_sequence_number: Its number in that queue.
+        first_sequence_number: Its number in that queue; 0 when it came from none.
     """
 
     sequence_number: int
@@ -38,17 +38,15 @@ class Stored:
     lock_token: UUID | None = None
     locked_until: float = 0.0
     dead_letter_source: str | None = None
-    first_sequence_number: int | None = None
+    first_sequence_number: int = 0
 
     def stamps(self) -> Stamps:
         """Say what the broker writes on the message for a receiver."""
-        enqueued_ms = int(self.enqueued_at * 1000)
         return Stamps(
             sequence_number=self.sequence_number,
-            enqueued_ms=enqueued_ms,
+            enqueued_ms=int(self.enqueued_at * 1000),
             state=self.state,
             delivery_count=self.delivery_count,
-            ttl_ms=int(self.expires_at * 1000) - enqueued_ms,
             locked_until_ms=int(self.locked_until * 1000) if self.lock_token else None,
             lock_token=self.lock_token,
             dead_letter_source=self.dead_letter_source,

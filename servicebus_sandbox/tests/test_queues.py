@@ -1,5 +1,6 @@
 """What happens to messages in a queue, with a clock that is set by hand and no I/O."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -231,6 +232,36 @@ def test_a_forwarded_dead_letter_with_a_known_id_is_dropped_as_a_duplicate(names
     assert (len(failed), failed.duplicates) == (1, 1)
 
 
+def test_a_forwarded_dead_letter_with_a_known_id_is_kept_where_the_switch_says_so(clock):
+    forwarding = replace(WORK, forward_dead_lettered_messages_to="failed")
+    queues = {"forwarding": forwarding, "failed": WORK}
+    namespace: Any = Namespace(queues, clock=clock, drop_forwarded_duplicates=False)
+    source, failed = namespace.queue("forwarding"), namespace.queue("failed")
+    failed.send([message("a")])
+    source.send([message("a")])
+    source.dead_letter(source.lock_next().lock_token)
+
+    assert (len(failed), failed.duplicates) == (2, 0)
+
+
+def test_a_dead_letter_stays_in_the_subqueue_when_the_queue_it_is_forwarded_to_is_full(clock):
+    small = QueueProperties(max_size_in_megabytes=1)
+    queues = {"source": QueueProperties(forward_dead_lettered_messages_to="failed"), "failed": small}
+    namespace: Any = Namespace(queues, clock=clock)
+    source, failed = namespace.queue("source"), namespace.queue("failed")
+    failed.send([Message(size=2**20 - 50)])
+    source.send([message("a"), message("b")])
+    source.dead_letter(source.lock_next().lock_token, "Why")
+
+    [dead] = source.dead_letters.messages()
+    assert (len(failed), dead.message.application_properties) == (1, {"DeadLetterReason": "Why"})
+    assert source.dead_letters.lock_next() is dead
+
+    failed.take_next()
+    source.dead_letter(source.lock_next().lock_token)
+    assert (len(failed), source.dead_lettered) == (1, 1)
+
+
 def test_a_forwarded_expired_message_does_not_expire_at_once_again(namespace, clock):
     source, failed = namespace.queue("forwarding"), namespace.queue("failed")
     source.send([message("a", ttl_ms=1000)])
@@ -383,10 +414,11 @@ def test_a_completed_a_scheduled_and_a_cancelled_message_stay_known(queue):
     assert (len(queue), queue.duplicates) == (0, 2)
 
 
-def test_messages_without_an_id_are_never_duplicates(queue):
+def test_a_message_without_an_id_gets_one_of_its_own_and_is_never_a_duplicate(queue):
     queue.send([message(), message()])
 
-    assert len(queue) == 2
+    assert len({*ids(queue.messages())}) == 2
+    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in ids(queue.messages()))
 
 
 def test_without_duplicate_detection_every_message_is_kept(clock):
@@ -489,6 +521,21 @@ def test_paths_are_found_in_any_case(namespace):
         namespace.queue("none")
 
 
+def test_every_queue_has_an_empty_queue_for_what_could_not_be_transferred(namespace):
+    transfers = namespace.queue("Work/$Transfer/$deadLetterQueue")
+
+    assert (len(transfers), transfers.lock_next()) == (0, None)
+    with pytest.raises(NotAllowed):
+        transfers.send([message("a")])
+    with pytest.raises(EntityNotFound):
+        namespace.queue("work/$Transfer")
+
+
+def test_two_names_that_differ_in_case_only_are_refused(clock):
+    with pytest.raises(ValueError, match="two queues 'Q'"):
+        Namespace({"q": QueueProperties(), "Q": QueueProperties()}, clock=clock)
+
+
 @pytest.mark.parametrize("target", ["nowhere", "q"])
 def test_forwarding_to_nowhere_or_to_oneself_is_refused(clock, target):
     with pytest.raises(ValueError, match="cannot forward"):
@@ -580,5 +627,4 @@ def test_a_received_message_sent_on_does_not_carry_its_old_stamps(queue):
     resent = decode_message(delivered)
 
     assert resent.annotations.pairs == 0
-    assert resent.message_id is None
-    assert resent.ttl_ms == LIFE * 1000
+    assert resent.ttl_ms is None

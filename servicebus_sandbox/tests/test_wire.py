@@ -61,14 +61,50 @@ async def test_an_unknown_sasl_mechanism_is_refused(broker):
     async with connected(broker) as peer:
         peer.writer.write(SASL_HEADER)
         await peer.reader.readexactly(8)
-        peer.send(SaslInit(Symbol("PLAIN"), b"\0me\0key"))
+        peer.send(SaslInit(Symbol("SCRAM-SHA-1"), b"\0me\0key"))
         assert (await peer.expect(SaslOutcome)).code == 1
         assert await peer.reader.read() == b""
 
 
+async def test_a_key_by_sasl_plain_opens_the_namespace_as_far_as_its_claims_go():
+    keys = [AccessKey("listener", "key", frozenset({LISTEN}))]
+    async with Broker({Q: QueueProperties()}, keys=keys) as broker, connected(broker) as peer:
+        peer.writer.write(SASL_HEADER)
+        await peer.reader.readexactly(8)
+        peer.send(SaslInit(Symbol("PLAIN"), b"\0listener\0key"))
+        assert (await peer.expect(SaslOutcome)).code == 0
+        await peer.open()
+        await peer.begin()
+        await peer.attach(Q, RECEIVER, 0)
+        await peer.attach(Q, SENDER, 1)
+        detach = await peer.read_until(Detach)
+
+    assert (detach.handle, detach.error.value[0]) == (1, "amqp:unauthorized-access")
+
+
 @pytest.mark.parametrize(
-    "garbage", [b"GET / HTTP/1.1\r\n\r\n", bytes(64), b"AMQP\x00\x00\x09\x01", b"\x16\x03\x01" * 9]
+    "response", [None, b"", b"\0nobody\0sandbox", b"\0RootManageSharedAccessKey\0wrong", b"\xff\0\0"]
 )
+async def test_sasl_plain_with_a_wrong_key_or_none_is_refused(broker, response):
+    async with connected(broker) as peer:
+        peer.writer.write(SASL_HEADER)
+        await peer.reader.readexactly(8)
+        peer.send(SaslInit(Symbol("PLAIN"), response))
+        assert (await peer.expect(SaslOutcome)).code == 1
+        assert await peer.reader.read() == b""
+
+
+@pytest.mark.parametrize("line", ["GET / HTTP/1.1", "PUT /queue?api-version=2021-05 HTTP/1.1", "OPTIONS * HTTP/1.1"])
+async def test_a_client_of_http_is_told_that_there_is_none(broker, line):
+    async with connected(broker) as peer:
+        peer.writer.write(f"{line}\r\nHost: here\r\nUpgrade: websocket\r\n\r\n".encode())
+        answer = await peer.reader.read()
+
+    assert answer.startswith(b"HTTP/1.1 501 ")
+    assert b"no administration API, and no AMQP over WebSocket" in answer
+
+
+@pytest.mark.parametrize("garbage", [b"EHLO there\r\n\r\n", bytes(64), b"AMQP\x00\x00\x09\x01", b"\x16\x03\x01" * 9])
 async def test_another_protocol_is_answered_with_ours_and_hung_up_on(broker, garbage):
     async with connected(broker) as peer:
         peer.writer.write(garbage)
@@ -275,7 +311,57 @@ async def test_draining_sends_what_there_is_and_uses_up_the_rest_of_the_credit(b
         broker.queue(Q).send([decode_message(message())])
         await peer.nothing_of(Transfer)
 
-    assert (flow.delivery_count, flow.link_credit) == (150, 0)
+    assert (flow.delivery_count, flow.link_credit, flow.drain) == (150, 0, True)
+
+
+async def test_draining_an_empty_queue_is_answered_with_the_clients_drain_and_no_later_flow_is(broker):
+    async with ready(broker) as peer:
+        await peer.attach(Q, RECEIVER)
+        peer.credit(10, drain=True)
+        flow = await peer.expect(Flow)
+        peer.credit(1, count=10, echo=True)
+        after = await peer.expect(Flow)
+
+    assert (flow.delivery_count, flow.link_credit, flow.drain) == (10, 0, True)
+    assert (after.link_credit, after.drain) == (1, None)
+
+
+async def test_a_link_gets_no_more_than_it_may_leave_unsettled():
+    limits = Limits(max_unsettled=3)
+    async with Broker({Q: QueueProperties()}, limits=limits) as broker, ready(broker) as peer:
+        broker.queue(Q).send([decode_message(message()) for _ in range(5)])
+        await peer.attach(Q, RECEIVER)
+        peer.credit(10)
+        first, *_ = [(await peer.expect(Transfer))[0] for _ in range(3)]
+        await peer.nothing_of(Transfer)
+        peer.send(Disposition(RECEIVER, first.delivery_id, settled=True, state=ACCEPTED))
+        await peer.expect(Transfer)
+        await peer.nothing_of(Transfer)
+
+        assert (broker.queue(Q).active, broker.queue(Q).locked) == (4, 3)
+
+
+async def test_receives_can_be_refused_for_a_while(broker):
+    broker.queue(Q).send([decode_message(message())])
+    peek = ("peek-message", {"from-sequence-number": 0, "message-count": 1})
+    async with ready(broker) as peer:
+        with broker.fail_receives(Q) as refused:
+            await peer.attach(Q, RECEIVER)
+            peer.credit(1)
+            detach = await peer.read_until(Detach)
+            peer.send(Detach(Uint(0), closed=True))
+            peeked, _ = await peer.manage(*peek)
+            await peer.attach(f"{Q}/$DeadLetterQueue", RECEIVER, 1)
+            peer.credit(1, handle=1)
+            await peer.attach(Q, SENDER, 2)
+            peer.transfer(message(), handle=2)
+            assert (await peer.expect(Disposition)).state == ACCEPTED
+        await peer.attach(Q, RECEIVER, 3)
+        peer.credit(1, handle=3)
+        await peer.expect(Transfer)
+
+    assert detach.error.value[0] == peeked["errorCondition"] == "com.microsoft:server-busy"
+    assert (peeked["statusCode"], refused.met) == (503, 2)
 
 
 async def test_a_flow_that_asks_for_an_echo_gets_one(broker):
@@ -813,6 +899,27 @@ async def test_a_peek_stops_before_its_answer_is_larger_than_a_message_may_be(br
     reply = decode_message(b"".join(payload for _, payload in parts))
 
     assert len(reply.value["messages"]) == 2
+
+
+@pytest.mark.parametrize("size", [100, 900, 1024])
+async def test_a_reply_to_a_peek_is_never_larger_than_a_message_may_be_envelopes_included(broker, size):
+    """.NET closes the link on which a larger one comes."""
+    broker.queue(Q).send([decode_message(message(b"x" * size)) for _ in range(250)])
+    async with ready(broker) as peer:
+        await peer.attach(f"{Q}/$management", RECEIVER, 0)
+        await peer.attach(f"{Q}/$management", SENDER, 1)
+        peer.credit(1)
+        body = {"from-sequence-number": 0, "message-count": 250}
+        sections = (Described(Ulong(0x74), {"operation": "com.microsoft:peek-message"}), Described(Ulong(0x77), body))
+        peer.transfer(b"".join(map(encode, sections)), 1)
+        parts = [await peer.expect(Transfer)]
+        while parts[-1][0].more:
+            parts.append(await peer.expect(Transfer))
+    content = b"".join(payload for _, payload in parts)
+
+    assert len(content) <= 262_144
+    # As many as fit.
+    assert len(decode_message(content).value["messages"]) == 250 or len(content) > 262_144 - 4000
 
 
 async def test_a_request_without_a_link_to_answer_on_is_rejected(broker):
