@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from uuid import UUID
 
-from sandbox.connection import Address, Connection, Link, Refusal, why
+from sandbox.address import Address
+from sandbox.connection import Connection
+from sandbox.link import Link, Refusal, why
 from servicebus_sandbox.amqp import Array, Described, Uint, Ulong
 from servicebus_sandbox.frames import RECEIVER, RELEASED, Disposition, Flow
 
