@@ -6,10 +6,10 @@ import uuid
 from datetime import UTC, datetime
 
 import pytest
-from tests.adapters.hosting import amqp, data, handed_over, section
 
 from sandbox.dotnet import LEFT_OUT, Undecodable, json_of, text_of
 from servicebus_sandbox.amqp import Array, Char, DecimalBits, Described, Float, Long, Symbol, Timestamp, Ulong
+from tests.adapters.function import amqp, data, handed_over, section
 
 ARRIVED = datetime(2026, 11, 28, 15, 45, 16, 112_000, tzinfo=UTC)
 

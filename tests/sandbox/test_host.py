@@ -8,7 +8,6 @@ import azure.functions as func
 import pytest
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
-from tests.adapters.hosting import amqp, data
 
 from optout_core.adapters.trigger import WholeMessage
 from sandbox.host import make_trigger
@@ -17,6 +16,7 @@ from sandbox.run import ROOT
 from sandbox.worker import index
 from servicebus_sandbox import Broker
 from servicebus_sandbox.messages import decode_message
+from tests.adapters.function import amqp, data
 from tests.sandbox.feeding import SETTINGS, Function, an_app, hosting, publish, until, with_locks_of
 
 

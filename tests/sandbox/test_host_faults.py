@@ -9,7 +9,6 @@ from typing import List  # noqa: UP035 - as the worker needs it
 
 import pytest
 from azure.servicebus import ServiceBusMessage
-from tests.adapters.hosting import amqp, data, section
 
 from optout_core.adapters.trigger import WholeMessage
 from sandbox.address import Address
@@ -19,6 +18,7 @@ from sandbox.worker import Worker
 from servicebus_sandbox import LISTEN, SEND, AccessKey, Broker
 from servicebus_sandbox.amqp import Char, DecimalBits, Symbol
 from servicebus_sandbox.messages import decode_message
+from tests.adapters.function import amqp, data, section
 from tests.sandbox.feeding import QUEUES, Function, an_app, hosting, publish, until, with_locks_of
 
 # --- what the .NET client cannot decode ---
