@@ -203,7 +203,7 @@ def _id(root: str, kind: Kind, lineage: Lineage, about: Iterable[bytes]) -> str:
 def _short(name: str) -> str:
     # The host writes every MessageId into its log.
     is_fit = len(name) <= _MAX_ROOT and name.isprintable() and not holds_number(name)
-    return name if is_fit else sha256(name.encode()).hexdigest()[:32]
+    return name if is_fit else sha256(name.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def _texts(recipients: Iterable[Number]) -> Iterator[str]:

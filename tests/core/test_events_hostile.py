@@ -1,5 +1,6 @@
 """Nothing an event contains may raise anything but EventError: bytes, JSON and properties that mean harm."""
 
+import asyncio
 import json
 from datetime import timedelta
 
@@ -11,7 +12,8 @@ from optout_core.arrivals import Arrival, read_lineage
 from optout_core.errors import EventError, MalformedEvent
 from optout_core.events import OptIn, OptOut, decode, encode
 from optout_core.messages import undecodable
-from tests.build import NOW, SENDER, arrival, bare, canonical, decoded, text_message, wire
+from tests.build import NOW, OTHER, SENDER, arrival, bare, canonical, decoded, text_message, wire
+from tests.core.job import Job
 from tests.core.strategies import json_values, mutated, opt_ins, times
 
 binary_properties = {
@@ -197,3 +199,25 @@ def test_only_the_published_name_of_a_field_is_read(name):
 
     with pytest.raises(MalformedEvent):
         decoded(canonical(data=body))
+
+
+@given(
+    document=json_values
+    | mutated(st.sampled_from([canonical(), text_message("STOP"), [text_message("START"), bare()]])),
+    properties=st.dictionaries(
+        st.sampled_from(["ce-specversion", "ce-type", "ce_id", "cloudEvents:time", "type", "DeadLetterReason", *ours]),
+        st.sampled_from(["1.0", "sms.opt-in.v1", "sms.opt-out.v1", "NewerOptOut"]) | odd_values,
+        max_size=6,
+    ),
+    texts=st.tuples(*[st.none() | st.text(st.characters(codec=None), max_size=20)] * 3),
+)
+def test_any_message_passes_through_the_whole_job_and_its_neighbour_is_applied(document, properties, texts):
+    message_id, content_type, subject = texts
+    body = json.dumps(document).encode()
+    odd = arrival(body, properties=properties, message_id=message_id, content_type=content_type, subject=subject)
+    job = Job()
+
+    report = asyncio.run(job.process([arrival(bare(OTHER)), odd]))
+
+    assert OTHER in job.endpoint.asked
+    assert len(report.events) >= 2
