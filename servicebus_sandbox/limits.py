@@ -89,8 +89,8 @@ class Limits:
                 f"the size quota for this stream ({self.max_header_size}) has been exceeded: {size:,}"
             )
 
-    def check_properties(self, fields: Sequence[object]) -> None:
-        """Refuse standard properties of a wrong type, and ids that are too long.
+    def check_properties(self, fields: Sequence[object], size: int) -> None:
+        """Refuse standard properties of a wrong type, and ids that are too long; `size` is their bytes together.
 
         Raises:
             InvalidArgument: One of them is.
@@ -99,10 +99,8 @@ class Limits:
             raise InvalidArgument(f"the properties have {len(fields)} fields; there are {len(PROPERTIES)}")
         if not self.odd_types and (fault := _fault_of(tuple(map(type, fields)))) is not None:
             raise InvalidArgument(fault)
-        for place in _IDS:
-            if place >= len(fields):
-                break
-            value = fields[place]
+        for place in _IDS if size > self.max_id_length else ():
+            value = fields[place] if place < len(fields) else None
             if isinstance(value, str) and len(value) > self.max_id_length:
                 raise InvalidArgument(f"the property {_NAMES[place]} is longer than {self.max_id_length} characters")
 

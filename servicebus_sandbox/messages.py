@@ -182,7 +182,7 @@ def decode_message(payload: bytes, limits: Limits = NO_LIMITS) -> Message:
             facts |= _read_annotations(payload, value_at)
         elif code == _PROPERTIES:
             fields = _read_properties(payload, value_at)
-            limits.check_properties(fields)
+            limits.check_properties(fields, end - value_at)
             facts["properties_section"] = payload[start:end]
             facts["message_id"] = fields[_MESSAGE_ID] if fields else None
             lifetime_ms = _lifetime(fields)
