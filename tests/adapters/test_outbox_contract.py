@@ -50,7 +50,10 @@ async def side(request):
     if request.param == "fake":
         yield Fake()
         return
-    async with Broker(load_queues(ROOT / "infra" / "queues.json")) as broker, sending(broker.connection_string) as (outbox, _):
+    async with (
+        Broker(load_queues(ROOT / "infra" / "queues.json")) as broker,
+        sending(broker.connection_string) as (outbox, _),
+    ):
         yield Real(outbox, broker)
 
 

@@ -158,7 +158,8 @@ async def main():
         seen.append(point["value"])
 
     collector, seen = Collector(), []
-    async with Endpoint(faults=[Fault(status=503, times=1)]) as endpoint, Broker(load_queues(ROOT / "infra" / "queues.json")) as broker:
+    queues = load_queues(ROOT / "infra" / "queues.json")
+    async with Endpoint(faults=[Fault(status=503, times=1)]) as endpoint, Broker(queues) as broker:
         service = Service({
             "ACS_ENDPOINT": endpoint.url,
             "ACS_ACCESS_KEY": endpoint.access_key,
