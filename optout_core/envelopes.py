@@ -222,8 +222,8 @@ def _attributes(arrival: Arrival) -> dict[str, object]:
     for name, value in arrival.properties.items():
         if prefix := _PREFIX.match(name):
             attribute = name[prefix.end() :].lower()
-            value = str(value) if isinstance(value, UUID) else value
-            if attributes.setdefault(attribute, value) != value:
+            said = str(value) if isinstance(value, UUID) else value
+            if attributes.setdefault(attribute, said) != said:
                 raise MalformedEvent("two properties give the same CloudEvents attribute different values")
     return attributes
 

@@ -219,6 +219,18 @@ async def test_a_message_in_which_nothing_can_be_read_holds_no_stop(body):
     assert job.endpoint.asked == [PERSON]
 
 
+async def test_what_was_no_message_at_all_is_a_dead_letter_that_says_so_and_holds_no_stop():
+    job = Job()
+    broken = arrival(text_message("STOP"), message_id="broken", unreadable="the body is a map")
+
+    await job.process([opt_in(PERSON), broken])
+
+    (letter,) = job.outbox.dead_letters
+    assert job.endpoint.asked == [PERSON]
+    assert letter.body == broken.body
+    assert str(letter.properties["DeadLetterErrorDescription"]).startswith("the body is a map; ")
+
+
 async def test_attributes_that_contradict_each_other_name_no_stop_for_certain():
     job = Job()
     properties = {"ce-specversion": "1.0", "ce-type": "sms.opt-out.v1", "ce_type": "sms.opt-in.v1"}
