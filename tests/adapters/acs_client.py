@@ -79,7 +79,7 @@ class Caller:
 
 
 @asynccontextmanager
-async def open_client(  # noqa: PLR0913 - each may be left out
+async def open_client(
     endpoint,
     *,
     sign=None,
