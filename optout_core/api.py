@@ -36,6 +36,8 @@ _OF_AN_EDGE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatu
 #: An item with one of these says of ACS or of us what the status of the request says otherwise.
 _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _STATUSES = range(100, 600)
+#: A plain number: comparing with a member of an enumeration costs more than all else that is done with an item.
+_OK = HTTPStatus.OK.value
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 #: Room for a sentence; the description of a dead letter takes 1,024 characters in all.
@@ -165,15 +167,24 @@ def _may_be_an_outage(outcome: Outcome) -> bool:
 
 def _reconcile(batch: Batch, items: Iterable[object], ms_cv: str | None) -> dict[Number, Outcome]:
     answers: dict[str, list[Outcome]] = {}
+    # Most items are alike: one value for all of them.
+    removed = Outcome(Verdict.REMOVED, "", _OK, ms_cv=ms_cv)
     for item in items:
         if isinstance(item, dict) and isinstance(to := item.get("to"), str):
-            answers.setdefault(to, []).append(_read_item(item, ms_cv))
+            outcome = removed if _is_plainly_removed(item) else _read_item(item, ms_cv)
+            answers.setdefault(to, []).append(outcome)
     # Almost always the answer writes every number as we did. What is left over may be written otherwise: without "+".
     found = {to: answers.pop(to.text) for to in batch.recipients if to.text in answers}
     others: dict[str, list[Outcome]] = {}
     for written, outcomes in answers.items():
         others.setdefault(read_number(written).digits, []).extend(outcomes)
     return {to: _agree(found.get(to) or others.get(to.digits, []), ms_cv) for to in batch.recipients}
+
+
+def _is_plainly_removed(item: Mapping[str, object]) -> bool:
+    status, opted_out = item.get("httpStatusCode"), item.get("isOptedOut")
+    is_removed = opted_out is None or opted_out is False
+    return type(status) is int and status == _OK and is_removed and not item.get("errorMessage")
 
 
 def _agree(outcomes: Collection[Outcome], ms_cv: str | None) -> Outcome:

@@ -28,6 +28,7 @@ PURE = {
     "functools",
     "hashlib",
     "http",
+    "ipaddress",
     "itertools",
     "json",
     "operator",
