@@ -18,7 +18,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 #: A wrong setting stops the import; none of these leads anywhere.
-SETTINGS = {"ACS_ENDPOINT": "http://127.0.0.1:1", "ACS_ACCESS_KEY": "pw==", "ServiceBusConnection": "Endpoint=sb://n"}
+SETTINGS = {
+    "ACS_ENDPOINT": "http://127.0.0.1:1",
+    "ACS_ACCESS_KEY": "pw==",
+    "ServiceBusConnection": "Endpoint=sb://n;SharedAccessKeyName=n;SharedAccessKey=k",
+}
 CLOCK = "from time import perf_counter as now; start = now(); import function_app; print(now() - start)"
 
 #: What `python -X importtime` prints of one module: its own microseconds, those with what it imports, and its name.

@@ -171,7 +171,7 @@ def serve(pipe: Connection) -> None:
 
 async def through_client(url: str, key: str, in_flight: int, requests: int, recipients: int) -> None:
     """Print requests a second and the processor time of each."""
-    limits = Limits(budget=600, attempts=1, concurrency=in_flight, breaker_failures=1000, breaker_cooldown=30)
+    limits = Limits(budget=600, concurrency=in_flight, failures=1000, cooldown=30)
     batches = [
         Batch(
             read_number(SENDER),
@@ -179,7 +179,7 @@ async def through_client(url: str, key: str, in_flight: int, requests: int, reci
         )
         for number in range(requests)
     ]
-    async with HttpEndpoint(url, HmacSigner(url, SecretStr(key)), timeout=60, connections=in_flight) as acs:
+    async with HttpEndpoint(url, HmacSigner(url, SecretStr(key)), timeout=60) as acs:
         client = OptOutsClient(acs.post, limits, Telemetry())
         await client.remove(batches[:in_flight])
         used, started = time.process_time(), time.perf_counter()

@@ -31,7 +31,14 @@ MAX_ANSWER_BYTES = 1024 * 1024
 MAX_RETRY_AFTER_SECONDS = 3600.0
 
 _VERSION_CODES = frozenset({"invalidapiversion", "apiversionunspecified", "unsupportedapiversion"})
+#: An edge answers these with a page of its own.
+_OF_AN_EDGE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
+#: An item with one of these says of ACS or of us what the status of the request says otherwise.
+_REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _STATUSES = range(100, 600)
+#: A plain number: comparing with a member of an enumeration costs more than all else that is done with an item.
+_OK = HTTPStatus.OK.value
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 #: Room for a sentence; the description of a dead letter takes 1,024 characters in all.
 _MAX_DETAIL = 200
@@ -52,6 +59,9 @@ class Verdict(StrEnum):
     """The endpoint gave no answer: no attempt is used up."""
 
 
+_OF_ALL_OR_NONE = frozenset({Verdict.FAILED, Verdict.REFUSED})
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """Hold what came of one recipient, and what the API said of it.
@@ -63,6 +73,8 @@ class Outcome:
         error_code: The API's error code of the whole request, or None.
         ms_cv: The `MS-CV` header that Microsoft support asks for, or None.
         retry_after: Seconds the server asked us to wait, at least 0, or None.
+        alone: Whether the next try asks for the recipient apart from those of other events: a request that held it
+            failed while others were answered.
     """
 
     verdict: Verdict
@@ -71,6 +83,7 @@ class Outcome:
     error_code: str | None = None
     ms_cv: str | None = None
     retry_after: float | None = None
+    alone: bool = False
 
     def __str__(self) -> str:
         """Say what the API said, such as `HTTP 400: Invalid recipient phone number format`."""
@@ -122,27 +135,56 @@ def read_answer(batch: Batch, answer: Answer) -> dict[Number, Outcome]:
         of whom it says two different things, has failed and is tried again; an item nobody asked for is passed over.
 
     Raises:
-        EndpointUnavailable: 408, 429, 5xx, or an answer that cannot be read, whatever its status says of success.
-        RequestRefused: 401, 403, 404, a wrong API version, and every other answer that is about us.
+        EndpointUnavailable: 408, 429, 5xx; an answer that cannot be read, whatever its status says of success; or one
+            that says so item by item: of two recipients or more, each failed in a way that may heal.
+        RequestRefused: 401, 403, 404, a wrong API version, and every other answer that is about us, also item by item.
         SenderRejected: 400 about `from`.
         BatchRejected: 400 that names neither.
     """
     if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
-        return _reconcile(batch, _items(answer), _ms_cv(answer))
+        outcomes = _reconcile(batch, _items(answer), _ms_cv(answer))
+        # Of one whom ACS removed nothing can be wrong with all: the usual answer costs one look.
+        if outcomes[batch.recipients[0]].verdict in _OF_ALL_OR_NONE:
+            _raise_what_all_say(outcomes.values())
+        return outcomes
     raise _refusal(answer)
+
+
+def _raise_what_all_say(outcomes: Collection[Outcome]) -> None:
+    verdicts = {outcome.verdict for outcome in outcomes}
+    one = next(iter(outcomes))
+    facts = f"every recipient: {one}", HTTPStatus.OK.value, None, one.ms_cv
+    if verdicts == {Verdict.REFUSED}:
+        raise RequestRefused(*facts)
+    if verdicts == {Verdict.FAILED} and len(outcomes) > 1 and all(map(_may_be_an_outage, outcomes)):
+        raise EndpointUnavailable(*facts)
+
+
+def _may_be_an_outage(outcome: Outcome) -> bool:
+    status = outcome.status
+    return status is None or status in _LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def _reconcile(batch: Batch, items: Iterable[object], ms_cv: str | None) -> dict[Number, Outcome]:
     answers: dict[str, list[Outcome]] = {}
+    # Most items are alike: one value for all of them.
+    removed = Outcome(Verdict.REMOVED, "", _OK, ms_cv=ms_cv)
     for item in items:
         if isinstance(item, dict) and isinstance(to := item.get("to"), str):
-            answers.setdefault(to, []).append(_read_item(item, ms_cv))
+            outcome = removed if _is_plainly_removed(item) else _read_item(item, ms_cv)
+            answers.setdefault(to, []).append(outcome)
     # Almost always the answer writes every number as we did. What is left over may be written otherwise: without "+".
     found = {to: answers.pop(to.text) for to in batch.recipients if to.text in answers}
     others: dict[str, list[Outcome]] = {}
     for written, outcomes in answers.items():
         others.setdefault(read_number(written).digits, []).extend(outcomes)
     return {to: _agree(found.get(to) or others.get(to.digits, []), ms_cv) for to in batch.recipients}
+
+
+def _is_plainly_removed(item: Mapping[str, object]) -> bool:
+    status, opted_out = item.get("httpStatusCode"), item.get("isOptedOut")
+    is_removed = opted_out is None or opted_out is False
+    return type(status) is int and status == _OK and is_removed and not item.get("errorMessage")
 
 
 def _agree(outcomes: Collection[Outcome], ms_cv: str | None) -> Outcome:
@@ -163,8 +205,11 @@ def _read_item(item: Mapping[str, object], ms_cv: str | None) -> Outcome:
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES and not message:
         # Absent is not false, and anything but a plain false is no proof either
         # (docs/facts/acs-optouts.md, "Faults of the SDKs").
-        still = item.get("isOptedOut") not in (None, False)
-        return Outcome(Verdict.STILL_OPTED_OUT if still else Verdict.REMOVED, "", status, ms_cv=ms_cv)
+        opted_out = item.get("isOptedOut")
+        removed = opted_out is None or opted_out is False
+        return Outcome(Verdict.REMOVED if removed else Verdict.STILL_OPTED_OUT, "", status, ms_cv=ms_cv)
+    if status in _REFUSED:
+        return Outcome(Verdict.REFUSED, detail, status, ms_cv=ms_cv)
     permanent = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _LATER
     return Outcome(Verdict.REJECTED if permanent else Verdict.FAILED, detail, status, ms_cv=ms_cv)
 
@@ -187,13 +232,17 @@ def _refusal(answer: Answer) -> RequestError:
     facts = (detail, answer.status, code or None, _ms_cv(answer))
     if answer.status in _LATER or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return EndpointUnavailable(*facts, retry_after=retry_after(answer))
+    # A page from the edge in front of ACS says nothing about us or our recipients
+    # (docs/facts/acs-optouts.md, "Answers from the edge").
+    if (
+        document is None
+        and (answer.body.strip() or answer.status == HTTPStatus.BAD_REQUEST)
+        and answer.status in _OF_AN_EDGE
+    ):
+        return EndpointUnavailable("the answer cannot be read", *facts[1:])
     if answer.status != HTTPStatus.BAD_REQUEST or code.lower() in _VERSION_CODES:
         return RequestRefused(*facts)
-    if document is None:
-        # An empty body or a page from the edge in front of ACS says nothing about our recipients
-        # (docs/facts/acs-optouts.md, "Answers from the edge").
-        return EndpointUnavailable("the answer cannot be read", *facts[1:])
-    if _names_sender(document, error):
+    if _names_sender(document or {}, error):
         return SenderRejected(*facts)
     return BatchRejected(*facts)
 
@@ -201,12 +250,12 @@ def _refusal(answer: Answer) -> RequestError:
 def _names_sender(document: Mapping[str, object], error: Mapping[str, object]) -> bool:
     fields = document.get("errors")
     named = [error.get("target"), *(fields if isinstance(fields, dict) else ())]
-    return any(isinstance(name, str) and name.lower().lstrip("$.") == "from" for name in named)
+    return any(isinstance(name, str) and name.lower().rpartition(".")[2] == "from" for name in named)
 
 
 def _document(body: bytes) -> dict[str, object] | None:
     try:
-        document = from_json(body)
+        document = from_json(body.removeprefix(_BYTE_ORDER_MARK))
     except ValueError:
         return None
     return document if isinstance(document, dict) else None

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from optout_core.masking import Untrusted, holds_number
 from optout_core.properties import (
+    ALONE,
     ATTEMPT,
     DEAD_LETTER_REASON,
     DIAGNOSTIC_ID,
@@ -99,6 +100,8 @@ class Lineage:
         trace: Trace context properties to carry on; well formed, without a phone number, at most 1,200 characters.
         correlation_id: The publisher's correlation id, masked if it holds a number, or None.
         sent_back: Why the message was a dead letter before somebody sent it back by hand, or None.
+        alone: Whether its recipients are asked for apart from those of other events: they, or others beside them, made
+            whole requests fail.
     """
 
     attempt: int
@@ -110,6 +113,7 @@ class Lineage:
     trace: Mapping[str, str] = field(default_factory=dict)
     correlation_id: str | None = None
     sent_back: Untrusted | None = None
+    alone: bool = False
 
 
 def read_lineage(arrival: Arrival) -> Lineage:
@@ -128,6 +132,7 @@ def read_lineage(arrival: Arrival) -> Lineage:
         trace=_trace(properties),
         correlation_id=None if arrival.correlation_id is None else str(Untrusted(arrival.correlation_id)),
         sent_back=Untrusted(sent_back) if isinstance(sent_back, str) and sent_back else None,
+        alone=properties.get(ALONE) == 1,
     )
 
 

@@ -3,7 +3,7 @@
 10,000 events of one recipient each cost 100 requests, not 10,000.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -28,10 +28,12 @@ class Batch:
     Attributes:
         sender: The sender whose list is meant.
         recipients: 1 to 100 numbers, each once, in the order of the events.
+        alone: Whether they failed before while others were answered, and are all of one event therefore.
     """
 
     sender: Number
     recipients: tuple[Number, ...]
+    alone: bool = False
 
     def __len__(self) -> int:
         """Count the recipients."""
@@ -40,17 +42,39 @@ class Batch:
     def halves(self) -> tuple["Batch", "Batch"]:
         """Split a batch of at least two in the middle."""
         middle = len(self.recipients) // 2
-        return Batch(self.sender, self.recipients[:middle]), Batch(self.sender, self.recipients[middle:])
+        return self.only(self.recipients[:middle]), self.only(self.recipients[middle:])
+
+    def only(self, recipients: Iterable[Number]) -> "Batch":
+        """Ask for these recipients instead."""
+        return Batch(self.sender, tuple(recipients), self.alone)
+
+    def without(self, recipients: Collection[Number]) -> "Batch":
+        """Leave these recipients out."""
+        return self.only(to for to in self.recipients if to not in recipients)
 
 
-def plan(pairs: Iterable[Pair]) -> tuple[Batch, ...]:
-    """Pack pairs into as few batches as the API allows: one sender each, every pair exactly once."""
+def plan(pairs: Iterable[Pair], apart: Iterable[Iterable[Pair]] = ()) -> tuple[Batch, ...]:
+    """Pack pairs into as few batches as the API allows: one sender each, every pair exactly once.
+
+    Args:
+        pairs: Of all events that share requests.
+        apart: Of each event that shares a request with no other.
+    """
+    alone: dict[Pair, None] = {}
+    batches: list[Batch] = []
+    for event in apart:
+        new = dict.fromkeys(pair for pair in event if pair not in alone)
+        alone |= new
+        batches += _pack(new, alone=True)
+    return (*batches, *_pack((pair for pair in pairs if pair not in alone) if alone else pairs, alone=False))
+
+
+def _pack(pairs: Iterable[Pair], *, alone: bool) -> Iterator[Batch]:
     by_sender: dict[Number, dict[Number, None]] = {}
     for sender, recipient in pairs:
         by_sender.setdefault(sender, {})[recipient] = None
-    return tuple(
-        Batch(sender, chunk) for sender, recipients in by_sender.items() for chunk in chunks(recipients, MAX_RECIPIENTS)
-    )
+    for sender, recipients in by_sender.items():
+        yield from (Batch(sender, chunk, alone) for chunk in chunks(recipients, MAX_RECIPIENTS))
 
 
 def chunks(recipients: Iterable[Number], size: int) -> Iterator[tuple[Number, ...]]:

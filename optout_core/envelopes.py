@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NoReturn
+from uuid import UUID
 
 from optout_core.arrivals import Arrival, moment
 from optout_core.contract import ATTRIBUTES, MAX_NAME, OPT_IN_TYPE, refuse_other_spellings
@@ -221,7 +222,8 @@ def _attributes(arrival: Arrival) -> dict[str, object]:
     for name, value in arrival.properties.items():
         if prefix := _PREFIX.match(name):
             attribute = name[prefix.end() :].lower()
-            if attributes.setdefault(attribute, value) != value:
+            said = str(value) if isinstance(value, UUID) else value
+            if attributes.setdefault(attribute, said) != said:
                 raise MalformedEvent("two properties give the same CloudEvents attribute different values")
     return attributes
 

@@ -73,7 +73,7 @@ class Outgoing:
 
     def slimmed(self) -> "Outgoing":
         """Leave out the facts that can be done without, for a message that is too large with them."""
-        essential = {properties.ATTEMPT, properties.HOP, properties.DEAD_LETTER_REASON}
+        essential = {properties.ATTEMPT, properties.HOP, properties.ALONE, properties.DEAD_LETTER_REASON}
         ours = {properties.DEAD_LETTER_DESCRIPTION} | {name for name in self.properties if name.startswith("optout-")}
         return replace(self, properties={k: v for k, v in self.properties.items() if k in essential or k not in ours})
 
@@ -105,20 +105,21 @@ def retry_messages(opt_in: OptIn, lineage: Lineage, settlements: Mapping[Number,
         settlements: What becomes of each of its recipients.
 
     Yields:
-        One message for each number of attempts used up, and more only where a body would outgrow `MAX_BODY_BYTES`.
+        One message for each number of attempts used up, one more for those who are asked for apart, and more only
+        where a body would outgrow `MAX_BODY_BYTES`.
     """
-    waiting: dict[int, dict[Number, datetime]] = {}
+    waiting: dict[tuple[int, bool], dict[Number, datetime]] = {}
     for recipient, settlement in settlements.items():
         if isinstance(settlement, RetryLater):
-            waiting.setdefault(settlement.attempt, {})[recipient] = settlement.at
-    for attempt, times in waiting.items():
+            waiting.setdefault((settlement.attempt, settlement.alone), {})[recipient] = settlement.at
+    for (attempt, alone), times in waiting.items():
         for part, body in _bodies(opt_in, tuple(times)):
             yield Outgoing(
                 queue=Queue.OPT_INS,
                 message_id=message_id(opt_in, Kind.RETRY, lineage, (str(attempt), *_texts(part))),
                 body=body,
                 content_type=CONTENT_TYPE,
-                properties=_properties(opt_in, lineage, attempt, len(part)),
+                properties=_properties(opt_in, lineage, attempt, len(part)) | ({properties.ALONE: 1} if alone else {}),
                 scheduled_at=max(times[recipient] for recipient in part),
                 correlation_id=lineage.correlation_id,
             )

@@ -84,7 +84,7 @@ class Processor:
         messages = [self._decode(arrival) for arrival in arrivals]
         with self.telemetry.invocation([message.lineage for message in messages]):
             asked = self._admit(messages)
-            outcomes = await self.endpoint.remove(plan(pair for event in asked for pair in event.pairs()))
+            outcomes = await self.endpoint.remove(_plan(asked))
             now = self.now()
             settled = [self._settle(event, outcomes, now) for event in asked] + _unclear_opt_outs(messages)
             retries = [message for each in settled for message in each.retries()]
@@ -185,6 +185,13 @@ class _Settled:
 
     def dead_letters(self) -> Iterator[Outgoing]:
         return dead_letters(self.event, self.lineage, self.settlements)
+
+
+def _plan(asked: Sequence[_Asked]) -> Sequence[Batch]:
+    return plan(
+        (pair for event in asked if not event.lineage.alone for pair in event.pairs()),
+        apart=[event.pairs() for event in asked if event.lineage.alone],
+    )
 
 
 def _unclear_opt_outs(messages: Sequence[_Message]) -> list[_Settled]:

@@ -6,6 +6,7 @@ They are a contract with operators and tools; docs/events.md lists them.
 EVENT_ID = "optout-event-id"
 ATTEMPT = "optout-attempt"
 HOP = "optout-hop"
+ALONE = "optout-alone"
 FIRST_ENQUEUED = "optout-first-enqueued"
 RECIPIENTS = "optout-recipients"
 OF = "optout-of"

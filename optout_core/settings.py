@@ -7,6 +7,7 @@ import re
 from base64 import b64decode
 from collections.abc import Mapping
 from datetime import timedelta
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated
 
 from pydantic import (
@@ -24,10 +25,13 @@ from optout_core.consent import OptInRule, OptOutScope
 from optout_core.errors import SettingsError
 from optout_core.keywords import OPT_IN_KEYWORDS, OPT_OUT_KEYWORDS, Keywords
 from optout_core.numbers import Number, read_sender
-from optout_core.settlement import Schedule
+from optout_core.settlement import JITTER, Schedule
 
 _ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(:(?P<port>[0-9]{1,5}))?/?")
+_SERVICE_BUS = re.compile(r"sb://(?P<host>[a-z0-9_.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?/?", re.IGNORECASE)
 _MAX_PORT = 65_535
+#: RFC 1035, 2.3.4.
+_MAX_LABEL = 63
 _MAX_RETRIES = 20
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -137,9 +141,6 @@ class Settings(BaseModel):
         alias="HTTP_TIMEOUT",
         description="How long one request may take; shorter than INVOCATION_BUDGET.",
     )
-    http_attempts: Annotated[int, Field(ge=1, le=10)] = Field(
-        3, alias="HTTP_ATTEMPTS", description="Tries of one request in place while ACS is unavailable, 1 to 10."
-    )
     max_concurrent_requests: Annotated[int, Field(ge=1, le=64)] = Field(
         16,
         alias="MAX_CONCURRENT_REQUESTS",
@@ -190,6 +191,8 @@ class Settings(BaseModel):
         found = _ORIGIN.fullmatch(value.lower())
         if found is None or int(found["port"] or 443) > _MAX_PORT:
             raise ValueError("must be https:// and a host, with a port if need be, and nothing else")
+        if not _can_be_a_host(found["host"]):
+            raise ValueError("must name a host: this name or address can exist nowhere")
         if found["scheme"] == "http" and found["host"].strip("[]") not in _LOOPBACK:
             raise ValueError("must start with https:// (http:// only for this machine)")
         return value.rstrip("/")
@@ -213,10 +216,8 @@ class Settings(BaseModel):
     @field_validator("connection_string")
     @classmethod
     def _names_a_namespace(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and "endpoint=sb://" not in value.get_secret_value().lower():
-            raise ValueError(
-                "must be a connection string: Endpoint=sb://...;SharedAccessKeyName=...;SharedAccessKey=..."
-            )
+        if value is not None:
+            _check_connection_string(value.get_secret_value())
         return value
 
     @field_validator("opt_in_keywords")
@@ -240,7 +241,40 @@ class Settings(BaseModel):
         if self.http_timeout >= self.invocation_budget:
             # A hanging endpoint would end every invocation before a request could count as failed.
             raise ValueError("HTTP_TIMEOUT must be shorter than INVOCATION_BUDGET")
+        if sum(self.retry_schedule, timedelta()) * (1 + JITTER) >= self.opt_in_max_age:
+            # The last retries would end as too old, which says less than what ACS said.
+            raise ValueError("RETRY_SCHEDULE, a fifth longer for jitter, must be shorter in all than OPT_IN_MAX_AGE")
         return self
+
+
+def _can_be_a_host(host: str) -> bool:
+    try:
+        if host.startswith("["):
+            IPv6Address(host[1:-1])
+        elif host.rpartition(".")[2].isdigit():
+            IPv4Address(host)
+    except ValueError:
+        return False
+    labels = host.removesuffix(".").split(".")
+    return host.startswith("[") or all(0 < len(label) <= _MAX_LABEL and label.strip("-") == label for label in labels)
+
+
+def _check_connection_string(value: str) -> None:
+    """Raise ValueError where a client of Service Bus would, or would talk to nobody, at the first message."""
+    parts = {
+        name.strip().casefold(): text.strip() for name, _, text in (part.partition("=") for part in value.split(";"))
+    }
+    host = _SERVICE_BUS.fullmatch(parts.get("endpoint", ""))
+    has_key = bool(parts.get("sharedaccesskeyname") and parts.get("sharedaccesskey"))
+    if host is None or not (has_key or parts.get("sharedaccesssignature")):
+        raise ValueError("must be a connection string: Endpoint=sb://...;SharedAccessKeyName=...;SharedAccessKey=...")
+    if parts.get("entitypath"):
+        raise ValueError("must be the connection string of the namespace, without EntityPath: there are two queues")
+    is_here = host["host"].casefold().strip("[]") in _LOOPBACK
+    if parts.get("usedevelopmentemulator", "").casefold() == "true" and not is_here:
+        raise ValueError(
+            "must not say UseDevelopmentEmulator of a namespace that is not on this machine: it turns TLS off"
+        )
 
 
 _PLAIN = {

@@ -50,10 +50,12 @@ class RetryLater:
     Attributes:
         at: When the broker makes the message visible; aware.
         attempt: Recipient-level attempts used up by then.
+        alone: Whether the next try asks for it apart from the recipients of other events.
     """
 
     at: datetime
     attempt: int
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,4 +105,4 @@ def settle(outcome: Outcome, lineage: Lineage, schedule: Schedule, now: datetime
     else:
         return DeadLetter(_EXHAUSTED[outcome.verdict], outcome)
     asked = timedelta(seconds=outcome.retry_after or 0)
-    return RetryLater(now + max(delay, asked) * (1 + JITTER * chance), attempt)
+    return RetryLater(now + max(delay, asked) * (1 + JITTER * chance), attempt, outcome.alone)

@@ -7,17 +7,13 @@ Source: https://docs.oasis-open.org/amqp/core/v1.0/os/amqp-core-transport-v1.0-o
 """
 
 import asyncio
-import hmac
 import ssl
-import time
-from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from hashlib import sha256
-from typing import Any, Protocol, Self
-from urllib.parse import quote_plus
+from typing import Self
 from uuid import uuid4
 
+from sandbox.address import Address
+from sandbox.link import Link, Listener, Refusal, future, why
 from servicebus_sandbox.amqp import DecodeError, Described, Symbol, Ubyte, Uint, Ulong, Ushort
 from servicebus_sandbox.encode import encode
 from servicebus_sandbox.frames import (
@@ -48,124 +44,9 @@ from servicebus_sandbox.messages import decode_message
 _FRAME = 64 * 1024
 #: Transfer frames on their way to us: as many as the field can say, since what bounds them is the link's credit.
 _WINDOW = Uint(2**31 - 1)
-#: Seconds. A token that outlives the sandbox need not be renewed.
-_TOKEN_LIFE = 365 * 24 * 3600
 _SOURCE, _TARGET = Ulong(0x28), Ulong(0x29)
 _SECOND = Ubyte(1)
 _CBS = "$cbs"
-
-
-class Refusal(Exception):
-    """The broker will not do it.
-
-    Attributes:
-        condition: The AMQP error condition, or the status of a reply.
-    """
-
-    def __init__(self, condition: str, description: str) -> None:
-        super().__init__(description)
-        self.condition = condition
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a namespace is and the key that opens it, as a connection string says it.
-
-    Attributes:
-        host: As above.
-        port: As above.
-        is_encrypted: False where the connection string says UseDevelopmentEmulator.
-        key_name: As above.
-        key: As above.
-    """
-
-    host: str
-    port: int
-    is_encrypted: bool
-    key_name: str
-    key: str = field(repr=False)
-
-    @classmethod
-    def parse(cls, connection_string: str) -> Self:
-        """Read a connection string.
-
-        Raises:
-            ValueError: It names no endpoint or no key.
-        """
-        parts = {
-            name.strip().lower(): value.strip()
-            for name, _, value in (part.partition("=") for part in connection_string.split(";"))
-        }
-        host, _, port = parts.get("endpoint", "").removeprefix("sb://").rstrip("/").partition(":")
-        if not host or not parts.get("sharedaccesskeyname") or not parts.get("sharedaccesskey"):
-            raise ValueError("the connection string needs Endpoint, SharedAccessKeyName and SharedAccessKey")
-        is_encrypted = parts.get("usedevelopmentemulator", "").lower() != "true"
-        return cls(
-            host=host,
-            port=int(port or (5671 if is_encrypted else 5672)),
-            is_encrypted=is_encrypted,
-            key_name=parts["sharedaccesskeyname"],
-            key=parts["sharedaccesskey"],
-        )
-
-    def token(self, audience: str) -> str:
-        """Sign a token (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-sas)."""
-        resource, expiry = quote_plus(audience), int(time.time()) + _TOKEN_LIFE
-        signature = b64encode(hmac.digest(self.key.encode(), f"{resource}\n{expiry}".encode(), sha256)).decode()
-        return f"SharedAccessSignature sr={resource}&sig={quote_plus(signature)}&se={expiry}&skn={self.key_name}"
-
-
-class Listener(Protocol):
-    """Hears what comes in on one link."""
-
-    def on_message(self, delivery_id: int, tag: bytes, content: bytes) -> None:
-        """Take a whole message."""
-
-    def on_flow(self, flow: Flow) -> None:
-        """Hear how the other end of the link stands."""
-
-    def on_end(self, error: Exception) -> None:
-        """Hear that the link is no more."""
-
-
-class Link:
-    """One end of a link, by its handle."""
-
-    def __init__(self, handle: int, listener: Listener | None) -> None:
-        """Take its number, and who hears what comes in."""
-        self.name = uuid4().hex
-        self.handle = Uint(handle)
-        self.attached = _future()
-        self.ended: Exception | None = None
-        self._listener = listener
-        self._head: Transfer | None = None
-        self._parts: list[bytes] = []
-
-    def on_transfer(self, transfer: Transfer, payload: bytes) -> None:
-        """Put a message together and hand it on when it is whole."""
-        self._head = self._head or transfer
-        self._parts.append(payload)
-        if transfer.more:
-            return
-        head, content = self._head, b"".join(self._parts)
-        self._head, self._parts = None, []
-        if self._listener is not None and not transfer.aborted:
-            self._listener.on_message(int(head.delivery_id or 0), head.delivery_tag or b"", content)
-
-    def on_flow(self, flow: Flow) -> None:
-        """Hand on how the other end stands."""
-        if self._listener is not None:
-            self._listener.on_flow(flow)
-
-    def end(self, error: Exception) -> None:
-        """Take note that the link is no more, once."""
-        if self.ended is not None:
-            return
-        self.ended = error
-        if not self.attached.done():
-            self.attached.set_exception(error)
-        elif self._listener is not None:
-            self._listener.on_end(error)
 
 
 class Connection(asyncio.Protocol):
@@ -177,8 +58,9 @@ class Connection(asyncio.Protocol):
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._begun = _future()
+        self._begun = future()
         self._received = bytearray()
+        self._out: list[bytes] = []
         self._in_header = True
         self._links: dict[str, Link] = {}
         self._by_their_handle: dict[int, Link] = {}
@@ -206,9 +88,10 @@ class Connection(asyncio.Protocol):
 
     async def close(self) -> None:
         """Close the connection; what the broker still says is not heard."""
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and self.is_open:
             self.send(End())
             self.send(Close())
+            self._flush()
             self._transport.close()
         # The socket is closed in the next turn of the loop.
         await asyncio.sleep(0)
@@ -309,9 +192,9 @@ class Connection(asyncio.Protocol):
         Raises:
             OSError: The connection is lost.
         """
-        if self._transport is None or self._transport.is_closing():
+        if not self.is_open:
             raise ConnectionResetError("the connection to the broker is lost")
-        self._transport.write(encode_frame(0, performative, payload))
+        self._write(encode_frame(0, performative, payload))
 
     # --- asyncio.Protocol ---
 
@@ -387,8 +270,15 @@ class Connection(asyncio.Protocol):
                 self._fail(why(performative.error) or ConnectionResetError("the broker closed the connection"))
 
     def _write(self, content: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(content)
+        # All frames of one turn of the loop go out together: a batch is settled with one system call.
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(content)
+
+    def _flush(self) -> None:
+        if self.is_open and self._transport is not None:
+            self._transport.write(b"".join(self._out))
+        self._out.clear()
 
     def _keep_alive(self, every: float) -> None:
         self._write(EMPTY_FRAME)
@@ -409,7 +299,7 @@ class _Answer:
     """Waits for the one message that a reply link brings."""
 
     def __init__(self) -> None:
-        self.content: asyncio.Future[bytes] = _future()
+        self.content: asyncio.Future[bytes] = future()
 
     def on_message(self, delivery_id: int, tag: bytes, content: bytes) -> None:
         del delivery_id, tag
@@ -422,18 +312,3 @@ class _Answer:
     def on_end(self, error: Exception) -> None:
         if not self.content.done():
             self.content.set_exception(error)
-
-
-def _future() -> "asyncio.Future[Any]":
-    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    # Whoever waited may have been cancelled: then nobody asks for the exception, and asyncio would tell of it.
-    future.add_done_callback(lambda done: done.cancelled() or done.exception())
-    return future
-
-
-def why(error: Described | None) -> Refusal | None:
-    """Read an AMQP error; None where there is none."""
-    if error is None or not isinstance(error.value, list):
-        return None
-    condition, description, *_ = *error.value, None, None
-    return Refusal(str(condition), str(description or condition))

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-from sandbox.connection import Address, Refusal
+from sandbox.address import Address
 from sandbox.dotnet import Undecodable
 from sandbox.handover import hand_over
 from sandbox.host_json import HostError, HostJson, read_host_json
+from sandbox.link import Refusal
 from sandbox.receiver import Delivery, Outcome, Receiver
 from sandbox.worker import Indexed, Worker, WorkerDied
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from uuid import UUID
 
-from sandbox.connection import Address, Connection, Link, Refusal, why
+from sandbox.address import Address
+from sandbox.connection import Connection
+from sandbox.link import Link, Refusal, why
 from servicebus_sandbox.amqp import Array, Described, Uint, Ulong
 from servicebus_sandbox.frames import RECEIVER, RELEASED, Disposition, Flow
 
@@ -117,7 +119,6 @@ class Receiver:
     async def close(self) -> None:
         """Take back what credit there is, and close; messages that come meanwhile go back unseen."""
         connection, link = self._connection, self._link
-        self._connection = self._link = None
         if connection is None:
             return
         if link and not link.ended and self._credit and connection.is_open:
@@ -127,6 +128,7 @@ class Receiver:
                     while self._credit and not link.ended:
                         self._changed.clear()
                         await self._changed.wait()
+        self._connection = self._link = None
         await connection.close()
 
     # --- what the link brings ---

@@ -22,6 +22,9 @@ from sandbox.host_json import HostError
 
 BINDING = "serviceBusTrigger"
 
+#: Seconds that what still runs has to end when the sandbox ends.
+_PATIENCE = 5.0
+
 
 class WorkerDied(Exception):
     """The worker ended during an invocation."""
@@ -176,7 +179,11 @@ class Worker:
             await loop.shutdown_asyncgens()
             await loop.shutdown_default_executor()
 
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(finish(), loop))
+        finishing = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(finish(), loop))
+        done, _ = await asyncio.wait((finishing,), timeout=_PATIENCE)
+        if not done:
+            # Code that blocks cannot be interrupted; its thread ends with the program.
+            return
         loop.call_soon_threadsafe(loop.stop)
         await asyncio.to_thread(thread.join)
         loop.close()

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import os
 import signal
+import ssl
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         queues |= {name: QueueProperties() for name in given.queue}
         if not queues:
             parser.error("name the queues: --queues FILE, --queue NAME, or both")
-        broker = Broker(queues, given.port)
+        broker = Broker(queues, given.port, tls=_tls(given.tls_certificate, given.tls_key))
     except (OSError, ValueError) as error:
         return _fail(_WRONG_CALL, f"{error}; nothing runs")
     try:
@@ -56,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--queue", action="append", default=[], metavar="NAME", help="a queue with Azure's defaults; may be repeated"
     )
+    parser.add_argument("--tls-certificate", type=Path, metavar="FILE", help="serve TLS with this certificate (PEM)")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, if it is in another file")
     parser.add_argument("--port", type=_port, default=0, help="port to listen on; 0, the default, takes a free one")
     return parser
 
@@ -64,6 +67,19 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > _HIGHEST_PORT:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to {_HIGHEST_PORT}")
     return int(text)
+
+
+def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        if key is not None:
+            raise ValueError("--tls-key needs --tls-certificate")
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise ValueError(f"{certificate} and its key cannot be used: {error.reason or error}") from None
+    return context
 
 
 async def _serve(broker: Broker, names: Sequence[str]) -> None:

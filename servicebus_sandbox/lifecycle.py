@@ -56,6 +56,7 @@ class Lifecycle:
         self._properties = properties
         self._clock = clock
         self.is_subqueue = is_subqueue
+        self._longest_life = properties.default_message_time_to_live.total_seconds()
         self._last_number = 0
         self._timers: list[tuple[float, int, _Timer]] = []
         self._known_ids: dict[object, float] = {}
@@ -75,9 +76,8 @@ class Lifecycle:
             self.duplicates += 1
             return self._last_number
         now = self._clock()
-        longest_ms = int(self._properties.default_message_time_to_live.total_seconds() * 1000)
-        if message.ttl_ms is not None and message.ttl_ms > longest_ms:
-            message = message.with_time_to_live(longest_ms, arrived_ms=int(now * 1000))
+        if message.ttl_ms is not None and message.ttl_ms > self._longest_life * 1000:
+            message = message.with_time_to_live(int(self._longest_life * 1000), arrived_ms=int(now * 1000))
         stored = Stored(self._last_number, message, enqueued_at=now, expires_at=now + self._time_to_live(message))
         if source:
             stored.dead_letter_source, stored.first_sequence_number = source_name, source.sequence_number
@@ -105,8 +105,7 @@ class Lifecycle:
         return False
 
     def _time_to_live(self, message: Message) -> float:
-        longest = self._properties.default_message_time_to_live.total_seconds()
-        return longest if message.ttl_ms is None else min(longest, message.ttl_ms / 1000)
+        return self._longest_life if message.ttl_ms is None else min(self._longest_life, message.ttl_ms / 1000)
 
     def _activate(self, stored: Stored, when: float) -> None:
         """Append a scheduled message as if it arrived then: it gets a new sequence number and its whole life."""

@@ -6,6 +6,7 @@ https://docs.oasis-open.org/amqp/core/v1.0/os/amqp-core-messaging-v1.0-os.html, 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from uuid import UUID
 
 from servicebus_sandbox.amqp import Array, Symbol, Timestamp, Uint, Ulong
@@ -28,7 +29,7 @@ PROPERTIES: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("reply_to_group_id", (str,)),
 )
 _NAMES = tuple(name for name, _ in PROPERTIES)
-#: With the type of null, for a set is looked into faster than a tuple.
+#: With the type of null.
 _TYPES = tuple(frozenset((*types, type(None))) for _, types in PROPERTIES)
 _NOT_SIMPLE = frozenset((list, dict, Array))
 #: What Service Bus calls MessageId, SessionId and ReplyToSessionId.
@@ -88,19 +89,17 @@ class Limits:
                 f"the size quota for this stream ({self.max_header_size}) has been exceeded: {size:,}"
             )
 
-    def check_properties(self, fields: Sequence[object]) -> None:
-        """Refuse standard properties of a wrong type, and ids that are too long.
+    def check_properties(self, fields: Sequence[object], size: int) -> None:
+        """Refuse standard properties of a wrong type, and ids that are too long; `size` is their bytes together.
 
         Raises:
             InvalidArgument: One of them is.
         """
         if len(fields) > len(PROPERTIES):
             raise InvalidArgument(f"the properties have {len(fields)} fields; there are {len(PROPERTIES)}")
-        if not self.odd_types:
-            for value, name, types in zip(fields, _NAMES, _TYPES, strict=False):
-                if type(value) not in types:
-                    raise InvalidArgument(f"the property {name} is of a wrong type: {type(value).__name__}")
-        for place in _IDS:
+        if not self.odd_types and (fault := _fault_of(tuple(map(type, fields)))) is not None:
+            raise InvalidArgument(fault)
+        for place in _IDS if size > self.max_id_length else ():
             value = fields[place] if place < len(fields) else None
             if isinstance(value, str) and len(value) > self.max_id_length:
                 raise InvalidArgument(f"the property {_NAMES[place]} is longer than {self.max_id_length} characters")
@@ -116,11 +115,22 @@ class Limits:
             Refused: One is too large. The service says no more than this, and that it is worth a retry;
                 https://github.com/Azure/azure-sdk-for-net/issues/15325.
         """
-        for name, value, encoded in entries:
+        most = self.max_property_size
+        unusual = [entry for entry in entries if type(entry[1]) in _NOT_SIMPLE or len(entry[2]) > most]
+        for name, value, encoded in unusual:
             if type(value) in _NOT_SIMPLE and not self.odd_types:
                 raise InvalidArgument(f"the application property {name!r} is a {type(value).__name__}, no simple value")
-            if len(encoded) > self.max_property_size:
+            if len(encoded) > most:
                 raise Refused("The service was unable to process the request; please retry the operation.")
+
+
+@lru_cache
+def _fault_of(types: tuple[type, ...]) -> str | None:
+    """Say what is wrong with the types of standard properties. Most messages have one of a few sets of them."""
+    for given, name, allowed in zip(types, _NAMES, _TYPES, strict=False):
+        if given not in allowed:
+            return f"the property {name} is of a wrong type: {given.__name__}"
+    return None
 
 
 _UNBOUNDED = 2**62

@@ -182,7 +182,7 @@ def decode_message(payload: bytes, limits: Limits = NO_LIMITS) -> Message:
             facts |= _read_annotations(payload, value_at)
         elif code == _PROPERTIES:
             fields = _read_properties(payload, value_at)
-            limits.check_properties(fields)
+            limits.check_properties(fields, end - value_at)
             facts["properties_section"] = payload[start:end]
             facts["message_id"] = fields[_MESSAGE_ID] if fields else None
             lifetime_ms = _lifetime(fields)
@@ -270,6 +270,7 @@ def _annotations(message: Message, stamps: Stamps) -> list[bytes]:
 
 
 _SECTIONS = {code: b"\x00\x53" + bytes((code,)) for code in range(_HEADER, _LAST_SECTION + 1)}
+_CODES = {prefix: code for code, prefix in _SECTIONS.items()}
 _LOCK_TOKEN = encode(Symbol(LOCK_TOKEN))
 _SEQUENCE_NUMBER = encode(Symbol("x-opt-sequence-number"))
 _ENQUEUED_TIME = encode(Symbol("x-opt-enqueued-time"))
@@ -286,9 +287,13 @@ def _sections(payload: bytes) -> Iterator[tuple[int, int, int, int]]:
     while position < len(payload):
         if payload[position] != 0:
             raise DecodeError("a message section must be described")
-        code, value_at = decode_at(payload, position + 1)
-        if type(code) is not Ulong or not _HEADER <= code <= _LAST_SECTION:
-            raise DecodeError("an unknown message section")
+        value_at = position + 3
+        code = _CODES.get(payload[position:value_at])
+        if code is None:
+            # Not in the short form that everybody writes.
+            code, value_at = decode_at(payload, position + 1)
+            if type(code) is not Ulong or code not in _SECTIONS:
+                raise DecodeError("an unknown message section")
         end = end_of(payload, value_at)
         yield code, position, value_at, end
         position = end

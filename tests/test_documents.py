@@ -47,7 +47,10 @@ def test_the_readme_has_every_setting_with_its_meaning_and_no_other():
 
 
 def test_the_defaults_of_the_readme_are_the_defaults_of_the_code():
-    needed = {"ACS_ENDPOINT": "https://contoso.communication.azure.com", "ServiceBusConnection": "Endpoint=sb://x"}
+    needed = {
+        "ACS_ENDPOINT": "https://contoso.communication.azure.com",
+        "ServiceBusConnection": "Endpoint=sb://x;SharedAccessKeyName=n;SharedAccessKey=k",
+    }
     written = {
         name: default.strip("`") for name, (default, _) in settings_of_readme().items() if default.startswith("`")
     }

@@ -28,6 +28,7 @@ PURE = {
     "functools",
     "hashlib",
     "http",
+    "ipaddress",
     "itertools",
     "json",
     "operator",
@@ -43,12 +44,12 @@ PURE_LIBRARIES = {"pydantic", "pydantic_core"}
 
 #: A library that does I/O, or is slow to import, and who may use it at run time; a folder stands for its files.
 USERS = {
-    "aiohttp": ("sandbox/endpoint", "sandbox/run.py"),
+    "aiohttp": ("optout_core/adapters/http.py", "sandbox/endpoint", "sandbox/run.py"),
     "aiolimiter": ("optout_ops/queues",),
     "azure.identity": ("optout_core/adapters", "optout_ops/queues"),
     "azure.servicebus": ("optout_core/adapters", "optout_ops/queues", "sandbox"),
     "azurefunctions": ("optout_core/adapters/trigger.py", "sandbox"),
-    "httpx": ("optout_core/adapters/http.py",),
+    "httpx": (),
     "opentelemetry": ("optout_core/adapters/telemetry.py", "sandbox/telemetry.py"),
     "rich": ("optout_ops/cli", "sandbox"),
     "typer": ("optout_ops/cli", "optout_ops/__main__.py", "optout_ops/machine.py", "sandbox"),

@@ -32,9 +32,6 @@ type processorSettings = {
   @description('ISO 8601 duration, shorter than INVOCATION_BUDGET: how long one request to ACS may take.')
   HTTP_TIMEOUT: string?
 
-  @description('Whole number, 1 to 10: tries of one request in place while ACS is unavailable.')
-  HTTP_ATTEMPTS: string?
-
   @description('Whole number, 1 to 64: requests in flight on one instance. Beyond 16 each costs more CPU.')
   MAX_CONCURRENT_REQUESTS: string?
 

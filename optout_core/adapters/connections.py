@@ -6,10 +6,26 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from optout_core.adapters.http import HttpEndpoint
 from optout_core.adapters.signing import EntraSigner, HmacSigner
+from optout_core.errors import SettingsError
+from optout_core.masking import show
 from optout_core.settings import Settings
 
 if TYPE_CHECKING:
+    from azure.core.credentials import AccessToken
     from azure.core.credentials_async import AsyncTokenCredential
+
+#: Failures in a row after which a credential is made anew.
+_FAILURES_OF_A_CREDENTIAL = 3
+#: What azure-identity reads when a credential is made
+#: (https://learn.microsoft.com/python/api/overview/azure/identity-readme#environment-variables).
+_OF_A_CREDENTIAL = (
+    "AZURE_TOKEN_CREDENTIALS",
+    "AZURE_AUTHORITY_HOST",
+    "AZURE_CLIENT_ID",
+    "AZURE_TENANT_ID",
+    "AZURE_CLIENT_CERTIFICATE_PATH",
+    "IDENTITY_ENDPOINT",
+)
 
 
 class _ServiceBus(Protocol):
@@ -49,40 +65,87 @@ def connect_service_bus(
     return client(settings.namespace or "", credential(identity), **options)
 
 
-def open_acs(settings: Settings, credential: "Callable[[str | None], AsyncTokenCredential]") -> HttpEndpoint:
-    """Open the connections to the ACS resource, signed with its key or as an identity.
+def open_acs(
+    settings: Settings,
+    credential: "Callable[[str | None], AsyncTokenCredential]",
+    environ: Mapping[str, str] = os.environ,
+) -> HttpEndpoint:
+    """Prepare the connections to the ACS resource, signed with its key or as an identity.
 
     Args:
         settings: They name the resource, and how it is reached.
         credential: Gives the credential of an identity, named by its client id or the default one.
+        environ: It may name a proxy and certificates.
+
+    Raises:
+        SettingsError: The environment names a proxy, certificates or a credential that cannot be used.
     """
     url, key = settings.acs_endpoint, settings.acs_access_key
-    return HttpEndpoint(
-        url,
-        HmacSigner(url, key) if key is not None else EntraSigner(credential(settings.identity_client_id)),
-        timeout=settings.http_timeout.total_seconds(),
-        connections=settings.max_concurrent_requests,
-    )
+    signer = HmacSigner(url, key) if key is not None else EntraSigner(credential(settings.identity_client_id))
+    return HttpEndpoint(url, signer, timeout=settings.http_timeout.total_seconds(), environ=environ)
 
 
 class Credentials:
     """The credentials of this process: one for each identity, since its cache of tokens is its own."""
 
-    def __init__(self) -> None:
-        self._made: dict[str | None, AsyncTokenCredential] = {}
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        self._environ = environ
+        self._made: dict[str | None, RenewedCredential] = {}
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        while self._made:
-            await self._made.popitem()[1].close()
+        for credential in self._made.values():
+            await credential.close()
 
     def __call__(self, client_id: str | None) -> "AsyncTokenCredential":
-        """Give the credential of an identity, named by its client id or the default one."""
+        """Give the credential of an identity, named by its client id or the default one.
+
+        Raises:
+            SettingsError: The environment of the credential is wrong.
+        """
         if client_id not in self._made:
-            self._made[client_id] = entra_credential(client_id)
+            self._made[client_id] = RenewedCredential(lambda: entra_credential(client_id, self._environ))
         return self._made[client_id]
+
+
+class RenewedCredential:
+    """A credential that is made anew when it fails again and again.
+
+    One that failed may keep failing for as long as the process lives, where a new one gets a token at once
+    (https://github.com/Azure/azure-sdk-for-js/issues/39566, https://github.com/microsoft/mssql-jdbc/issues/3003).
+    """
+
+    def __init__(self, make: "Callable[[], AsyncTokenCredential]") -> None:
+        self._make = make
+        self._current: AsyncTokenCredential | None = make()
+        self._failures = 0
+
+    async def get_token(self, *scopes: str, **options: Any) -> "AccessToken":  # noqa: ANN401 - of the SDK
+        """Give a token, as `AsyncTokenCredential` does."""
+        self._current = current = self._current or self._make()
+        try:
+            token = await current.get_token(*scopes, **options)
+        except Exception:
+            self._failures += 1
+            if self._failures >= _FAILURES_OF_A_CREDENTIAL and self._current is current:
+                await self.close()
+            raise
+        self._failures = 0
+        return token
+
+    async def close(self) -> None:
+        """Close the credential; the next token is asked of a new one."""
+        current, self._current, self._failures = self._current, None, 0
+        if current is not None:
+            await current.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
 
 def entra_credential(client_id: str | None, environ: Mapping[str, str] = os.environ) -> "AsyncTokenCredential":
@@ -91,15 +154,19 @@ def entra_credential(client_id: str | None, environ: Mapping[str, str] = os.envi
     Args:
         client_id: Of a user-assigned identity, or None.
         environ: The environment; the platform names its identity endpoint there.
+
+    Raises:
+        SettingsError: The environment of the credential is wrong.
     """
     # Imported late: with an access key, as in the sandbox, nobody pays for it.
-    from azure.core.pipeline.transport import AsyncioRequestsTransport
     from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
-    # Without a transport of its own azure.identity.aio wants aiohttp, which the function does not carry.
-    transport = AsyncioRequestsTransport()
-    if environ.get("IDENTITY_ENDPOINT"):
-        # The default one tries many, and reports whatever happened to any of them as a refusal: an identity endpoint
-        # that is down would look like a missing right (azure-identity 1.27, `aio/_credentials/chained.py`).
-        return ManagedIdentityCredential(client_id=client_id, transport=transport)
-    return DefaultAzureCredential(managed_identity_client_id=client_id, transport=transport)
+    try:
+        if environ.get("IDENTITY_ENDPOINT"):
+            # The default one tries many, and reports whatever happened to any of them as a refusal: an endpoint that is
+            # down would look like a missing right (azure-identity 1.27, `aio/_credentials/chained.py`).
+            return ManagedIdentityCredential(client_id=client_id)
+        return DefaultAzureCredential(managed_identity_client_id=client_id)
+    except (ValueError, OSError) as error:
+        names = [name for name in _OF_A_CREDENTIAL if environ.get(name)]
+        raise SettingsError(f"no identity can be used ({show(str(error))}): check {', '.join(names)}") from None

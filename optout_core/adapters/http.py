@@ -1,48 +1,63 @@
 """One POST to ACS. The only user of the HTTP library, whose errors become ours here."""
 
 import asyncio
+import os
+import socket
+import struct
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import httpx
-
+from optout_core.adapters.network import Network
 from optout_core.api import MAX_ANSWER_BYTES, Answer
 from optout_core.errors import EndpointUnavailable, RequestError
 from optout_core.masking import show
 
+if TYPE_CHECKING:
+    import aiohttp
+
 #: Gives the headers that prove who we are, for a target and a body.
 Sign = Callable[[str, bytes], Awaitable[Mapping[str, str]]]
 
-#: `identity` turns compression off, so that MAX_ANSWER_BYTES bounds what we hold in memory.
+#: A compressed answer is read all the same.
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
+#: Closing a connection discards what was not sent yet, so that a request we gave up cannot arrive later (SO_LINGER).
+_ABORT = struct.pack("ii", 1, 0)
 
 
 class HttpEndpoint:
-    """The connections to one ACS resource; they belong to the event loop of the first request."""
+    """The connections to one ACS resource, opened at the first request and again after they were closed."""
 
-    def __init__(self, url: str, sign: Sign, *, timeout: float, connections: int) -> None:
-        """Take scheme and host, what signs a request, the seconds for one, and how many may be in flight."""
+    def __init__(self, url: str, sign: Sign, *, timeout: float, environ: Mapping[str, str] = os.environ) -> None:
+        """Take scheme and host, what signs a request, and the seconds for one; nothing is opened before the first.
+
+        Raises:
+            SettingsError: The environment names a proxy or certificates that cannot be used.
+        """
+        self._url = url
         self._sign = sign
         self._timeout = timeout
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=60)
-        # Plain http is for this machine only (settings.py), and no proxy of the environment leads here.
-        through_proxies = url.lower().startswith("https:")
-        self._client = httpx.AsyncClient(base_url=url, limits=limits, timeout=None, trust_env=through_proxies)  # noqa: S113 - ours
+        self._network = Network.to(url, environ)
+        self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._client.aclose()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
     async def post(self, target: str, body: bytes) -> Answer:
-        """Sign and send a request, and read the answer to its end.
+        """Sign and send a request, and read the answer to its end; a request that fails takes its connection along.
 
         Raises:
             EndpointUnavailable: There is no whole answer within the time, for whatever reason.
             RequestError: What `sign` raises.
         """
+        # Imported late, as below: it is slow, and loading the function must not wait for it.
+        import aiohttp
+
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._exchange(target, body, await self._sign(target, body))
@@ -50,21 +65,45 @@ class HttpEndpoint:
             raise
         except TimeoutError:
             raise EndpointUnavailable(f"no answer within {self._timeout:g} s") from None
-        except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
             raise EndpointUnavailable(show(f"{type(error).__name__}: {error}").removesuffix(": ")) from None
         except Exception as error:  # noqa: BLE001 - whatever a library raises, nobody goes without an outcome
             # Its text may quote a header, and with it a token or a signature.
             raise EndpointUnavailable(type(error).__name__) from None
 
     async def _exchange(self, target: str, body: bytes, signature: Mapping[str, str]) -> Answer:
+        from yarl import URL
+
+        url = URL(self._url + target, encoded=True)
         headers = {**_HEADERS, **signature}
-        async with self._client.stream("POST", target, content=body, headers=headers) as response:
+        proxy = self._network.proxy
+        async with self._open().post(url, data=body, headers=headers, proxy=proxy, allow_redirects=False) as response:
             content = bytearray()
-            async for chunk in response.aiter_raw():
+            async for chunk in response.content.iter_any():
                 content += chunk
                 if len(content) > MAX_ANSWER_BYTES:
-                    raise EndpointUnavailable("the answer is too long to be one", response.status_code)
-            return Answer(response.status_code, response.headers, bytes(content), datetime.now(UTC))
+                    raise EndpointUnavailable("the answer is too long to be one", response.status)
+            return Answer(response.status, response.headers, bytes(content), datetime.now(UTC))
+
+    def _open(self) -> "aiohttp.ClientSession":
+        if self._session is None:
+            import aiohttp
+
+            # The library's own bounds are off: who calls bounds the requests in flight, and `post` the time of each.
+            connector = aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=60, ssl=self._network.tls or True, socket_factory=_socket
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector, timeout=aiohttp.ClientTimeout(), cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._session
+
+
+def _socket(address: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+    return made
 
 
 async def unsigned(target: str, body: bytes) -> Mapping[str, str]:  # noqa: ARG001 - as `Sign` has it

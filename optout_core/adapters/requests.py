@@ -1,35 +1,25 @@
 """Removes recipients from the opt-out list over any POST, and gives an outcome for everybody it was asked about.
 
-What an answer means is decided in `api`; here are time, order and number of the requests.
+What an answer means is decided in `api`, whether ACS is called in `gate`, and who is to blame in `splitting`;
+here are time, order and number of the requests.
 """
 
 import asyncio
+import random
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol, Self
 
-from circuitbreaker import STATE_HALF_OPEN, CircuitBreaker
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception_type,
-    stop_after_attempt,
-    stop_before_delay,
-    wait_exponential,
-    wait_random,
-)
-
+from optout_core.adapters.gate import Gate
+from optout_core.adapters.splitting import Choose, Evidence, Splitting
 from optout_core.api import REQUEST_TARGET, Answer, Outcome, Verdict, read_answer, request_body
 from optout_core.batches import Batch, Pair
 from optout_core.errors import BatchRejected, EndpointUnavailable, RequestError, RequestRefused
 from optout_core.numbers import Number
 from optout_core.settings import Settings
-
-#: Seconds. Short: while we wait here, the messages of the whole invocation wait with us.
-_FIRST_WAIT = 0.2
-_LONGEST_WAIT = 5.0
 
 #: Sends one request to ACS: a target and a body become an answer, or raise `RequestError`.
 Post = Callable[[str, bytes], Awaitable[Answer]]
@@ -48,27 +38,24 @@ class Limits:
 
     Attributes:
         budget: Seconds after which `remove` returns, whatever is still open; above 0.
-        attempts: Tries of one request in place, at least 1.
         concurrency: Requests in flight, at least 1.
-        breaker_failures: Failures in a row that open the breaker, at least 1.
-        breaker_cooldown: Seconds until an open breaker lets a request through again; above 0.
+        failures: Failures in a row after which ACS is not called, at least 1.
+        cooldown: Seconds until one request then tries again; above 0.
     """
 
     budget: float
-    attempts: int
     concurrency: int
-    breaker_failures: int
-    breaker_cooldown: float
+    failures: int
+    cooldown: float
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Take the bounds from the settings."""
         return cls(
             budget=settings.invocation_budget.total_seconds(),
-            attempts=settings.http_attempts,
             concurrency=settings.max_concurrent_requests,
-            breaker_failures=settings.breaker_failures,
-            breaker_cooldown=settings.breaker_cooldown.total_seconds(),
+            failures=settings.breaker_failures,
+            cooldown=settings.breaker_cooldown.total_seconds(),
         )
 
 
@@ -80,26 +67,22 @@ class OptOutsClient:
         post: Post,
         limits: Limits,
         telemetry: RequestTelemetry,
+        *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        choose: Choose = random.sample,
     ) -> None:
+        self.limits = limits
+        self.choose = choose
         self._post = post
-        self._limits = limits
         self._telemetry = telemetry
-        self._sleep = sleep
         self._slots = asyncio.Semaphore(limits.concurrency)
-        self._breaker = CircuitBreaker(
-            limits.breaker_failures,
-            limits.breaker_cooldown,
-            expected_exception=EndpointUnavailable,
-            name="acs",
-        )
-        self._probe = asyncio.Lock()
-        self._not_before = 0.0
+        self._gate = Gate(failures=limits.failures, cooldown=limits.cooldown, sleep=sleep)
+        self.evidence = Evidence(self._gate)
 
     @property
-    def breaker_open(self) -> bool:
+    def gate_is_open(self) -> bool:
         """Say whether we have stopped calling ACS, and have had no answer since."""
-        return not self._breaker.closed
+        return self._gate.is_open
 
     async def remove(self, batches: Sequence[Batch]) -> Mapping[Pair, Outcome]:
         """Ask for every batch, within the budget.
@@ -107,80 +90,111 @@ class OptOutsClient:
         Returns:
             An outcome for every recipient of every batch; what was not answered in time is `UNAVAILABLE`.
         """
-        outcomes: dict[Pair, Outcome] = {}
-        try:
-            async with asyncio.timeout(self._limits.budget), asyncio.TaskGroup() as group:
-                for batch in batches:
-                    group.create_task(self._remove_splitting(batch, outcomes))
-        except TimeoutError:
-            late = Outcome(Verdict.UNAVAILABLE, "the invocation's time was up")
-            return {Pair(batch.sender, to): late for batch in batches for to in batch.recipients} | outcomes
+        removal = _Removal(self, batches)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.budget):
+                await removal.run()
+        return removal.outcomes()
+
+    async def request_in_turn(self, batch: Batch, *, patience: float, is_suspect: bool) -> dict[Number, Outcome]:
+        """Send a request when there is a place for it and the gate lets it pass.
+
+        Raises:
+            NotSent: The gate does not let it pass within `patience` seconds.
+            RequestError: As `optout_core.api.read_answer` does.
+        """
+        async with self._slots, self._gate.passage(patience):
+            return await self._request_once(batch, is_suspect=is_suspect)
+
+    async def _request_once(self, batch: Batch, *, is_suspect: bool) -> dict[Number, Outcome]:
+        sent_at = monotonic()
+        with self._telemetry.request(len(batch)) as measure:
+            try:
+                answer = await self._post(REQUEST_TARGET, request_body(batch))
+                measure(answer.status)
+                outcomes = read_answer(batch, answer)
+            except EndpointUnavailable as error:
+                if not is_suspect or self._gate.is_open or error.retry_after:
+                    self._gate.failed(sent_at, error.retry_after)
+                raise
+            except BatchRejected as error:
+                if self._gate.refused(sent_at, len(batch)):
+                    raise RequestRefused(error.detail, error.status, error.error_code, error.ms_cv) from None
+                raise
+            except RequestError as error:
+                # Without a status there was no token, which says nothing of ACS.
+                if error.status is not None:
+                    self._gate.answered(sent_at)
+                raise
+        if any(outcome.verdict is not Verdict.FAILED for outcome in outcomes.values()):
+            self._gate.accepted(sent_at)
+        elif not is_suspect and not self._gate.is_closed:
+            # A single item that fails is no sign that ACS is back.
+            self._gate.failed(sent_at)
         return outcomes
 
-    async def _remove_splitting(self, batch: Batch, outcomes: dict[Pair, Outcome]) -> None:
+
+class _Removal:
+    """One invocation's removal: each batch is asked for once, and beside that those that failed are split."""
+
+    def __init__(self, client: OptOutsClient, batches: Sequence[Batch]) -> None:
+        self._client = client
+        self._batches = batches
+        # The fewer recipients a batch has, the more its answer says of ACS.
+        self._waiting = iter(sorted(batches, key=len))
+        self._deadline = monotonic() + client.limits.budget
+        self._known: dict[Pair, Outcome] = {}
+        # Half of the requests in flight, and as many batches of one sender, so that others get their turn.
+        half = max(1, client.limits.concurrency // 2)
+        self._places = asyncio.Semaphore(half)
+        self._turns: defaultdict[Number, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(half))
+
+    async def run(self) -> None:
+        """Ask for all, as many at once as the limits allow."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self._client.limits.concurrency, len(self._batches))):
+                group.create_task(self._remove_each(group))
+
+    def outcomes(self) -> Mapping[Pair, Outcome]:
+        """Give the outcome of everybody, at any time."""
+        if len(self._known) == sum(map(len, self._batches)):
+            return self._known
+        late = Outcome(Verdict.UNAVAILABLE, "the invocation's time was up")
+        pairs = (Pair(batch.sender, to) for batch in self._batches for to in batch.recipients)
+        return dict.fromkeys(pairs, late) | self._known
+
+    async def _remove_each(self, group: asyncio.TaskGroup) -> None:
+        for batch in self._waiting:
+            if len(batch) > 1 and self._client.gate_is_open:
+                probe = batch.only(self._client.choose(batch.recipients, 1))
+                await self._remove(probe)
+                await self._remove(batch.without(probe.recipients), group)
+            else:
+                await self._remove(batch, group)
+
+    async def _remove(self, batch: Batch, group: asyncio.TaskGroup | None = None) -> None:
         try:
-            answered = await self._remove_retrying(batch)
+            self._record(batch, await self._ask(batch, is_suspect=batch.alone))
         except RequestError as error:
-            if isinstance(error, BatchRejected) and len(batch) > 1:
-                for half in batch.halves():
-                    await self._remove_splitting(half, outcomes)
-                return
-            answered = dict.fromkeys(batch.recipients, Outcome.of_error(error))
-        outcomes.update({Pair(batch.sender, to): outcome for to, outcome in answered.items()})
+            splitting = Splitting(batch, error, self._ask_beside, self._client.evidence, self._client.choose)
+            self._record(batch, splitting.outcomes)
+            if group and not splitting.is_over:
+                group.create_task(self._split(batch, splitting))
 
-    async def _remove_retrying(self, batch: Batch) -> dict[Number, Outcome]:
-        body = request_body(batch)
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(EndpointUnavailable),
-            stop=self._give_up,
-            wait=_wait,
-            sleep=self._sleep,
-            reraise=True,
-        )
-        return await retrying(self._remove_in_turn, batch, body)
+    async def _split(self, batch: Batch, splitting: Splitting) -> None:
+        try:
+            async with self._turns[batch.sender]:
+                await splitting.run()
+        finally:
+            self._record(batch, splitting.outcomes)
 
-    async def _remove_in_turn(self, batch: Batch, body: bytes) -> dict[Number, Outcome]:
-        async with self._slots:
-            # After a cooldown one request looks whether ACS is back; the others wait for what it finds.
-            async with self._probe:
-                if self._breaker.state == STATE_HALF_OPEN:
-                    return await self._remove_once(batch, body)
-            return await self._remove_once(batch, body)
+    async def _ask_beside(self, batch: Batch, *, is_suspect: bool) -> dict[Number, Outcome]:
+        async with self._places:
+            return await self._ask(batch, is_suspect=is_suspect)
 
-    async def _remove_once(self, batch: Batch, body: bytes) -> dict[Number, Outcome]:
-        if self.breaker_open and (closed_for := self._closed_for()) > 0:
-            raise EndpointUnavailable("the breaker is open", retry_after=closed_for)
-        with self._telemetry.request(len(batch)) as answered, ExitStack() as breaker:
-            breaker.push(self._breaker)
-            try:
-                answer = await self._post(REQUEST_TARGET, body)
-            except (asyncio.CancelledError, RequestRefused):
-                # Our time was up, or we got no token: that says nothing of ACS, neither good nor bad.
-                breaker.pop_all()
-                raise
-            answered(answer.status)
-            try:
-                return read_answer(batch, answer)
-            except EndpointUnavailable as error:
-                self._not_before = max(self._not_before, monotonic() + (error.retry_after or 0))
-                raise
+    async def _ask(self, batch: Batch, *, is_suspect: bool) -> dict[Number, Outcome]:
+        patience = self._deadline - monotonic()
+        return await self._client.request_in_turn(batch, patience=patience, is_suspect=is_suspect)
 
-    def _closed_for(self) -> float:
-        # An endpoint that asked for longer than our cooldown gets it: each request counts against its limit.
-        cooldown: float = self._breaker.open_remaining
-        return max(cooldown, self._not_before - monotonic())
-
-    def _give_up(self, state: RetryCallState) -> bool:
-        asked = _retry_after(state)
-        bounds = stop_after_attempt(self._limits.attempts) | stop_before_delay(self._limits.budget / 2)
-        return bool(self._breaker.opened) or asked > _LONGEST_WAIT or bounds(state)
-
-
-def _wait(state: RetryCallState) -> float:
-    backoff = wait_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT)
-    return max(_retry_after(state), backoff(state)) + wait_random(0, _FIRST_WAIT)(state)
-
-
-def _retry_after(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    return (error.retry_after or 0.0) if isinstance(error, EndpointUnavailable) else 0.0
+    def _record(self, batch: Batch, outcomes: Mapping[Number, Outcome]) -> None:
+        self._known.update((Pair(batch.sender, to), outcome) for to, outcome in outcomes.items())

@@ -1,4 +1,4 @@
-"""Builds everything from the settings, at the first invocation, and closes it again. Nothing happens at import."""
+"""Builds everything from the settings and closes it again. At import it only looks whether that can succeed."""
 
 import asyncio
 import logging
@@ -40,14 +40,18 @@ class Service:
     def __init__(
         self, environ: Mapping[str, str] = os.environ, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
-        """Read the settings from the environment; nothing is opened before the first invocation.
+        """Read the settings and the rest of the environment; nothing is opened before the first invocation.
 
         Raises:
-            SettingsError: A setting is missing or wrong. The app then has no trigger and messages wait untouched; found
-                at an invocation, it would use up their ten deliveries within seconds.
+            SettingsError: A setting, a proxy, certificates or a credential is missing or wrong. The app then has no
+                trigger and messages wait untouched; found at an invocation, it would use up their deliveries.
         """
         self.observers: list[Callable[[Report], None]] = []
-        self._settings = Settings.from_environ(environ)
+        self._settings = settings = Settings.from_environ(environ)
+        self._credentials = Credentials(environ)
+        self._acs = open_acs(settings, self._credentials, environ)
+        if settings.connection_string is None:
+            self._credentials(settings.namespace_client_id or settings.identity_client_id)
         self._sleep = sleep
         self._starting = asyncio.Lock()
         self._client: OptOutsClient | None = None
@@ -84,16 +88,16 @@ class Service:
 
     async def _start(self, settings: Settings) -> Processor:
         # They tell of every link, retry and request at INFO; what matters to us comes as an error or is measured.
-        for library in ("azure", "httpx"):
+        for library in ("azure", "aiohttp"):
             logging.getLogger(library).setLevel(logging.WARNING)
         telemetry = Telemetry()
-        credentials = await self._resources.enter_async_context(Credentials())
-        acs = await self._resources.enter_async_context(open_acs(settings, credentials))
-        self._client = OptOutsClient(acs.post, Limits.of(settings), telemetry)
-        # The gauge outlives the client: after a restart the same gauge must not show the breaker of the one before.
-        telemetry.watch_breaker(lambda: self._client is not None and self._client.breaker_open)
+        await self._resources.enter_async_context(self._credentials)
+        await self._resources.enter_async_context(self._acs)
+        self._client = OptOutsClient(self._acs.post, Limits.of(settings), telemetry)
+        # The gauge outlives the client: after a restart the same gauge must not show the gate of the one before.
+        telemetry.watch_breaker(lambda: self._client is not None and self._client.gate_is_open)
         outbox = ServiceBusOutbox(
-            lambda: _connect(settings, credentials),
+            lambda: _connect(settings, self._credentials),
             {Queue.OPT_INS: settings.opt_in_queue, Queue.DEAD_LETTERS: settings.dead_letter_queue},
         )
         self._resources.push_async_callback(outbox.close)

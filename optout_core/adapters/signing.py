@@ -18,6 +18,7 @@ from optout_core.errors import EndpointUnavailable, RequestError, RequestRefused
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken
     from azure.core.credentials_async import AsyncTokenCredential
+    from azure.core.exceptions import AzureError
     from pydantic import SecretStr
 
 #: The double slash stands in the released SDK (azure-communication-sms 1.1.0, `_shared/auth_policy_utils.py`).
@@ -120,22 +121,30 @@ class EntraSigner:
 
     async def _get_token(self) -> "AccessToken":
         # Imported late: with an access key, as in the sandbox, nobody pays for it.
-        from azure.core.exceptions import AzureError, ClientAuthenticationError
+        from azure.core.exceptions import AzureError
 
         self._failure = None
         try:
             return await self._credential.get_token(SCOPE)
         except AzureError as error:
-            status = getattr(getattr(error, "response", None), "status_code", None)
-            if isinstance(error, ClientAuthenticationError) and not _heals(status):
-                self._failure = RequestRefused(
-                    f"no Entra ID token for ACS ({type(error).__name__})", error_code="NoToken"
-                )
-            else:
-                self._failure = EndpointUnavailable(f"Entra ID did not answer ({type(error).__name__})")
+            self._failure = _failure(error)
             raise self._failure from None
         finally:
             self._asked += 1
+
+
+def _failure(error: "AzureError") -> RequestError:
+    from azure.core.exceptions import ClientAuthenticationError
+    from azure.identity import CredentialUnavailableError
+
+    kind, status = type(error).__name__, getattr(getattr(error, "response", None), "status_code", None)
+    if not isinstance(error, ClientAuthenticationError) or _heals(status):
+        return EndpointUnavailable(f"Entra ID did not answer ({kind})")
+    if isinstance(error, CredentialUnavailableError) and status is None:
+        return EndpointUnavailable(f"no identity endpoint answered, so there is no token for ACS ({kind})")
+    return RequestRefused(
+        f"Entra ID gives our identity no token for ACS: a right is missing ({kind})", error_code="NoToken"
+    )
 
 
 def _heals(status: int | None) -> bool:

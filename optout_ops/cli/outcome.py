@@ -17,7 +17,7 @@ def selection_lines(selection: Selection, rule: ReplayRule) -> Iterator[str]:
     yield f"{chosen} with {count(selection.recipients, 'recipient')} to replay."
     for advice in (Replay.AFTER_A_FIX, Replay.NEVER):
         codes = ", ".join(
-            f"{number:,} {code or '(none)'}"
+            f"{number:,} {show(code) or '(none)'}"
             for (each, code), number in selection.verdicts.most_common()
             if each is advice and not (rule.fixed and advice is Replay.AFTER_A_FIX)
         )

@@ -43,7 +43,7 @@ async def clock_skew(settings: Settings) -> timedelta | None:
         OutOfReach: ACS does not answer.
     """
     timeout = settings.http_timeout.total_seconds()
-    async with HttpEndpoint(settings.acs_endpoint, unsigned, timeout=timeout, connections=1) as acs:
+    async with HttpEndpoint(settings.acs_endpoint, unsigned, timeout=timeout) as acs:
         try:
             answer = await acs.post("/", b"")
         except EndpointUnavailable as error:

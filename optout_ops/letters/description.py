@@ -77,7 +77,7 @@ def story(letter: Letter, document: Mapping[str, Any], now: datetime) -> Iterato
     waiting = duration(now - letter.message.enqueued_at)
     recipients = f"{document['recipients']} of {document['of']}"
     yield "Dead letter", f"{letter.number} ({document['messageId'] or 'no MessageId'})"
-    yield "Reason", f"{letter.code or '(none)'}: {document['description'] or meaning(letter.code)}"
+    yield "Reason", f"{document['reason'] or '(none)'}: {document['description'] or meaning(letter.code)}"
     yield "Since", f"{utc(letter.message.enqueued_at)} UTC, {waiting} ago"
     yield "Event", f"{document['event']}, first seen {utc(lineage.first_enqueued)} UTC; {rounds}"
     yield "Sender", ", ".join(document["senders"]) or "unknown"

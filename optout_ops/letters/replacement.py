@@ -10,6 +10,7 @@ from hashlib import sha256
 
 from optout_core import properties
 from optout_core.events import CONTENT_TYPE, OptIn, OptOut, encode
+from optout_core.masking import show
 from optout_core.messages import Kind, Outgoing, Queue, message_id
 from optout_ops.letters.letter import REPLAY_OF, Letter
 
@@ -48,7 +49,7 @@ def replacement(letter: Letter, replay_id: str) -> Outgoing:
             properties.ATTEMPT: 0,
             properties.REPLAY_ID: replay_id,
             properties.REPLAY_COUNT: letter.lineage.replay_count + 1,
-            REPLAY_OF: message.message_id or str(letter.number),
+            REPLAY_OF: show(message.message_id or str(letter.number)),
         },
         correlation_id=message.correlation_id,
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from optout_core.masking import show
 from optout_core.reasons import Replay
 from optout_ops.letters.description import meaning
 from optout_ops.letters.letter import Letter
@@ -55,7 +56,7 @@ class Summary:
         """Give the rows for programs."""
         return [
             {
-                "reason": row.code,
+                "reason": show(row.code),
                 "count": row.count,
                 "recipients": row.recipients,
                 "oldest": row.oldest.isoformat(),

@@ -22,7 +22,7 @@ from servicebus_sandbox import Broker, load_queues
 QUEUES_FILE = Path(__file__).with_name("queues.json")
 
 #: Seconds that a test waits for a message that should be there.
-PATIENCE = 10.0
+PATIENCE = 20.0
 
 
 @dataclass
@@ -177,12 +177,14 @@ async def slow(bus):
         stranger = Client(bus, CLIENTS[kind].from_connection_string(bus.connection_string, retry_total=0))
         impostor = Client(bus, CLIENTS[kind].from_connection_string(wrong_key, retry_total=0))
         deeds = {
-            "receive from an unknown queue": stranger.receiver("no-such-queue").receive_messages(1, max_wait_time=5),
-            "send to an unknown queue": stranger.sender("no-such-queue").send_messages(
-                ServiceBusMessage("x"), timeout=5
+            "receive from an unknown queue": stranger.receiver("no-such-queue").receive_messages(
+                1, max_wait_time=PATIENCE
             ),
-            "receive with a wrong key": impostor.receiver().receive_messages(1, max_wait_time=5),
-            "send with a wrong key": impostor.sender().send_messages(ServiceBusMessage("x"), timeout=5),
+            "send to an unknown queue": stranger.sender("no-such-queue").send_messages(
+                ServiceBusMessage("x"), timeout=PATIENCE
+            ),
+            "receive with a wrong key": impostor.receiver().receive_messages(1, max_wait_time=PATIENCE),
+            "send with a wrong key": impostor.sender().send_messages(ServiceBusMessage("x"), timeout=PATIENCE),
             "let a message expire": expire(stranger),
         }
         results = await asyncio.gather(*deeds.values(), return_exceptions=True)

@@ -146,8 +146,8 @@ class Peer:
 
 
 @asynccontextmanager
-async def connected(broker):
-    reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+async def connected(broker, **options):
+    reader, writer = await asyncio.open_connection("127.0.0.1", broker.port, **options)
     try:
         yield Peer(broker, reader, writer)
     finally:

@@ -6,9 +6,10 @@ need, and one client, whose senders and receivers are opened at once. The tests 
 
 import asyncio
 import gc
+import ssl
 import time
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -24,8 +25,14 @@ from azure.servicebus.exceptions import (
     ServiceBusQuotaExceededError,
     ServiceBusServerBusyError,
 )
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from servicebus_sandbox import LISTEN, SEND, AccessKey, Broker, EntityNotFound, QueueProperties
+from servicebus_sandbox.frames import SENDER, Disposition
+from servicebus_sandbox.tests.peer import connected, message
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -216,9 +223,9 @@ async def test_what_a_key_or_a_queue_allows_is_done_and_the_rest_refused_with_a_
     attempts = [
         bench.sender(key="sender").send_messages(new()),
         bench.sender(key="listener").send_messages(new()),
-        bench.receiver(key="sender").receive_messages(1, max_wait_time=5),
-        bench.receiver(session_id="s").receive_messages(1, max_wait_time=5),
-        bench.receiver("other").receive_messages(1, max_wait_time=5),
+        bench.receiver(key="sender").receive_messages(1, max_wait_time=20),
+        bench.receiver(session_id="s").receive_messages(1, max_wait_time=20),
+        bench.receiver("other").receive_messages(1, max_wait_time=20),
         bench.sender(key=ENTRA_ID).send_messages(new()),
     ]
     sent, not_sent, not_received, no_sessions, no_queue, by_identity = await asyncio.gather(
@@ -258,6 +265,54 @@ async def test_sends_can_be_refused_for_a_while(broker, handlers):
     assert (refused.met, broker.queue("once").active) == (2, before + 1)
 
 
+async def test_receives_can_be_refused_for_a_while_and_the_client_is_told_that_the_service_is_busy(broker, handlers):
+    _, receiver = handlers["small"]
+    with broker.fail_receives("small") as refused:
+        with pytest.raises(ServiceBusServerBusyError):
+            await receiver.receive_messages(1, max_wait_time=5)
+        with pytest.raises(ServiceBusServerBusyError):
+            await receiver.peek_messages(1)
+
+    assert refused.met >= 2
+    assert len(await receiver.peek_messages(1)) == 1
+
+
+async def test_with_a_certificate_the_broker_serves_tls(tmp_path):
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    make_certificate(certificate, key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    trusting = ssl.create_default_context(cafile=certificate)
+    async with Broker(QUEUES, tls=context) as broker:
+        async with connected(broker, ssl=trusting, server_hostname="localhost") as peer:
+            await peer.open()
+            await peer.begin()
+            await peer.authorize(path="plain")
+            await peer.attach("plain", SENDER)
+            peer.transfer(message(b"x" * 60_000))
+            await peer.expect(Disposition)
+            await broker.drop_connections()
+        assert broker.queue("plain").active == 1
+        assert "UseDevelopmentEmulator" not in broker.connection_string
+
+
+def make_certificate(certificate, key):
+    """Write a self-signed certificate for localhost."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(
+            name, name, private.public_key(), x509.random_serial_number(), now, now + timedelta(days=1)
+        )
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(private, hashes.SHA256())
+    )
+    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    kind, bare = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    key.write_bytes(private.private_bytes(serialization.Encoding.PEM, kind, bare))
+
+
 async def test_faults_of_the_network_lose_nothing_and_double_nothing():
     """One story, since opening again after each fault takes the client most of a second."""
     async with running(retries=2) as bench:
@@ -267,7 +322,7 @@ async def test_faults_of_the_network_lose_nothing_and_double_nothing():
         first, second = await exchange((sender, receiver), new("1"), new("2"))
 
         await broker.drop_connections()
-        third, _ = await asyncio.gather(receiver.receive_messages(1, max_wait_time=5), sender.send_messages(new("3")))
+        third, _ = await asyncio.gather(receiver.receive_messages(1, max_wait_time=20), sender.send_messages(new("3")))
         await receiver.complete_message(first)
         await receiver.dead_letter_message(second, reason="Why")
         await receiver.complete_message(third[0])

@@ -5,16 +5,19 @@ detection, dead letters forwarded. What needs other queues or a hand on the brok
 """
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
 from azure.servicebus import ServiceBusMessage, ServiceBusReceiveMode, ServiceBusSubQueue
+from azure.servicebus.amqp import AmqpAnnotatedMessage, AmqpMessageProperties
 from azure.servicebus.exceptions import (
     MessageNotFoundError,
     MessageSizeExceededError,
     ServiceBusAuthenticationError,
+    ServiceBusError,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -103,6 +106,58 @@ async def test_a_batch_takes_messages_until_it_is_full_and_is_then_accepted(clie
         await client.receiver().complete_message(message)
 
     assert batch.max_size_in_bytes == STANDARD_LIMIT
+
+
+async def test_a_message_without_an_id_gets_one_from_the_service_and_no_time_to_live(client):
+    subject = uuid4().hex
+    # A ServiceBusMessage gives itself one.
+    bare = AmqpAnnotatedMessage(data_body=b"x", properties=AmqpMessageProperties(subject=subject))
+    await client.sender().send_messages(bare)
+    page = await client.receiver().peek_messages(250)
+    [peeked] = [message for message in page if message.subject == subject]
+    [message] = await client.receive(peeked.message_id)
+    await client.receiver().complete_message(message)
+
+    assert re.fullmatch("[0-9a-f]{32}", message.message_id)
+    assert message.time_to_live is None
+    assert message.enqueued_sequence_number == 0
+
+
+async def test_delivery_annotations_and_a_body_that_is_a_value_arrive(client):
+    sent = uuid4().hex
+    message = AmqpAnnotatedMessage(
+        value_body={"a": [1, "two"]},
+        delivery_annotations={"mine": 1},
+        properties=AmqpMessageProperties(message_id=sent),
+    )
+    await client.sender().send_messages(message)
+    [received] = await client.receive(sent)
+    await client.receiver().complete_message(received)
+
+    assert received.body == {b"a": [1, b"two"]}
+    assert received.raw_amqp_message.delivery_annotations[b"mine"] == 1
+
+
+async def test_properties_that_are_too_large_are_refused_and_the_sender_goes_on(client):
+    with pytest.raises(ServiceBusError, match="unable to process the request; please retry"):
+        await client.send("x", application_properties={"one": "x" * 33_000})
+    with pytest.raises(MessageSizeExceededError):
+        await client.send("x", application_properties={f"p{number}": "x" * 30_000 for number in range(3)})
+    [sent] = await client.send("x", application_properties={"one": "x" * 30_000})
+    [message] = await client.receive(sent)
+    await client.receiver().complete_message(message)
+
+
+async def test_a_queue_without_sessions_refuses_a_receiver_of_sessions_when_it_is_opened(client):
+    receiver = client.receiver(session_id="s")
+    with pytest.raises(ServiceBusError, match="create a session receiver"):
+        await receiver.open()
+
+
+async def test_what_could_not_be_transferred_is_an_empty_subqueue(client):
+    transfers = client.receiver(sub_queue=ServiceBusSubQueue.TRANSFER_DEAD_LETTER)
+
+    assert await transfers.peek_messages(1) == []
 
 
 async def test_a_completed_message_is_gone(client):

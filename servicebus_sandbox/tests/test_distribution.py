@@ -48,6 +48,9 @@ def test_a_wrong_call_is_answered_in_one_line(tmp_path):
     for arguments, text in [
         (["--queues", str(file)], "no property colour"),
         (["--queues", str(tmp_path / "none.json")], "No such file"),
+        (["--queue", "q", "--tls-certificate", str(file)], "cannot be used"),
+        (["--queue", "q", "--tls-certificate", str(tmp_path / "none.pem")], "No such file"),
+        (["--queue", "q", "--tls-key", str(file)], "--tls-key needs --tls-certificate"),
     ]:
         with start(*arguments) as process:
             out, err = process.communicate(timeout=10)

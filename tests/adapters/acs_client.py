@@ -17,7 +17,17 @@ PERSON = "+15555555551"
 ANOTHER = "+15555555552"
 
 #: Generous: a test that wants to see a limit at work names it.
-LIMITS = Limits(budget=20, attempts=3, concurrency=16, breaker_failures=1000, breaker_cooldown=30)
+LIMITS = Limits(budget=20, concurrency=16, failures=1000, cooldown=30)
+
+
+def first(recipients, count):
+    """Choose always the same recipients to be asked alone, where the real client draws lots."""
+    return recipients[:count]
+
+
+def last(recipients, count):
+    """Choose always the same recipients, from the end."""
+    return recipients[-count:]
 
 
 class Naps:
@@ -51,11 +61,11 @@ class Watch:
 class Caller:
     """The client under test, and what it did."""
 
-    def __init__(self, acs, limits, sleep, telemetry):
+    def __init__(self, acs, limits, sleep, telemetry, choose):
         self.acs = acs
         self.naps = Naps()
         self.watch = Watch()
-        self.client = OptOutsClient(acs.post, limits, telemetry or self.watch, sleep or self.naps)
+        self.client = OptOutsClient(acs.post, limits, telemetry or self.watch, sleep=sleep or self.naps, choose=choose)
 
     async def remove(self, *recipients, sender=SENDER):
         """Give the outcome of each recipient, by number."""
@@ -69,12 +79,21 @@ class Caller:
 
 
 @asynccontextmanager
-async def open_client(endpoint, *, sign=None, sleep=None, telemetry=None, timeout=5, **limits):  # noqa: ASYNC109 - of ours
+async def open_client(
+    endpoint,
+    *,
+    sign=None,
+    sleep=None,
+    telemetry=None,
+    timeout=5,  # noqa: ASYNC109 - of ours
+    choose=first,
+    **limits,
+):
     """Open a client for a sandbox endpoint, or for any server with a `url`; limits not named are `LIMITS`."""
     bounds = replace(LIMITS, **limits)
     sign = sign or HmacSigner(endpoint.url, SecretStr(getattr(endpoint, "access_key", "pw==")))
-    async with HttpEndpoint(endpoint.url, sign, timeout=timeout, connections=bounds.concurrency) as acs:
-        yield Caller(acs, bounds, sleep, telemetry)
+    async with HttpEndpoint(endpoint.url, sign, timeout=timeout) as acs:
+        yield Caller(acs, bounds, sleep, telemetry, choose)
 
 
 async def removing_one_by_one(caller, recipients):

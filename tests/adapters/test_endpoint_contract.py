@@ -18,8 +18,11 @@ class Fake:
     def fail_once(self, recipient):
         self.endpoint.script = {recipient: [Outcome(Verdict.FAILED, status=500)]}
 
-    def go_down_for_one_request(self, *recipients):
+    def go_down(self, *recipients):
         self.endpoint.script = {to: [Outcome(Verdict.UNAVAILABLE, status=503)] for to in recipients}
+
+    def come_back(self):
+        self.endpoint.script = {}
 
 
 class Real:
@@ -32,8 +35,11 @@ class Real:
     def fail_once(self, recipient):
         self._sandbox.faults = [Fault(to=recipient, items=(Item(http_status_code=500),), times=1)]
 
-    def go_down_for_one_request(self, *_):
-        self._sandbox.faults = [Fault(status=503, times=1)]
+    def go_down(self, *_):
+        self._sandbox.faults = [Fault(status=503)]
+
+    def come_back(self):
+        self._sandbox.faults = []
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -41,7 +47,7 @@ async def side(request):
     if request.param == "fake":
         yield Fake()
         return
-    async with Endpoint() as endpoint, open_client(endpoint, attempts=1) as caller:
+    async with Endpoint() as endpoint, open_client(endpoint) as caller:
         yield Real(caller, endpoint)
 
 
@@ -74,10 +80,11 @@ async def test_one_that_fails_fails_alone_and_heals(side):
 
 
 async def test_an_endpoint_that_is_down_raises_nothing_and_heals(side):
-    side.go_down_for_one_request(PERSON, ANOTHER)
+    side.go_down(PERSON, ANOTHER)
     asked = batch(PERSON, ANOTHER)
 
     first = await side.endpoint.remove([asked])
+    side.come_back()
     second = await side.endpoint.remove([asked])
 
     assert set(verdicts(first).values()) == {Verdict.UNAVAILABLE}

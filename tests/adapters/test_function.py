@@ -152,7 +152,6 @@ async def test_an_endpoint_that_is_gone_puts_everybody_off_and_fails_nothing(bro
     async with Endpoint() as gone:
         pass
     monkeypatch.setenv("ACS_ENDPOINT", gone.url)
-    monkeypatch.setenv("HTTP_ATTEMPTS", "1")
 
     async with process_opt_ins() as process:
         await process(messages(fresh("+15555555551", "+15555555552"), fresh(id="2")))

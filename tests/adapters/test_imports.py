@@ -41,7 +41,7 @@ def test_importing_the_function_starts_nothing():
     )
 
     assert [name for name in LATE if name in loaded] == []
-    assert {"azure.functions", "optout_core.processor", "httpx"} <= {*loaded}
+    assert {"azure.functions", "optout_core.processor"} <= {*loaded}
 
 
 def test_an_invocation_with_an_access_key_in_which_nothing_fails_needs_neither_broker_nor_identity():
@@ -59,6 +59,6 @@ def test_an_invocation_with_an_access_key_in_which_nothing_fails_needs_neither_b
     assert [name for name in LATE if name in loaded] == []
 
 
-@pytest.mark.parametrize("module", ["aiohttp", "typer", "rich"])
+@pytest.mark.parametrize("module", ["httpx", "typer", "rich"])
 def test_the_function_does_not_need_what_only_the_tools_carry(module):
     assert run(f"import sys; sys.modules[{module!r}] = None\nimport function_app; print('fine')") == ["fine"]

@@ -204,10 +204,10 @@ def test_a_request_is_counted_timed_and_sized_by_the_class_of_its_status(measure
 async def test_the_requests_of_a_client_are_those_that_were_made(measured, endpoint):
     endpoint.faults = [Fault(status=503, times=2), Fault(drop="reset", times=1), Fault(status=401, times=1)]
 
-    async with open_client(endpoint, telemetry=measured.telemetry, attempts=5) as caller:
+    async with open_client(endpoint, telemetry=measured.telemetry) as caller:
         await removing_one_by_one(caller, people(3))
 
-    assert sum(measured.points("optout.requests").values()) == len(endpoint.requests) == 6
+    assert sum(measured.points("optout.requests").values()) == len(endpoint.requests)
     assert measured.points("optout.requests") == {("5xx",): 2, ("none",): 1, ("refused",): 1, ("2xx",): 2}
 
 

@@ -66,7 +66,7 @@ async def test_a_closed_service_starts_again(service, endpoint):
 
 
 def test_a_wrong_environment_is_one_clear_line_before_there_is_a_service(environ):
-    environ |= {"HTTP_ATTEMPTS": "many", "ACS_ACCESS_KEY": f"{KEY}!", "INVOCATION_BUDGET": ""}
+    environ |= {"BREAKER_FAILURES": "many", "ACS_ACCESS_KEY": f"{KEY}!", "INVOCATION_BUDGET": ""}
     del environ["ServiceBusConnection"]
 
     with pytest.raises(SettingsError) as raised:
@@ -74,7 +74,7 @@ def test_a_wrong_environment_is_one_clear_line_before_there_is_a_service(environ
 
     said = str(raised.value)
     assert "\n" not in said
-    assert all(name in said for name in ("HTTP_ATTEMPTS", "ACS_ACCESS_KEY"))
+    assert all(name in said for name in ("BREAKER_FAILURES", "ACS_ACCESS_KEY"))
     assert KEY not in "".join(traceback.format_exception(raised.value))
 
 
@@ -83,10 +83,51 @@ def test_an_empty_environment_names_what_is_missing():
         Service({})
 
 
-async def test_what_fails_is_given_back_after_a_pause_since_ten_deliveries_are_soon_over(environ):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SSL_CERT_FILE", "/nonexistent/ca.pem"),
+        ("HTTPS_PROXY", "socks5://127.0.0.1:1080"),
+        ("ALL_PROXY", "http://proxy:port"),
+    ],
+)
+def test_a_way_to_acs_that_cannot_be_gone_is_named_before_there_is_a_service(environ, name, value):
+    with pytest.raises(SettingsError, match=name):
+        Service(environ | {"ACS_ENDPOINT": "https://contoso.communication.azure.com", name: value})
+
+
+def test_an_identity_that_cannot_be_used_is_named_before_there_is_a_service(environ, monkeypatch):
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "prodd")
+    del environ["ACS_ACCESS_KEY"]
+
+    with pytest.raises(SettingsError, match="AZURE_TOKEN_CREDENTIALS"):
+        Service(environ | {"AZURE_TOKEN_CREDENTIALS": "prodd"})
+
+
+async def test_starting_that_fails_is_given_back_after_the_pause_too(service, monkeypatch):
+    naps = Naps()
+    service._sleep = naps
+
+    def fail():
+        raise OSError("no memory for a meter")
+
+    monkeypatch.setattr("optout_core.adapters.service.Telemetry", fail)
+    for _ in range(2):
+        with pytest.raises(OSError, match="no memory"):
+            await service.process([])
+
+    assert naps.seconds == [PAUSE_AFTER_FAILURE] * 2
+
+
+async def test_what_fails_is_given_back_after_a_pause_since_ten_deliveries_are_soon_over(environ, monkeypatch):
     """The host abandons at once, and after ten deliveries the broker dead-letters what was never looked at."""
     naps = Naps()
-    service = Service(environ | {"ServiceBusConnection": "Endpoint=sb://without.a.key"}, sleep=naps)
+    service = Service(environ, sleep=naps)
+
+    def refuse(*_):
+        raise OSError("there is no broker")
+
+    monkeypatch.setattr("optout_core.adapters.service._connect", refuse)
 
     with pytest.raises(SendFailed):
         await service.process(messages(b"a dead letter for which there is no broker"))

@@ -187,16 +187,30 @@ async def test_a_token_that_acs_does_not_take_refuses_us(endpoint):
         assert await caller.verdict() is Verdict.REFUSED
 
 
-@pytest.mark.parametrize("error", [ClientAuthenticationError, CredentialUnavailableError])
-async def test_an_identity_without_a_token_is_a_refusal_of_us(endpoint, error):
-    credential = Credential(error(message=f"secret {TOKEN}"))
+async def test_an_identity_without_a_right_is_a_refusal_of_us(endpoint):
+    credential = Credential(ClientAuthenticationError(message=f"secret {TOKEN}"))
     async with open_client(endpoint, sign=EntraSigner(credential)) as caller:
         outcome = (await caller.remove(PERSON))[PERSON]
 
     assert (outcome.verdict, outcome.error_code) == (Verdict.REFUSED, "NoToken")
-    assert outcome.detail == f"no Entra ID token for ACS ({error.__name__})"
+    assert outcome.detail == (
+        "Entra ID gives our identity no token for ACS: a right is missing (ClientAuthenticationError)"
+    )
     assert endpoint.requests == []
     assert len(credential.scopes) == 1
+
+
+async def test_an_identity_that_is_unavailable_is_an_outage_and_uses_up_no_try(endpoint):
+    """https://github.com/Azure/azure-sdk-for-js/issues/39566: no identity endpoint answers, for minutes or for good."""
+    credential = Credential(CredentialUnavailableError(message=f"secret {TOKEN}"))
+    async with open_client(endpoint, sign=EntraSigner(credential)) as caller:
+        outcome = (await caller.remove(PERSON))[PERSON]
+
+    assert (outcome.verdict, outcome.detail) == (
+        Verdict.UNAVAILABLE,
+        "no identity endpoint answered, so there is no token for ACS (CredentialUnavailableError)",
+    )
+    assert endpoint.requests == []
 
 
 async def test_requests_at_once_share_one_failure_to_get_a_token(endpoint):
@@ -232,7 +246,7 @@ async def test_a_credential_that_hangs_is_cut_off_like_a_request(endpoint):
         async def get_token(self, *_, **__):
             await asyncio.Event().wait()
 
-    async with open_client(endpoint, sign=EntraSigner(Hanging()), timeout=0.1, attempts=1) as caller:
+    async with open_client(endpoint, sign=EntraSigner(Hanging()), timeout=0.1) as caller:
         assert await caller.verdict() is Verdict.UNAVAILABLE
 
 

@@ -192,7 +192,7 @@ async def test_no_line_no_span_and_no_metric_holds_a_number_or_a_key(measured, e
     arrivals = [arrival(canonical(number, id=number, source=number), message_id=number) for number in numbers]
     arrivals.append(arrival(f"nonsense about {numbers[4]}".encode(), message_id=numbers[4]))
 
-    async with open_client(endpoint, telemetry=measured.telemetry, attempts=2) as caller:
+    async with open_client(endpoint, telemetry=measured.telemetry) as caller:
         work = processor(caller.client, measured)
         for each in arrivals:
             await work.process([each])

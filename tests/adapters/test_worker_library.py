@@ -40,7 +40,9 @@ async def indexed():
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("ACS_ENDPOINT", endpoint.url)
             environment.setenv("ACS_ACCESS_KEY", endpoint.access_key)
-            environment.setenv("ServiceBusConnection", "Endpoint=sb://without.a.key")
+            environment.setenv(
+                "ServiceBusConnection", "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k"
+            )
             result, functions = await start()
             yield SimpleNamespace(result=result, functions=functions, endpoint=endpoint)
             await sys.modules.pop("function_app").service.close()
@@ -149,7 +151,7 @@ async def test_value_and_sequence_bodies_are_events_beside_their_neighbours(inde
 @pytest.mark.usefixtures("indexed")
 async def test_with_a_wrong_setting_there_is_no_function_and_so_messages_wait(monkeypatch):
     app = sys.modules["function_app"]
-    monkeypatch.setenv("HTTP_ATTEMPTS", "many")
+    monkeypatch.setenv("BREAKER_FAILURES", "many")
     result, functions = await start()
     sys.modules["function_app"] = app
 

@@ -49,13 +49,13 @@ def test_the_request_is_the_example_of_the_specification_to_the_byte():
         (item(200, errorMessage=""), Verdict.REMOVED),
         (item(200, isOptedOut=True), Verdict.STILL_OPTED_OUT),
         (item(200, isOptedOut="true"), Verdict.STILL_OPTED_OUT),
+        (item(200, isOptedOut=0), Verdict.STILL_OPTED_OUT),
         (item(200, isOptedOut="false"), Verdict.STILL_OPTED_OUT),
         (item(200, errorMessage="Something else"), Verdict.FAILED),
         (item(200, errorMessage={"code": 1}), Verdict.FAILED),
         (item(200, errorMessage="no", isOptedOut=True), Verdict.FAILED),
         (item(400), Verdict.REJECTED),
         (item(400, errorMessage="Invalid recipient phone number format"), Verdict.REJECTED),
-        (item(401), Verdict.REJECTED),
         (item(404), Verdict.REJECTED),
         (item(499), Verdict.REJECTED),
         (item(408), Verdict.FAILED),
@@ -124,6 +124,44 @@ def test_an_outcome_holds_what_support_asks_for():
     assert str(one()) == "no answer: the answer left this recipient out"
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_item_with_a_refusal_is_a_refusal_of_us(status):
+    items = [item(status), {"to": OTHER, "httpStatusCode": 200}]
+
+    outcomes = read_answer(batch(PERSON, OTHER), answer(body={"value": items}))
+
+    assert outcomes[number(PERSON)].verdict is Verdict.REFUSED
+    with pytest.raises(RequestRefused):
+        one(item(status))
+
+
+def failing(*statuses):
+    """Answer for two recipients item by item; None leaves one out."""
+    items = [
+        {"to": to, "httpStatusCode": status}
+        for to, status in zip((PERSON, OTHER), statuses, strict=True)
+        if status is not None
+    ]
+    return read_answer(batch(PERSON, OTHER), answer(body={"value": items}))
+
+
+@pytest.mark.parametrize("statuses", [(500, 500), (408, 429), (None, 503), (None, None)], ids=str)
+def test_an_answer_in_which_nobody_succeeds_and_all_may_heal_is_an_outage(statuses):
+    with pytest.raises(EndpointUnavailable):
+        failing(*statuses)
+
+
+@pytest.mark.parametrize("statuses", [(500, 200), (None, 400), (302, 500)], ids=str)
+def test_an_answer_in_which_somebody_fares_otherwise_is_about_its_recipients(statuses):
+    assert len(failing(*statuses)) == 2
+
+
+def test_a_byte_order_mark_before_an_answer_is_no_part_of_it():
+    body = b"\xef\xbb\xbf" + json.dumps({"value": [item()]}).encode()
+
+    assert read_answer(batch(), answer(body=body))[number(PERSON)].verdict is Verdict.REMOVED
+
+
 # --- the whole request --------------------------------------------------------------------------------------------
 
 JSON_LIST = b'[{"to": "+15555555551", "httpStatusCode": 200}]'
@@ -156,7 +194,10 @@ HTML_400 = sample("acs/400-edge.html")
         (401, sample("acs/401-denied.json"), RequestRefused),
         (401, sample("acs/401-unauthorized.json"), RequestRefused),
         (401, b"", RequestRefused),
-        (403, b"<html></html>", RequestRefused),
+        (401, b"<html></html>", RequestRefused),
+        (403, b"<html></html>", EndpointUnavailable),
+        (403, b"", RequestRefused),
+        (404, b"<html></html>", EndpointUnavailable),
         (404, b"", RequestRefused),
         (405, b"", RequestRefused),
         (413, b"", RequestRefused),
@@ -166,6 +207,7 @@ HTML_400 = sample("acs/400-edge.html")
         (400, b'{"error": {"code": "UNSUPPORTEDAPIVERSION"}}', RequestRefused),
         (400, sample("acs/400-problem-from.json"), SenderRejected),
         (400, b'{"errors": {"$.from": ["no"]}}', SenderRejected),
+        (400, b'{"errors": {"OptOutRequest.From": ["no"]}}', SenderRejected),
         (400, b'{"errors": {"Recipients[0].To": ["no"], "from": ["no"]}}', SenderRejected),
         (400, b'{"error": {"code": "InvalidInput", "target": "From"}}', SenderRejected),
         (400, sample("acs/400-invalid-input.json"), BatchRejected),

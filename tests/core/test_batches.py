@@ -1,5 +1,7 @@
 """Packing: every pair exactly once, at most 100 recipients, one sender."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,5 +55,27 @@ def test_halves_hold_everybody_and_nobody_twice(size):
 
 
 def test_a_batch_shows_no_number():
-    assert repr(batch(PERSON, OTHER)) == "Batch(sender=<+1800•••4567>, recipients=(<+1555•••5551>, <+1555•••5552>))"
+    assert (
+        repr(batch(PERSON, OTHER))
+        == "Batch(sender=<+1800•••4567>, recipients=(<+1555•••5551>, <+1555•••5552>), alone=False)"
+    )
     assert SENDER not in str(batch(PERSON, OTHER))
+
+
+def test_an_event_that_is_asked_for_apart_shares_no_request_with_another():
+    events = [[pair(PERSON)], [pair(OTHER), pair(PERSON)]]
+
+    batches = plan([pair(OTHER), pair("+15555555553")], apart=events)
+
+    assert batches == (
+        replace(batch(PERSON), alone=True),
+        replace(batch(OTHER), alone=True),
+        batch("+15555555553"),
+    )
+
+
+def test_parts_of_a_batch_keep_what_is_known_of_it():
+    both = replace(batch(PERSON, OTHER), alone=True)
+
+    assert [half.alone for half in both.halves()] == [True, True]
+    assert both.without(both.recipients[:1]) == replace(batch(OTHER), alone=True)

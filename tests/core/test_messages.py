@@ -66,6 +66,17 @@ def rejected(*recipients, outcome=REJECTED):
 # --- retries ------------------------------------------------------------------------------------------------------
 
 
+def test_who_made_whole_requests_fail_waits_apart_and_the_next_arrival_knows():
+    apart, others = retries(
+        {PERSON: RetryLater(SOON, 1, alone=True), OTHER: RetryLater(SOON, 1), THIRD: RetryLater(SOON, 1)}
+    )
+
+    assert (people_in(apart), people_in(others)) == ((PERSON,), (OTHER, THIRD))
+    assert [read_lineage(delivered(message, SOON)).alone for message in (apart, others)] == [True, False]
+    assert apart.slimmed().properties["optout-alone"] == 1
+    assert apart.message_id != others.message_id
+
+
 def test_who_waits_for_the_same_attempt_waits_in_one_message_until_the_last_may_be_tried():
     (message,) = retries({PERSON: RetryLater(SOON, 1), OTHER: Removed(), THIRD: RetryLater(LATER, 1)})
 
@@ -311,4 +322,4 @@ def test_a_property_of_ours_that_holds_a_number_is_not_carried_on_and_one_of_the
 
 def test_every_property_of_ours_is_among_them():
     assert {"optout-event-id", "optout-part", "DeadLetterReason", "traceparent", "Diagnostic-Id"} < properties.OURS
-    assert len(properties.OURS) == 17
+    assert len(properties.OURS) == 18

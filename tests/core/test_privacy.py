@@ -119,7 +119,11 @@ def values(sender, recipients):
         *report.events,
         report,
         Settings.from_environ(
-            {"ACS_ENDPOINT": "https://x.example", "ServiceBusConnection": "Endpoint=sb://x", "ALLOWED_SENDERS": sender}
+            {
+                "ACS_ENDPOINT": "https://x.example",
+                "ServiceBusConnection": "Endpoint=sb://x;SharedAccessKeyName=n;SharedAccessKey=k",
+                "ALLOWED_SENDERS": sender,
+            }
         ),
         processor(rule),
         _Message(message, lineage(), decode(message)),

@@ -51,7 +51,6 @@ DEFAULTS: dict[str, object] = {
     "outage_backoff_max": timedelta(minutes=15),
     "invocation_budget": timedelta(seconds=60),
     "http_timeout": timedelta(seconds=10),
-    "http_attempts": 3,
     "max_concurrent_requests": 16,
     "breaker_failures": 5,
     "breaker_cooldown": timedelta(seconds=30),
@@ -105,7 +104,6 @@ def test_variables_of_others_are_none_of_our_business():
         ("OUTAGE_BACKOFF_MAX", "PT1H", "outage_backoff_max", timedelta(hours=1)),
         ("INVOCATION_BUDGET", "PT2M", "invocation_budget", timedelta(minutes=2)),
         ("HTTP_TIMEOUT", "PT59S", "http_timeout", timedelta(seconds=59)),
-        ("HTTP_ATTEMPTS", "10", "http_attempts", 10),
         ("MAX_CONCURRENT_REQUESTS", "64", "max_concurrent_requests", 64),
         ("BREAKER_FAILURES", "1000", "breaker_failures", 1000),
         ("BREAKER_COOLDOWN", "PT1M", "breaker_cooldown", timedelta(minutes=1)),
@@ -158,7 +156,6 @@ SECONDS = ["x", "30", "PT0S", "-PT1S", "P366D", "inf"]
         ("INVOCATION_BUDGET", "PT2M1S"),
         ("INVOCATION_BUDGET", "PT0S"),
         ("HTTP_TIMEOUT", "PT0S"),
-        *(("HTTP_ATTEMPTS", text) for text in ("0", "11", "x", "1.5", "-1")),
         *(("MAX_CONCURRENT_REQUESTS", text) for text in ("0", "65", "many")),
         *(("BREAKER_FAILURES", text) for text in ("0", "1001", "many")),
     ],
@@ -173,8 +170,8 @@ def test_a_bad_value_is_refused_by_name_with_what_is_allowed(name, text):
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("HTTP_ATTEMPTS", "11", "HTTP_ATTEMPTS must be less than or equal to 10 ("),
-        ("HTTP_ATTEMPTS", "x", "HTTP_ATTEMPTS must be a whole number ("),
+        ("BREAKER_FAILURES", "1001", "BREAKER_FAILURES must be less than or equal to 1000 ("),
+        ("BREAKER_FAILURES", "x", "BREAKER_FAILURES must be a whole number ("),
         ("OPT_IN_MAX_AGE", "x", "OPT_IN_MAX_AGE must be a duration such as PT30S ("),
         ("OPT_IN_KEYWORDS", ",", "OPT_IN_KEYWORDS must hold at least one value ("),
         ("RETRY_SCHEDULE", ",".join(["PT1S"] * 21), "RETRY_SCHEDULE must hold at most 20 values ("),
@@ -184,6 +181,31 @@ def test_a_bad_value_is_refused_by_name_with_what_is_allowed(name, text):
         ("ALLOWED_SENDERS", ",", "ALLOWED_SENDERS must hold phone numbers, short codes or sender names, separated by"),
         ("ACS_ENDPOINT", "http://x", "ACS_ENDPOINT must start with https:// (http:// only for this machine) ("),
         ("ServiceBusConnection", "x", "ServiceBusConnection must be a connection string: Endpoint=sb://...;"),
+        *(
+            ("ServiceBusConnection", f"Endpoint=sb://{rest}", "ServiceBusConnection must be a connection string")
+            for rest in (
+                "",
+                "contoso.example",
+                "contoso.example;SharedAccessKeyName=k",
+                "contoso.example;SharedAccessKeyName=k;SharedAccessKey=",
+                "con/toso;SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0",
+            )
+        ),
+        (
+            "ServiceBusConnection",
+            f"{CONNECTION};EntityPath=opt-ins",
+            "ServiceBusConnection must be the connection string of the namespace",
+        ),
+        (
+            "ServiceBusConnection",
+            f"{CONNECTION};UseDevelopmentEmulator=true;",
+            "ServiceBusConnection must not say UseDevelopment",
+        ),
+        *(
+            ("ACS_ENDPOINT", f"https://{host}", "ACS_ENDPOINT must name a host")
+            for host in ("300.1.1.1", "1.2.3", "[1]", "..", "a..b", "-a.example", f"{64 * 'a'}.example")
+        ),
+        ("OPT_IN_MAX_AGE", "PT3H15M", "RETRY_SCHEDULE, a fifth longer for jitter, must be shorter in all than"),
         ("ACS_ENDPOINT", "x", "ACS_ENDPOINT must be https:// and a host, with a port if need be, and nothing else ("),
     ],
 )
@@ -197,11 +219,11 @@ def test_the_endpoint_is_missing_when_nobody_sets_it():
 
 
 def test_all_that_is_wrong_is_said_at_once():
-    said = complaint(ACS_ENDPOINT="", HTTP_ATTEMPTS="0", OPT_IN_MAX_AGE="x")
+    said = complaint(ACS_ENDPOINT="", BREAKER_FAILURES="0", OPT_IN_MAX_AGE="x")
 
     assert said.startswith("ACS_ENDPOINT is missing (")
     assert "; OPT_IN_MAX_AGE must be a duration such as PT30S (" in said
-    assert "; HTTP_ATTEMPTS must be greater than or equal to 1 (" in said
+    assert "; BREAKER_FAILURES must be greater than or equal to 1 (" in said
 
 
 @pytest.mark.parametrize("namespace", ["contoso.servicebus.windows.net", None])
@@ -284,7 +306,7 @@ def test_a_refusal_shows_no_secret_in_its_traceback_either():
 
 def test_settings_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
-        read().http_attempts = 4
+        read().breaker_failures = 4
 
 
 def test_the_default_schedule_is_the_designed_one():

@@ -111,3 +111,8 @@ def test_the_longest_delays_that_can_be_set_stay_in_the_calendar():
         settlement = settle(outcome(verdict), lineage(hop=999_999), schedule, NOW, 0.5)
 
         assert settlement == RetryLater(NOW + 1.1 * year, attempt=verdict is Verdict.FAILED)
+
+
+def test_who_made_whole_requests_fail_is_asked_for_apart_next_time():
+    assert settled(Verdict.FAILED, alone=True).alone
+    assert not settled(Verdict.FAILED).alone

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from servicebus_sandbox import Broker
+from tests.sandbox.feeding import QUEUES
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -52,3 +55,9 @@ def write(tmp_path):
         return str(path)
 
     return write
+
+
+@pytest.fixture
+async def broker():
+    async with Broker(QUEUES) as started:
+        yield started
