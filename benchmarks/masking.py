@@ -1,6 +1,6 @@
 """What it costs to read and to show text that was made to cost much: ten times the text must cost ten times as much.
 
-python benchmarks/masking.py
+python -m benchmarks.masking
 """
 
 from collections.abc import Callable
