@@ -6,11 +6,12 @@ in docs/facts/acs-optouts.md. Never match on `errorMessage`: its wording differs
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum, auto
 from http import HTTPStatus
+from typing import Any
 
 from pydantic_core import from_json
 
@@ -24,7 +25,7 @@ API_VERSION = "2026-01-23"
 #: (docs/facts/acs-optouts.md, "Signing").
 REQUEST_TARGET = f"/sms/optouts:remove?api-version={API_VERSION}"
 
-#: 100 items with long messages stay far below; more is not an answer to our question.
+#: A full answer for 100 recipients is far smaller. At this size we stop reading and treat the answer as unreadable.
 MAX_ANSWER_BYTES = 1024 * 1024
 
 #: A longer Retry-After is not believed: nobody would look at the queue for so long.
@@ -45,7 +46,7 @@ _MAX_DETAIL = 200
 
 
 class Verdict(StrEnum):
-    """Say what came of one recipient."""
+    """What came of one recipient."""
 
     REMOVED = auto()
     REJECTED = auto()
@@ -64,7 +65,7 @@ _OF_ALL_OR_NONE = frozenset({Verdict.FAILED, Verdict.REFUSED})
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Hold what came of one recipient, and what the API said of it.
+    """What came of one recipient, and what the API said of it.
 
     Attributes:
         verdict: What it means.
@@ -80,6 +81,7 @@ class Outcome:
     verdict: Verdict
     detail: str = ""
     status: int | None = None
+    _: KW_ONLY
     error_code: str | None = None
     ms_cv: str | None = None
     retry_after: float | None = None
@@ -93,7 +95,14 @@ class Outcome:
     def of_error(cls, error: RequestError) -> "Outcome":
         """Give the outcome that every recipient of a failed request has."""
         verdict = next(verdict for kind, verdict in _VERDICT_OF_ERROR.items() if isinstance(error, kind))
-        return cls(verdict, _detail(error.detail), error.status, error.error_code, error.ms_cv, error.retry_after)
+        return cls(
+            verdict,
+            _detail(error.detail),
+            error.status,
+            error_code=error.error_code,
+            ms_cv=error.ms_cv,
+            retry_after=error.retry_after,
+        )
 
 
 _VERDICT_OF_ERROR: Mapping[type[RequestError], Verdict] = {
@@ -104,9 +113,9 @@ _VERDICT_OF_ERROR: Mapping[type[RequestError], Verdict] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Hold a response, read off the wire.
+    """A response, read off the wire.
 
     Attributes:
         status: In the range [200, 600).
@@ -153,11 +162,11 @@ def read_answer(batch: Batch, answer: Answer) -> dict[Number, Outcome]:
 def _raise_what_all_say(outcomes: Collection[Outcome]) -> None:
     verdicts = {outcome.verdict for outcome in outcomes}
     one = next(iter(outcomes))
-    facts = f"every recipient: {one}", HTTPStatus.OK.value, None, one.ms_cv
+    detail, status = f"every recipient: {one}", HTTPStatus.OK.value
     if verdicts == {Verdict.REFUSED}:
-        raise RequestRefused(*facts)
+        raise RequestRefused(detail, status, ms_cv=one.ms_cv)
     if verdicts == {Verdict.FAILED} and len(outcomes) > 1 and all(map(_may_be_an_outage, outcomes)):
-        raise EndpointUnavailable(*facts)
+        raise EndpointUnavailable(detail, status, ms_cv=one.ms_cv)
 
 
 def _may_be_an_outage(outcome: Outcome) -> bool:
@@ -229,9 +238,9 @@ def _refusal(answer: Answer) -> RequestError:
     code = _detail(error.get("code") or "")
     text = _detail(error.get("message") or (document or {}).get("title") or "")
     detail = ": ".join(filter(None, (code, text)))
-    facts = (detail, answer.status, code or None, _ms_cv(answer))
+    facts: dict[str, Any] = {"status": answer.status, "error_code": code or None, "ms_cv": _ms_cv(answer)}
     if answer.status in _LATER or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return EndpointUnavailable(*facts, retry_after=retry_after(answer))
+        return EndpointUnavailable(detail, **facts, retry_after=retry_after(answer))
     # A page from the edge in front of ACS says nothing about us or our recipients
     # (docs/facts/acs-optouts.md, "Answers from the edge").
     if (
@@ -239,12 +248,12 @@ def _refusal(answer: Answer) -> RequestError:
         and (answer.body.strip() or answer.status == HTTPStatus.BAD_REQUEST)
         and answer.status in _OF_AN_EDGE
     ):
-        return EndpointUnavailable("the answer cannot be read", *facts[1:])
+        return EndpointUnavailable("the answer cannot be read", **facts)
     if answer.status != HTTPStatus.BAD_REQUEST or code.lower() in _VERSION_CODES:
-        return RequestRefused(*facts)
+        return RequestRefused(detail, **facts)
     if _names_sender(document or {}, error):
-        return SenderRejected(*facts)
-    return BatchRejected(*facts)
+        return SenderRejected(detail, **facts)
+    return BatchRejected(detail, **facts)
 
 
 def _names_sender(document: Mapping[str, object], error: Mapping[str, object]) -> bool:

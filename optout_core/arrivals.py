@@ -34,7 +34,8 @@ _MAX_TRACESTATE = 512
 #: `optout` makes its replay ids of these characters (optout_ops/machine.py).
 _REPLAY_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
-#: A counter from a property is believed up to here; beyond it somebody is playing, and ids must stay short.
+#: The largest counter that is accepted from a property; a larger one counts as absent. It stands in the MessageId,
+#: which has 128 characters.
 _MAX_COUNT = 999_999
 #: What a time property can be as a number: milliseconds since 1970 up to the year 9999 (an AMQP timestamp), above that
 #: units of 100 ns since the year 1 (a DateTimeOffset of .NET): only one that lies within the year 1 would be misread.

@@ -149,7 +149,7 @@ class OptInRequest(_Contract):
 
 
 class OptInEvent(_Contract):
-    """Publish this when people opted in again."""
+    """The event to publish when people opted in again."""
 
     model_config = ConfigDict(title="sms.opt-in.v1")
 

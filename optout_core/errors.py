@@ -15,40 +15,40 @@ OptOutError
 Texts never hold a phone number or a secret.
 """
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from optout_core.reasons import Reason
 
 
 class OptOutError(Exception):
-    """Be the root of all errors of this package."""
+    """The root of all errors of this package."""
 
 
 class SettingsError(OptOutError):
-    """Tell which setting is missing or wrong and what it may be."""
+    """A setting that is missing or wrong; the text names it and says what it may be."""
 
 
 class EventError(OptOutError):
-    """Refuse a message that cannot become events; `reason` says how it is dead-lettered."""
+    """A message that cannot become events; `reason` says how it is dead-lettered."""
 
     reason: Reason
 
 
 class MalformedEvent(EventError):
-    """Refuse bytes that have the wrong shape: not JSON, no recipients, a field of the wrong type."""
+    """Bytes that have the wrong shape: not JSON, no recipients, a field of the wrong type."""
 
     reason = Reason.MALFORMED_EVENT
 
 
 class UnsupportedEvent(EventError):
-    """Refuse a well-formed event of a type or version that nobody taught us."""
+    """A well-formed event of a type or version that we do not know."""
 
     reason = Reason.UNSUPPORTED_EVENT
 
 
 @dataclass(eq=False)
 class RequestError(OptOutError):
-    """Carry what is known of a request that brought no answer per recipient.
+    """A request that brought no answer per recipient, and what is known of it.
 
     Attributes:
         detail: What happened, in words, numbers masked.
@@ -60,6 +60,7 @@ class RequestError(OptOutError):
 
     detail: str
     status: int | None = None
+    _: KW_ONLY
     error_code: str | None = None
     ms_cv: str | None = None
     retry_after: float | None = None
@@ -70,23 +71,23 @@ class RequestError(OptOutError):
 
 
 class EndpointUnavailable(RequestError):
-    """Report an endpoint that is down, slow, throttling or unintelligible."""
+    """An endpoint that is down, slow, throttling or unintelligible."""
 
 
 class RequestRefused(RequestError):
-    """Report that ACS refuses us: key, role, sender not ours, address or API version."""
+    """A request that ACS refuses because of us: key, role, sender not ours, address or API version."""
 
 
 class SenderRejected(RequestError):
-    """Report that ACS refuses the sender of the request."""
+    """A request whose sender ACS refuses."""
 
 
 class BatchRejected(RequestError):
-    """Report a 400 that names neither the sender nor the API version: one recipient may be the cause."""
+    """A 400 that names neither the sender nor the API version: one recipient may be the cause."""
 
 
 class SendFailed(OptOutError):
-    """Report that retries or dead letters could not be handed to the broker; nothing may be completed."""
+    """Retries or dead letters that could not be handed to the broker; nothing may be completed."""
 
 
 def said(status: int | None, detail: str) -> str:

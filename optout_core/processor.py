@@ -24,7 +24,7 @@ from optout_core.reports import EventReport, EventResult, Report, report_event, 
 from optout_core.settlement import DeadLetter, Schedule, Settlement, settle
 
 
-class Endpoint(Protocol):
+class OptOutList(Protocol):
     """Removes recipients from the opt-out list of ACS."""
 
     async def remove(self, batches: Sequence[Batch]) -> Mapping[Pair, Outcome]:
@@ -38,7 +38,7 @@ class Outbox(Protocol):
         """Return when the broker has accepted every message; raise SendFailed otherwise."""
 
 
-class Telemetry(Protocol):
+class InvocationTelemetry(Protocol):
     """Tells the people who watch."""
 
     def invocation(self, lineages: Sequence[Lineage]) -> AbstractContextManager[None]:
@@ -63,9 +63,9 @@ class Processor:
         chance: Gives a random number in the range [0, 1).
     """
 
-    endpoint: Endpoint
+    endpoint: OptOutList
     outbox: Outbox
-    telemetry: Telemetry
+    telemetry: InvocationTelemetry
     rule: OptInRule
     schedule: Schedule
     keywords: Keywords
@@ -111,9 +111,10 @@ class Processor:
             # Somebody sent a dead letter back by hand, with its properties: the schedule starts anew.
             lineage = replace(lineage, attempt=0)
         try:
-            return _Message(arrival, lineage, decode(arrival, self.keywords))
+            return _Message(arrival=arrival, lineage=lineage, events=decode(arrival, self.keywords))
         except EventError as error:
-            return _Message(arrival, lineage, decode_stops(arrival, self.keywords), error)
+            stops = decode_stops(arrival, self.keywords)
+            return _Message(arrival=arrival, lineage=lineage, events=stops, error=error)
 
     def _admit(self, messages: Sequence["_Message"]) -> list["_Asked"]:
         stops = self.rule.newest_stops(
@@ -135,7 +136,7 @@ class Processor:
         return _Settled(asked.opt_in, asked.lineage, settlements)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Message:
     """A message, decoded; one that is refused gives its STOPs all the same."""
 

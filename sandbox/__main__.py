@@ -35,7 +35,7 @@ from servicebus_sandbox import Broker, load_queues
 
 
 class Exit(IntEnum):
-    """Name what an exit code means."""
+    """What an exit code means."""
 
     SETTLED = 0
     WAITING = 1

@@ -43,7 +43,7 @@ _NEVER = "9999-12-31T23:59:59.9999999"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Hold what the .NET client reads of a message.
+    """What the .NET client reads of a message.
 
     Attributes:
         properties: The standard ones that are set, by name.

@@ -33,7 +33,7 @@ _log = logging.getLogger("sandbox.host")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """Hold what the host needs to know of one Service Bus batch trigger.
+    """What the host needs to know of one Service Bus batch trigger.
 
     Attributes:
         name: Of the function.

@@ -34,12 +34,12 @@ _NEVER = timedelta(days=365_000)
 
 
 class HostError(Exception):
-    """Refuse an app or a host.json: with most of these the real host would not start either."""
+    """An app or a host.json that is refused: with most of these the real host would not start either."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientRetries:
-    """Hold how often the .NET client tries before it raises (`ServiceBusRetryOptions`).
+    """How often the .NET client tries before it raises (`ServiceBusRetryOptions`).
 
     Attributes:
         is_exponential: Whether the delay doubles with each try.
@@ -63,7 +63,7 @@ class ClientRetries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostJson:
-    """Hold what host.json says of a Service Bus batch trigger; the defaults are the host's.
+    """What host.json says of a Service Bus batch trigger; the defaults are the host's.
 
     Attributes:
         timeout: How long an invocation may take.

@@ -32,7 +32,7 @@ _HEADROOM = 1024
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """Hold one message to publish.
+    """One message to publish.
 
     Attributes:
         message_id: Unique among the messages of this run, named after file and line.

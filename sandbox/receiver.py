@@ -25,7 +25,7 @@ _REJECTED = 0x25
 
 
 class Outcome(Enum):
-    """Name what becomes of a received message: the outcome on its link, and the status that `$management` takes."""
+    """What becomes of a received message: the outcome on its link, and the status that `$management` takes."""
 
     COMPLETED = Described(Ulong(0x24), []), "completed"
     #: `modified` with no field set, as `AmqpReceiver.GetModifiedOutcome` makes it: it counts as a delivery.
@@ -44,7 +44,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Hold a message as it came.
+    """A message as it came.
 
     Attributes:
         id: Of the delivery, unique on its link.

@@ -40,7 +40,7 @@ SHORT_DELAYS = {
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Hold what a run is asked to do.
+    """What a run is asked to do.
 
     Attributes:
         events: Files, folders and "-".
@@ -61,9 +61,9 @@ class Options:
     patience: float = 15.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """Hold what happened in a run.
+    """What happened in a run.
 
     Attributes:
         watch: Every event and recipient.
@@ -188,7 +188,14 @@ async def run(options: Options, progress: Callable[[Watch], None] = lambda _: No
             duration = monotonic() - started
             settled = settled or watch.settled()
             queued = 0 if settled else await _count(client, settings["OPT_IN_QUEUE"])
-            yield Result(watch, dead_letters, queued, collector.collect(), duration, settled)
+            yield Result(
+                watch=watch,
+                dead_letters=dead_letters,
+                queued=queued,
+                collected=collector.collect(),
+                duration=duration,
+                settled=settled,
+            )
             closing = asyncio.gather(sender.close(), receiver.close())
         await closing
 

@@ -44,7 +44,7 @@ class WatchedEvent:
     result: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SeenDeadLetter:
     """One message of the dead-letter queue."""
 
@@ -69,7 +69,7 @@ class SeenDeadLetter:
 
 
 class Watch:
-    """Follow every published event until it is settled."""
+    """The published events, followed until each is settled."""
 
     def __init__(self, publications: Iterable[Publication], keywords: Keywords | None = None) -> None:
         """Expect the events of these messages."""

@@ -32,7 +32,7 @@ class WorkerDied(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """Hold the one function of an app, as the worker tells the host of it.
+    """The one function of an app, as the worker tells the host of it.
 
     Attributes:
         name: Of the function.

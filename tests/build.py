@@ -138,7 +138,8 @@ def lineage(attempt=0, hop=0, **fields):
 
 def answer(status=200, body=b"", headers=None):
     """Make an answer of ACS; `body` may be a JSON document."""
-    return Answer(status, headers or {}, body if isinstance(body, bytes) else wire(body), received_at=NOW)
+    content = body if isinstance(body, bytes) else wire(body)
+    return Answer(status=status, headers=headers or {}, body=content, received_at=NOW)
 
 
 def outcome(verdict=Verdict.FAILED, **facts):

@@ -83,7 +83,12 @@ class HttpEndpoint:
                 content += chunk
                 if len(content) > MAX_ANSWER_BYTES:
                     raise EndpointUnavailable("the answer is too long to be one", response.status)
-            return Answer(response.status, response.headers, bytes(content), datetime.now(UTC))
+            return Answer(
+                status=response.status,
+                headers=response.headers,
+                body=bytes(content),
+                received_at=datetime.now(UTC),
+            )
 
     def _open(self) -> "aiohttp.ClientSession":
         if self._session is None:

@@ -29,7 +29,7 @@ _HEADROOM = 1024
 
 
 class ServiceBusOutbox:
-    """Send to the two queues over one connection, opened at the first message."""
+    """The two queues over one connection, opened at the first message."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class ServiceBusOutbox:
         from azure.servicebus.exceptions import MessageSizeExceededError
 
         try:
-            # On its own it also saves the envelope of a batch.
+            # Sent alone, the message needs no batch envelope (up to 1 KB), so one that just failed to fit may still go.
             await sender.send_messages(_to_service_bus(message))
         except MessageSizeExceededError:
             if not self._may_cut:
@@ -145,7 +145,7 @@ def _to_service_bus(message: Outgoing) -> "ServiceBusMessage":
     return ServiceBusMessage(
         message.body,
         message_id=message.message_id,
-        # A symbol of AMQP, hence ASCII: the broker refuses anything else, and all that is sent beside it.
+        # The content type is an AMQP symbol (ASCII): one other character makes the broker reject the whole batch.
         content_type=message.content_type and message.content_type.encode("ascii", "replace").decode(),
         correlation_id=message.correlation_id,
         application_properties={name: _to_amqp(value) for name, value in message.properties.items()},

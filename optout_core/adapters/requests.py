@@ -119,7 +119,9 @@ class OptOutsClient:
                 raise
             except BatchRejected as error:
                 if self._gate.refused(sent_at, len(batch)):
-                    raise RequestRefused(error.detail, error.status, error.error_code, error.ms_cv) from None
+                    raise RequestRefused(
+                        error.detail, error.status, error_code=error.error_code, ms_cv=error.ms_cv
+                    ) from None
                 raise
             except RequestError as error:
                 # Without a status there was no token, which says nothing of ACS.

@@ -206,7 +206,7 @@ async def test_no_line_no_span_and_no_metric_holds_a_number_or_a_key(measured, e
 
 async def test_a_refusal_of_us_is_an_error_that_names_what_to_check_and_what_support_asks_for(measured, log):
     with pytest.raises(RequestRefused), measured.telemetry.request(3):
-        raise RequestRefused("Denied: wrong key", 401, "Denied", ms_cv="abc.0")
+        raise RequestRefused("Denied: wrong key", 401, error_code="Denied", ms_cv="abc.0")
 
     [record] = log.records
     assert record.levelname == "ERROR"

@@ -233,9 +233,9 @@ def test_an_answer_about_the_whole_request_means(status, body, error):
     ],
 )
 def test_an_error_of_the_request_is_the_outcome_of_each_recipient(error, verdict):
-    outcome = Outcome.of_error(error("words", 400, "Code", "cv.1", 7.0))
+    outcome = Outcome.of_error(error("words", 400, error_code="Code", ms_cv="cv.1", retry_after=7.0))
 
-    assert outcome == Outcome(verdict, "words", 400, "Code", "cv.1", 7.0)
+    assert outcome == Outcome(verdict, "words", 400, error_code="Code", ms_cv="cv.1", retry_after=7.0)
 
 
 def test_a_refusal_carries_code_words_and_the_id_for_support():

@@ -56,7 +56,7 @@ def test_nobody_vanishes_and_nobody_is_invented(batch, choose):
 )
 @example(batch=batch(), status=429, body=b"", headers={"retry-after": "Fri, 31 Dec 99999999999999999999 23:59:59 GMT"})
 def test_whatever_comes_back_everybody_has_an_outcome_that_can_be_sent_on(batch, status, body, headers):
-    reconciled(batch, Answer(status, headers, body, NOW))
+    reconciled(batch, Answer(status=status, headers=headers, body=body, received_at=NOW))
 
 
 def is_about(recipient, written):

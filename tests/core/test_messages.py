@@ -31,7 +31,7 @@ from tests.fakes import delivered
 THIRD = "+15555555553"
 EVENT = opt_in(PERSON, OTHER, THIRD)
 SOON, LATER = NOW + MINUTE, NOW + 2 * MINUTE
-REJECTED = Outcome(Verdict.REJECTED, "Invalid number", 400, "InvalidInput", "cv.1")
+REJECTED = Outcome(Verdict.REJECTED, "Invalid number", 400, error_code="InvalidInput", ms_cv="cv.1")
 REPLAYED = lineage(
     attempt=2,
     hop=7,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from optout_core import errors
-from optout_core.api import Answer, Outcome, Verdict, read_answer
+from optout_core.api import Outcome, Verdict, read_answer
 from optout_core.batches import plan
 from optout_core.consent import OptInRule
 from optout_core.contract import Consent, OptInEvent, OptInRequest, Recipient
@@ -34,6 +34,7 @@ from tests.build import (
     NOW,
     RULE,
     SCHEDULE,
+    answer,
     arrival,
     bare,
     canonical,
@@ -79,7 +80,7 @@ def values(sender, recipients):
     message = arrival(canonical(data=bare(*recipients, sender=sender) | {"consent": {"reference": sender}}))
     stop = text_message("STOP", person=recipients[0][1:], number=sender[1:])
     words = f"no: {sender}, {' '.join(recipients)}"
-    answers = Answer(400, {}, wire({"error": {"code": "x", "message": words}}), NOW)
+    answers = answer(400, {"error": {"code": "x", "message": words}})
     batches = plan(pair(to, sender) for to in recipients)
     with pytest.raises(RequestError) as refused:
         read_answer(batches[0], answers)
@@ -126,7 +127,7 @@ def values(sender, recipients):
             }
         ),
         processor(rule),
-        _Message(message, lineage(), decode(message)),
+        _Message(arrival=message, lineage=lineage(), events=decode(message)),
         _Asked(event, lineage(), {first: Reason.STALE_OPT_IN}),
         _Settled(event, lineage(), settlements),
     ]
@@ -159,7 +160,7 @@ def test_no_number_stands_in_what_is_sent_but_in_the_body(sender, recipients, ch
             Outcome(Verdict.FAILED, status=500),
             *read_answer(
                 plan([pair(recipients[0], sender)])[0],
-                Answer(200, {}, wire({"value": [_item(recipients[0], words)]}), NOW),
+                answer(200, {"value": [_item(recipients[0], words)]}),
             ).values(),
         ]
     )
