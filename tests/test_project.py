@@ -37,7 +37,7 @@ def test_telemetry_on_azure_names_the_version_that_is_deployed():
 
 def test_make_help_names_every_target():
     (phony,) = re.findall(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE)
-    shown = run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S607 - make is make
+    shown = run(["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S607 - make is make
 
     assert [line.split()[0] for line in shown.splitlines()] == phony.split()
     assert all(len(line.split()) > 1 for line in shown.splitlines())
