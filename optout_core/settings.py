@@ -215,9 +215,9 @@ class Settings(BaseModel):
 
     @field_validator("connection_string")
     @classmethod
-    def _names_a_namespace(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            _check_connection_string(value.get_secret_value())
+    def _names_a_namespace(cls, value: SecretStr) -> SecretStr:
+        # Absent is not validated, and an empty variable counts as absent.
+        _check_connection_string(value.get_secret_value())
         return value
 
     @field_validator("opt_in_keywords")
