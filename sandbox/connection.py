@@ -13,7 +13,7 @@ from typing import Self
 from uuid import uuid4
 
 from sandbox.address import Address
-from sandbox.link import Link, Listener, Refusal, future, why
+from sandbox.link import Link, Listener, Refusal, future, settle, why
 from servicebus_sandbox.amqp import DecodeError, Described, Symbol, Ubyte, Uint, Ulong, Ushort
 from servicebus_sandbox.encode import encode
 from servicebus_sandbox.frames import (
@@ -248,13 +248,13 @@ class Connection(asyncio.Protocol):
                 if performative.idle_time_out:
                     self._keep_alive(performative.idle_time_out / 2000)
             case Begin():
-                self._begun.set_result(None)
+                settle(self._begun)
             case Attach():
                 link = self._links[performative.name]
                 self._by_their_handle[performative.handle] = link
                 # A refused link has no end at the broker, and a detach that says why is on its way.
                 if (performative.source if performative.role is SENDER else performative.target) is not None:
-                    link.attached.set_result(None)
+                    link.confirm()
             case Transfer():
                 self._next_incoming_id = (self._next_incoming_id + 1) % 2**32
                 self._by_their_handle[performative.handle].on_transfer(performative, payload)

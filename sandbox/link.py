@@ -62,6 +62,10 @@ class Link:
         if self._listener is not None:
             self._listener.on_flow(flow)
 
+    def confirm(self) -> None:
+        """Take note that the broker has attached it too; nobody may be waiting for that any more."""
+        settle(self.attached)
+
     def end(self, error: Exception) -> None:
         """Take note that the link is no more, once."""
         if self.ended is not None:
@@ -79,6 +83,12 @@ def future() -> "asyncio.Future[Any]":
     # Whoever waited may have been cancelled: then nobody asks for the exception, and asyncio would tell of it.
     made.add_done_callback(lambda done: done.cancelled() or done.exception())
     return made
+
+
+def settle(waited_for: "asyncio.Future[Any]") -> None:
+    """End the wait for an answer; whoever waited may have given up or been cancelled."""
+    if not waited_for.done():
+        waited_for.set_result(None)
 
 
 def why(error: Described | None) -> Refusal | None:
