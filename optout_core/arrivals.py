@@ -22,8 +22,6 @@ from optout_core.properties import (
     TRACESTATE,
 )
 
-TRACE = (TRACEPARENT, TRACESTATE, DIAGNOSTIC_ID)
-
 #: What a trace context looks like (https://www.w3.org/TR/trace-context/, 3.2.2 and 3.3.1); a member of `tracestate` is
 #: a vendor's own text, so it is carried on only where it holds no number.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -59,6 +57,7 @@ class Arrival:
         correlation_id: As the publisher set it, or None.
         subject: As the publisher set it, or None; .NET once called it Label.
         properties: Application properties, names as strings; None, bool, int of 64 bits, float, UUID or str.
+        delivery_count: Earlier deliveries that ended without a settlement, at least 0.
         unreadable: Why the message holds no event, in words for its publisher; None when it may hold one.
     """
 
@@ -69,6 +68,7 @@ class Arrival:
     correlation_id: str | None = field(default=None, repr=False)
     subject: str | None = field(default=None, repr=False)
     properties: Mapping[str, object] = field(default_factory=dict, repr=False)
+    delivery_count: int = 0
     unreadable: str | None = None
 
     @property
@@ -85,6 +85,13 @@ class Arrival:
         """Give the event's id as far as it is known without the body: when sent again it stands in a property."""
         known = self.properties.get(EVENT_ID)
         return Untrusted(known if isinstance(known, str) and known else self.id)
+
+    @property
+    def first_enqueued(self) -> datetime:
+        """Give when the broker accepted the event's first message, never later than this one; aware."""
+        if (written := self.properties.get(FIRST_ENQUEUED)) is None or isinstance(written, int):
+            return self.enqueued_at
+        return min(moment(written) or self.enqueued_at, self.enqueued_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +128,11 @@ def read_lineage(arrival: Arrival) -> Lineage:
     """Read the lineage from a message's properties; a property that makes no sense counts as absent."""
     properties = arrival.properties
     replay_id = properties.get(REPLAY_ID)
-    sent_back, first = properties.get(DEAD_LETTER_REASON), properties.get(FIRST_ENQUEUED)
-    first_enqueued = (None if isinstance(first, int) else moment(first)) or arrival.enqueued_at
+    sent_back = properties.get(DEAD_LETTER_REASON)
     return Lineage(
         attempt=_count(properties.get(ATTEMPT)) or 0,
         hop=_count(properties.get(HOP)) or 0,
-        first_enqueued=min(first_enqueued, arrival.enqueued_at),
+        first_enqueued=arrival.first_enqueued,
         of=_count(properties.get(OF)),
         replay_id=replay_id if isinstance(replay_id, str) and _is_replay_id(replay_id) else None,
         replay_count=_count(properties.get(REPLAY_COUNT)) or 0,

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -224,10 +225,15 @@ def refuse_other_spellings(fields: Iterable[str], known: frozenset[str], where: 
     Raises:
         MalformedEvent: There is one; the text says how it is spelled here.
     """
-    expected = {_plain(name): name for name in known}
+    expected = _expected(known)
     for name in fields:
         if name not in known and (right := expected.get(_plain(name))):
             raise MalformedEvent(f"{where}: `{name}` found, `{right}` expected: names are case-sensitive")
+
+
+@cache
+def _expected(known: frozenset[str]) -> Mapping[str, str]:
+    return {_plain(name): name for name in known}
 
 
 def _plain(name: str) -> str:

@@ -5,9 +5,9 @@ Nobody else cleans, compares or masks a number. A `Number` shows itself masked; 
 
 import re
 from dataclasses import dataclass, field
-from unicodedata import category, decimal, normalize
+from unicodedata import category, normalize
 
-from optout_core.masking import mask, show
+from optout_core.masking import ascii_digits, mask, show
 
 #: E.164 allows at most 15 digits, and no country code begins with 0 (ITU-T E.164, 6). Three digits are the fewest that
 #: the API's own reference sends (`+123`).
@@ -132,10 +132,8 @@ def _read(written: str, international: range) -> Number:
 
 def _compact(text: str) -> str:
     """Leave out blanks, dashes and invisible marks, and write digits of every script in ASCII."""
-    compact = []
-    for character in normalize("NFKC", text):
-        if character.isdecimal():
-            compact.append(str(decimal(character)))
-        elif not (character.isspace() or category(character) in _INVISIBLE or character in _DASHES):
-            compact.append(character)
-    return "".join(compact)
+    return "".join(
+        each
+        for each in ascii_digits(normalize("NFKC", text))
+        if not (each.isspace() or category(each) in _INVISIBLE or each in _DASHES)
+    )

@@ -74,6 +74,7 @@ def read(message: "ServiceBusReceivedMessage", enqueued_at: datetime) -> Arrival
         correlation_id=text(attribute(message, "correlation_id")),
         subject=text(attribute(message, "subject")),
         properties=read_properties(properties if isinstance(properties, Mapping) else {}),
+        delivery_count=attribute(message, "delivery_count") or 0,
         unreadable=unreadable,
     )
 

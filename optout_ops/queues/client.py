@@ -182,15 +182,4 @@ class ServiceBusQueues:
 def read_message(message: ServiceBusReceivedMessage) -> QueueMessage:
     """Read a message as the function reads it, and what only operators need."""
     arrival = received.read(message, received.enqueued_at(message) or datetime.now(UTC))
-    return QueueMessage(
-        sequence_number=received.attribute(message, "sequence_number") or 0,
-        enqueued_at=arrival.enqueued_at,
-        delivery_count=received.attribute(message, "delivery_count") or 0,
-        body=arrival.body,
-        message_id=arrival.message_id,
-        content_type=arrival.content_type,
-        correlation_id=arrival.correlation_id,
-        subject=arrival.subject,
-        unreadable=arrival.unreadable,
-        properties=arrival.properties,
-    )
+    return QueueMessage.at(received.attribute(message, "sequence_number") or 0, arrival)
