@@ -29,6 +29,8 @@ _MEMBER = r"[a-z0-9][a-z0-9_\-*/@]{0,255}=[ -+\--<>-~]{1,256}"
 _TRACESTATE = re.compile(rf"{_MEMBER}(?:,[ \t]*{_MEMBER})*")
 #: What W3C asks vendors to carry at least.
 _MAX_TRACESTATE = 512
+#: The end of every MessageId that we give: kind, hop, hash (docs/events.md), and what may stand behind it.
+_OUR_ID = re.compile(r":[rdp][0-9]{1,7}:[0-9a-f]{16}(?::[12])?(?::w[0-9]{1,3})?\Z")
 #: `optout` makes its replay ids of these characters (optout_ops/machine.py).
 _REPLAY_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
@@ -127,19 +129,21 @@ class Lineage:
 def read_lineage(arrival: Arrival) -> Lineage:
     """Read the lineage from a message's properties; a property that makes no sense counts as absent."""
     properties = arrival.properties
-    replay_id = properties.get(REPLAY_ID)
-    sent_back = properties.get(DEAD_LETTER_REASON)
+    # What counts for or against a recipient is believed only on a message that we sent, or a copy of one.
+    counted = properties if _OUR_ID.search(arrival.message_id or "") else {}
+    replay_id, sent_back = counted.get(REPLAY_ID), properties.get(DEAD_LETTER_REASON)
     return Lineage(
-        attempt=_count(properties.get(ATTEMPT)) or 0,
+        attempt=_count(counted.get(ATTEMPT)) or 0,
+        # Believed in any case: a hop that begins anew could repeat an id that the broker knows.
         hop=_count(properties.get(HOP)) or 0,
         first_enqueued=arrival.first_enqueued,
-        of=_count(properties.get(OF)),
+        of=_count(counted.get(OF)),
         replay_id=replay_id if isinstance(replay_id, str) and _is_replay_id(replay_id) else None,
-        replay_count=_count(properties.get(REPLAY_COUNT)) or 0,
+        replay_count=_count(counted.get(REPLAY_COUNT)) or 0,
         trace=_trace(properties),
         correlation_id=None if arrival.correlation_id is None else str(Untrusted(arrival.correlation_id)),
         sent_back=Untrusted(sent_back) if isinstance(sent_back, str) and sent_back else None,
-        alone=properties.get(ALONE) == 1,
+        alone=counted.get(ALONE) == 1,
     )
 
 

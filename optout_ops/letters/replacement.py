@@ -11,7 +11,8 @@ from hashlib import sha256
 from optout_core import properties
 from optout_core.events import CONTENT_TYPE, OptIn, OptOut, encode
 from optout_core.masking import show
-from optout_core.messages import Kind, Outgoing, Queue, message_id
+from optout_core.messages import Kind, message_id
+from optout_core.outgoing import Outgoing, Queue
 from optout_ops.letters.letter import REPLAY_OF, Letter
 
 _DEAD_LETTER_PROPERTIES = frozenset(
