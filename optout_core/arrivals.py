@@ -130,7 +130,7 @@ def read_lineage(arrival: Arrival) -> Lineage:
     """Read the lineage from a message's properties; a property that makes no sense counts as absent."""
     properties = arrival.properties
     # What counts for or against a recipient is believed only on a message that we sent, or a copy of one.
-    counted = properties if _OUR_ID.search(arrival.message_id or "") else {}
+    counted = properties if properties and _OUR_ID.search(arrival.message_id or "") else {}
     replay_id, sent_back = counted.get(REPLAY_ID), properties.get(DEAD_LETTER_REASON)
     return Lineage(
         attempt=_count(counted.get(ATTEMPT)) or 0,
@@ -158,7 +158,7 @@ def _trace(properties: Mapping[str, object]) -> dict[str, str]:
         if isinstance(value, str) and len(value) <= _MAX_TRACESTATE and pattern.fullmatch(value):
             trace[name] = value
     # The digits of a trace id are random and may look like a number; those of a vendor's text may be one.
-    if holds_number(trace.get(TRACESTATE, "")):
+    if TRACESTATE in trace and holds_number(trace[TRACESTATE]):
         del trace[TRACESTATE]
     return trace
 

@@ -45,11 +45,15 @@ def read_time(written: str) -> datetime:
     if "\0" in written:
         # `fromisoformat` of CPython stops reading there, and says nothing of what follows.
         raise ValueError("NUL in a time")
-    text = written.upper()
-    leap, next_day = _LEAP_SECOND.search(text), _END_OF_DAY.search(text)
-    moment = datetime.fromisoformat(_END_OF_DAY.sub("00", _LEAP_SECOND.sub("59", text, count=1), count=1))
+    text, leap, next_day = written.upper(), False, False
+    if "60" in text or "24" in text:
+        leap, next_day = bool(_LEAP_SECOND.search(text)), bool(_END_OF_DAY.search(text))
+        text = _END_OF_DAY.sub("00", _LEAP_SECOND.sub("59", text, count=1), count=1)
+    moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("a time needs a UTC offset, such as Z or +02:00")
+    if moment.tzinfo is UTC and not leap and not next_day:
+        return moment
     try:
         moment += timedelta(days=1 if next_day else 0, seconds=1 if leap else 0)
         return moment.astimezone(UTC)
@@ -70,20 +74,6 @@ def _time(value: object) -> object:
         raise PydanticCustomError("contract", known) from None
 
 
-def _is_text(value: object) -> object:
-    if isinstance(value, str) and ("\0" in value or not _can_be_written(value)):
-        raise PydanticCustomError("contract", "must not hold NUL or half a surrogate pair")
-    return value
-
-
-def _can_be_written(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _as_text(value: object) -> object:
     # A spreadsheet that exported a number column costs nobody anything: what is no number is refused by itself.
     if value is None:
@@ -92,8 +82,10 @@ def _as_text(value: object) -> object:
 
 
 Time = Annotated[AwareDatetime, BeforeValidator(_time, json_schema_input_type=AwareDatetime)]
-Name = Annotated[str, BeforeValidator(_is_text, json_schema_input_type=str), Field(min_length=1, max_length=MAX_NAME)]
-Fact = Annotated[str, BeforeValidator(_is_text, json_schema_input_type=str), Field(max_length=MAX_NAME)]
+#: Half a surrogate pair is refused by pydantic itself.
+_WITHOUT_NUL = r"^[^\x00]*$"
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=_WITHOUT_NUL)]
+Fact = Annotated[str, Field(max_length=MAX_NAME, pattern=_WITHOUT_NUL)]
 
 
 def _without_default(field: dict[str, Any]) -> None:
@@ -186,6 +178,8 @@ _WORDS = {
     "list_type": "must be an array",
     "model_type": "must be an object",
     "string_type": "must be a string",
+    "string_pattern_mismatch": "must not hold NUL",
+    "string_unicode": "must not hold half a surrogate pair",
     "string_too_short": f"must have 1 to {MAX_NAME:,} characters",
     "string_too_long": f"must have at most {MAX_NAME:,} characters",
 }

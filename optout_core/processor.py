@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from itertools import chain
+from typing import Protocol, Self, TypeVar
 
 from optout_core.api import Outcome, Verdict
 from optout_core.arrivals import Arrival, Lineage, read_lineage
@@ -112,7 +113,7 @@ class Processor:
         settled = [self._settle(each, outcomes, now) async for each in self._in_turn(asked)]
         settled += _unclear_opt_outs(messages, now)
         outgoing: list[Outgoing] = []
-        async for each in self._in_turn(settled):
+        async for each in self._in_turn(each for each in settled if not each.is_done):
             outgoing += retry_messages(each.event, each.lineage, each.settlements)
             outgoing += dead_letters(each.event, each.lineage, each.settlements)
         outgoing += [letter for message in messages if (letter := message.dead_letter())]
@@ -131,7 +132,7 @@ class Processor:
         stops = self.rule.newest_stops(stop for message in messages for stop in message.opt_outs())
         now = self.now()
         return [
-            _Asked(opt_in, message.lineage, self.rule.objections(opt_in, stops, now, message.lineage.sent_back))
+            _Asked.of(opt_in, message.lineage, self.rule.objections(opt_in, stops, now, message.lineage.sent_back))
             for message in messages
             for opt_in in message.opt_ins()
         ]
@@ -139,7 +140,7 @@ class Processor:
     def _settle(self, asked: "_Asked", outcomes: Mapping[Pair, Outcome], now: datetime) -> SettledEvent:
         chance = self.chance()
         settlements: dict[Number, Settlement] = {to: DeadLetter(reason) for to, reason in asked.objections.items()}
-        for pair in asked.pairs():
+        for pair in asked.pairs:
             settlements[pair.recipient] = settle(outcomes[pair], asked.lineage, self.schedule, now, chance)
         return SettledEvent(event=asked.opt_in, lineage=asked.lineage, settlements=settlements, now=now)
 
@@ -155,23 +156,26 @@ class Processor:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """An opt-in, and for which of its recipients ACS is not asked."""
+    """An opt-in, for which of its recipients ACS is not asked, and for whom it is."""
 
     opt_in: OptIn
     lineage: Lineage
     objections: Mapping[Number, Reason]
+    pairs: Sequence[Pair]
+
+    @classmethod
+    def of(cls, opt_in: OptIn, lineage: Lineage, objections: Mapping[Number, Reason]) -> Self:
+        pairs = [Pair(opt_in.sender, to) for to in opt_in.recipients if to not in objections]
+        return cls(opt_in, lineage, objections, pairs)
 
     def __len__(self) -> int:
         return len(self.opt_in.recipients)
 
-    def pairs(self) -> Iterator[Pair]:
-        return (Pair(self.opt_in.sender, to) for to in self.opt_in.recipients if to not in self.objections)
-
 
 def _plan(asked: Sequence[_Asked]) -> Sequence[Batch]:
     return plan(
-        (pair for event in asked if not event.lineage.alone for pair in event.pairs()),
-        apart=[event.pairs() for event in asked if event.lineage.alone],
+        chain.from_iterable(event.pairs for event in asked if not event.lineage.alone),
+        apart=[event.pairs for event in asked if event.lineage.alone],
     )
 
 

@@ -1,5 +1,6 @@
 """What was done, as values: the processor fills them, metrics, log, sandbox and tests read them."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,7 @@ from optout_core.masking import Untrusted
 from optout_core.numbers import Number
 from optout_core.outgoing import Outgoing
 from optout_core.reasons import Reason
-from optout_core.settlement import DeadLetter, RetryLater, Settlement
+from optout_core.settlement import DeadLetter, Removed, RetryLater, Settlement
 
 
 class EventResult(StrEnum):
@@ -103,6 +104,20 @@ class SettledEvent:
         return len(self.settlements)
 
     @property
+    def is_done(self) -> bool:
+        """Say whether every recipient is off the list."""
+        return set(map(type, self.settlements.values())) <= {Removed}
+
+    def count(self) -> Counter[tuple[RecipientOutcome, Reason | None]]:
+        """Count the recipients by where they are, and why."""
+        if self.is_done:
+            return Counter({(RecipientOutcome.REMOVED, None): len(self.settlements)})
+        return Counter(
+            (_where_is(settlement), settlement.reason if isinstance(settlement, DeadLetter) else None)
+            for settlement in self.settlements.values()
+        )
+
+    @property
     def age(self) -> float:
         """Give the seconds from the person's word to now."""
         return (self.now - self.event.time).total_seconds()
@@ -111,7 +126,7 @@ class SettledEvent:
         """Report each recipient."""
         event, age = self.event, self.age
         for recipient, settlement in self.settlements.items():
-            outcome, reason, attempts, next_try = where_is(settlement), None, self.lineage.attempt + 1, None
+            outcome, reason, attempts, next_try = _where_is(settlement), None, self.lineage.attempt + 1, None
             if isinstance(settlement, RetryLater):
                 attempts, next_try = settlement.attempt, settlement.at
             elif isinstance(settlement, DeadLetter):
@@ -168,7 +183,7 @@ class Report:
         return (recipient for each in self.settled for recipient in each.recipients())
 
 
-def where_is(settlement: Settlement) -> RecipientOutcome:
+def _where_is(settlement: Settlement) -> RecipientOutcome:
     """Say where a recipient is, by what was decided."""
     if isinstance(settlement, RetryLater):
         return RecipientOutcome.WAITING

@@ -20,7 +20,7 @@ from optout_core.arrivals import Lineage
 from optout_core.errors import RequestRefused
 from optout_core.properties import DIAGNOSTIC_ID, TRACEPARENT
 from optout_core.reasons import Reason
-from optout_core.reports import Dispatched, RecipientOutcome, Report, where_is
+from optout_core.reports import Dispatched, RecipientOutcome, Report
 from optout_core.settlement import DeadLetter
 
 NAME = "optout_core"
@@ -150,15 +150,16 @@ class Telemetry:
         """Count what was done, say it in one line, and hand it to the observers."""
         for (form, result), count in Counter((event.form, event.result) for event in report.events).items():
             self._events.add(count, {"form": form, "result": result.value})
-        recipients = _count_recipients(report)
+        recipients: _Recipients = Counter()
+        for each in report.settled:
+            counts = each.count()
+            recipients.update(counts)
+            if counts[RecipientOutcome.REMOVED, None]:
+                self._age.record(max(0.0, each.age))
+            if counts[RecipientOutcome.WAITING, None]:
+                self._waiting.record(max(0.0, each.age))
         for (outcome, reason), count in recipients.items():
             self._recipients.add(count, {"outcome": outcome.value, "reason": reason.value if reason else ""})
-        for each in report.settled:
-            outcomes = set(map(where_is, each.settlements.values()))
-            if RecipientOutcome.REMOVED in outcomes:
-                self._age.record(max(0.0, each.age))
-            if RecipientOutcome.WAITING in outcomes:
-                self._waiting.record(max(0.0, each.age))
         self._say(report, recipients, self._count_messages(report.dispatched))
         for observe in self._observers:
             observe(report)
@@ -196,14 +197,6 @@ class Telemetry:
                 dict(reasons_of_event),
                 extra={"optout.event_id": event_id, "optout.reasons": ",".join(sorted(reasons_of_event))},
             )
-
-
-def _count_recipients(report: Report) -> _Recipients:
-    return Counter(
-        (where_is(settlement), settlement.reason if isinstance(settlement, DeadLetter) else None)
-        for each in report.settled
-        for settlement in each.settlements.values()
-    )
 
 
 def _span_context(carried: Mapping[str, str]) -> SpanContext:

@@ -122,7 +122,7 @@ def values(sender, recipients):
         ),
         Job(rule=rule).processor,
         Incoming.read(message, lineage(), Keywords()),
-        _Asked(event, lineage(), {first: Reason.STALE_OPT_IN}),
+        _Asked.of(event, lineage(), {first: Reason.STALE_OPT_IN}),
     ]
 
 
