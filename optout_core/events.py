@@ -156,7 +156,7 @@ def _opt_in(envelope: Envelope, arrival: Arrival, name: dict[str, Any]) -> OptIn
         **name,
         time=_earliest(arrival, said, captured),
         sender=_sender(request.sender),
-        recipients=tuple(dict.fromkeys(read_number(recipient.to) for recipient in request.recipients)),
+        recipients=tuple(dict.fromkeys(map(read_number, request.written()))),
         consent=request.consent,
     )
 
@@ -167,7 +167,7 @@ def _opt_out(envelope: Envelope, arrival: Arrival, name: dict[str, Any]) -> OptO
         **name,
         time=_of_stop(arrival, envelope.time),
         sender=_sender(request.sender),
-        recipients=tuple(dict.fromkeys(read_number(recipient.to) for recipient in request.recipients)),
+        recipients=tuple(dict.fromkeys(map(read_number, request.written()))),
     )
 
 

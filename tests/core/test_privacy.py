@@ -16,7 +16,7 @@ from optout_core import errors
 from optout_core.api import Outcome, Verdict, read_answer
 from optout_core.batches import plan
 from optout_core.consent import OptInRule
-from optout_core.contract import Consent, OptInEvent, OptInRequest, Recipient
+from optout_core.contract import Consent, OptInEvent, OptInRequest
 from optout_core.envelopes import open_envelopes
 from optout_core.errors import EventError, RequestError
 from optout_core.events import decode
@@ -92,7 +92,6 @@ def values(sender, recipients):
         opt_out(*recipients, sender=sender),
         OptInEvent.model_validate(json.loads(message.body) | {"unknown": words}),
         OptInRequest.model_validate(bare(*recipients, sender=sender)),
-        Recipient(to=sender),
         Consent(capturedAt=None, method=sender, reference=sender),
         pair(recipients[0], sender),
         *people,
