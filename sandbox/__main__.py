@@ -1,61 +1,49 @@
 """The command line of the sandbox: `python -m sandbox`.
 
-Exit codes: 0 everything is settled; 1 something still waits; 2 the call, an event file or a setting is wrong;
-4 the broker cannot be reached; 130 interrupted.
+Exit codes: 0 everything is settled; 1 something still waits; 2 the call, an event file, a setting or the output is
+wrong; 4 the broker cannot be reached; 130 interrupted, 143 and 129 by SIGTERM and SIGHUP.
 """
 
 import asyncio
 import json
 import logging
-import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
-from enum import IntEnum
-from http import HTTPStatus
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
-from azure.servicebus.exceptions import MessagingEntityNotFoundError, ServiceBusError
 from rich.console import Console
 from rich.markup import escape
+from rich.status import Status
 
-from optout_core.errors import SettingsError
 from optout_core.masking import show as masked
+from optout_core.reports import Report
+from sandbox.drill import Clock, fill
+from sandbox.ending import Exit
+from sandbox.ending import run as run_to_its_end
 from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, load_faults
-from sandbox.host import HostEnded
-from sandbox.host_json import HostError
-from sandbox.run import ROOT, Options, Result, function, services
+from sandbox.live import of_report, of_request, watch_dead_letters
+from sandbox.output import LineWriter, lines, page, tell, write_line
+from sandbox.run import ROOT, Options, Result, Services, function, services
 from sandbox.run import run as run_events
 from sandbox.show import as_document, show
 from sandbox.watch import Watch
 from servicebus_sandbox import Broker, load_queues
 
-
-class Exit(IntEnum):
-    """What an exit code means."""
-
-    SETTLED = 0
-    WAITING = 1
-    USAGE = 2
-    UNREACHABLE = 4
-    INTERRUPTED = 130
-
-
 app = typer.Typer(
     help="Azure on one machine: a Service Bus broker, the ACS opt-out endpoint and a host for the function.",
-    epilog="Exit codes: 0 all settled, 1 something still waits, 2 wrong call, event file or setting,"
+    epilog="Exit codes: 0 all settled, 1 something still waits, 2 wrong call, event file, setting or output,"
     " 4 broker out of reach, 130 interrupted.",
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-_out = Console()
-_err = Console(stderr=True)
 
 Events = Annotated[
     list[str] | None,
@@ -74,6 +62,11 @@ Seed = Annotated[int | None, typer.Option(help="Make the jitter the same at ever
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds without progress after which to stop.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON report on standard output and nothing else.")]
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show numbers in full.")]
+Fill = Annotated[
+    int | None,
+    typer.Option("--fill", min=1, max=100_000, help="Put so many dead letters of all kinds there first, for a drill."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Do not say what happens.")]
 BrokerPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of the broker; 0 takes a free one.")]
 EndpointPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of the endpoint; 0 takes a free one.")]
 
@@ -104,12 +97,12 @@ def run(
 
     def finish(result: Result) -> None:
         if as_json:
-            json.dump(as_document(result, reveal=reveal), sys.stdout, indent=2)
-            sys.stdout.write("\n")
-        else:
-            show(_out, result, said, reveal=reveal)
+            write_line(json.dumps(as_document(result, reveal=reveal), indent=2))
+            return
+        with page() as console:
+            show(console, result, said, reveal=reveal)
 
-    settled = _run(_watched(options, finish))
+    settled = run_to_its_end(_watched(options, finish))
     raise typer.Exit(Exit.SETTLED if settled else Exit.WAITING)
 
 
@@ -119,20 +112,21 @@ def up(
     endpoint_port: EndpointPort = 0,
     faults: Faults = None,
     work: Annotated[bool, typer.Option("--function/--no-function", help="Let the function work as well.")] = True,
+    letters: Fill = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Stay up, and print what to paste into another terminal: for `optout`, or with --no-function for `func start`."""
+    """Stay up: print what to paste into another terminal, for `optout` or `func start`, and then what happens."""
     _listen(live=True)
 
     async def stay() -> None:
-        options = Options((), faults=faults)
-        async with services(options, broker_port, endpoint_port) as settings:
-            _show_settings(settings)
-            if work:
-                async with function(settings):
-                    await _forever()
-            await _forever()
+        clock = Clock()
+        async with services(Options((), faults=faults), broker_port, endpoint_port, clock) as given:
+            if letters:
+                await _filled(given, clock, letters)
+            _show_settings(given.settings)
+            await _stay(given, work=work, quiet=quiet)
 
-    _run(stay(), interrupted=Exit.SETTLED)
+    run_to_its_end(stay(), stays=True)
 
 
 @app.command()
@@ -142,9 +136,10 @@ def broker(port: BrokerPort = 0) -> None:
     async def stay() -> None:
         async with Broker(load_queues(ROOT / "infra" / "queues.json"), port) as running:
             _show_settings({"ServiceBusConnection": running.connection_string})
-            await _forever()
+            async with lines() as out:
+                await _until_unread(out)
 
-    _run(stay(), interrupted=Exit.SETTLED)
+    run_to_its_end(stay(), stays=True)
 
 
 @app.command()
@@ -155,13 +150,14 @@ def endpoint(port: EndpointPort = 0, faults: Faults = None) -> None:
         wrong = load_faults(faults) if faults else REFERENCE_FAULTS
         async with Endpoint(faults=wrong, port=port) as running:
             _show_settings({"ACS_ENDPOINT": running.url, "ACS_ACCESS_KEY": running.access_key})
-            await _forever()
+            async with lines() as out:
+                await _until_unread(out)
 
-    _run(stay(), interrupted=Exit.SETTLED)
+    run_to_its_end(stay(), stays=True)
 
 
 async def _watched(options: Options, finish: Callable[[Result], None]) -> bool:
-    with _err.status("Starting the broker, the endpoint and the function …") as status:
+    with _status("Starting the broker, the endpoint and the function …") as status:
 
         def progress(watch: Watch) -> None:
             settled = len(watch.recipients) - watch.count_waiting()
@@ -173,15 +169,54 @@ async def _watched(options: Options, finish: Callable[[Result], None]) -> bool:
         return result.settled
 
 
+async def _filled(given: Services, clock: Clock, letters: int) -> None:
+    assert given.broker is not None  # noqa: S101 - `up` starts its own; for mypy
+    with _status(f"Making {letters:,} dead letters …") as status:
+
+        def progress(done: int) -> None:
+            status.update(f"{done:,} of {letters:,} dead letters are there …")
+
+        await fill(given.broker, clock, given.settings, letters, progress)
+    tell(f"{letters:,} dead letters lie in {given.settings['DEAD_LETTER_QUEUE']}; `optout dlq summary` shows them.")
+
+
+async def _stay(given: Services, *, work: bool, quiet: bool) -> None:
+    loop = asyncio.get_running_loop()
+    async with lines() as out, AsyncExitStack() as stack:
+
+        def observe(report: Report) -> None:
+            for line in of_report(report, datetime.now(UTC)):
+                out.write(line)
+
+        watching = loop.create_future()
+        if not quiet:
+            assert given.broker is not None  # noqa: S101 - `up` starts its own; for mypy
+            assert given.endpoint is not None  # noqa: S101 - as above
+            given.endpoint.observers.append(lambda request: out.write(of_request(request)))
+            name = given.settings["DEAD_LETTER_QUEUE"]
+            watching = asyncio.ensure_future(watch_dead_letters(given.broker, name, out.write, of_all=not work))
+        stack.callback(watching.cancel)
+        if work:
+            await stack.enter_async_context(function(given.settings, None if quiet else observe))
+        await _until_unread(out, watching)
+
+
+async def _until_unread(out: LineWriter, *others: "asyncio.Future[None]") -> None:
+    tell("Up. Paste the lines above into another terminal. Ctrl-C ends it.")
+    done, _ = await asyncio.wait((out.failed, *others), return_when=asyncio.FIRST_COMPLETED)
+    for each in done:
+        each.result()
+
+
+def _status(text: str) -> Status:
+    # Shown on a terminal only.
+    return Console(stderr=True).status(text)
+
+
 def _show_settings(settings: Mapping[str, str]) -> None:
     for name, value in settings.items():
         # Quoted, since a connection string is full of semicolons.
-        print(f"export {name}={shlex.quote(value)}", flush=True)  # noqa: T201 - to be pasted, or piped
-
-
-async def _forever() -> None:
-    _err.print("Up. Paste the lines above into another terminal. Ctrl-C ends it.")
-    await asyncio.Event().wait()
+        write_line(f"export {name}={shlex.quote(value)}")
 
 
 class _Said(logging.Handler):
@@ -195,7 +230,7 @@ class _Said(logging.Handler):
         line = masked(record.getMessage())
         self.said[line] += 1
         if self._live:
-            print(line, file=sys.stderr)  # noqa: T201 - standard output is for results
+            tell(escape(line))
 
 
 def _listen(*, live: bool) -> Counter[str]:
@@ -208,36 +243,6 @@ def _listen(*, live: bool) -> Counter[str]:
     # `get_functions` warns that a queue trigger needs no HTTP key.
     logging.getLogger().addHandler(logging.NullHandler())
     return handler.said
-
-
-def _run(work: Coroutine[Any, Any, Any], interrupted: Exit = Exit.INTERRUPTED) -> Any:
-    try:
-        return asyncio.run(work)
-    except BrokenPipeError:
-        # Whoever read the report had seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(Exit.SETTLED) from None
-    except (SettingsError, HostError, OSError, ValueError) as error:
-        _fail(Exit.USAGE, str(error))
-    except HostEnded as error:
-        _fail(Exit.WAITING, str(error))
-    except ServiceBusError as error:
-        # The service says so when a token for the queue is shown, and the SDK reports every refused token alike.
-        status = getattr(error.inner_exception, "status_code", None)
-        if isinstance(error, MessagingEntityNotFoundError) or status == HTTPStatus.NOT_FOUND:
-            _fail(Exit.UNREACHABLE, "the namespace has no such queue; check OPT_IN_QUEUE and DEAD_LETTER_QUEUE")
-        _fail(
-            Exit.UNREACHABLE, f"the broker cannot be reached ({type(error).__name__}); nothing was lost; check --broker"
-        )
-    except KeyboardInterrupt:
-        if interrupted is Exit.INTERRUPTED:
-            _err.print("Interrupted; the sandbox and all that was in it are gone.")
-        raise typer.Exit(interrupted) from None
-
-
-def _fail(code: Exit, text: str) -> NoReturn:
-    _err.print(f"[red]Error:[/] {escape(masked(text))}", soft_wrap=True, emoji=False)
-    raise typer.Exit(code)
 
 
 def main(arguments: list[str]) -> None:

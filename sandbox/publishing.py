@@ -6,7 +6,8 @@ that a garbled event can be tried as well. `NAME.properties.json` beside a file 
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -38,11 +39,16 @@ class Publication:
         message_id: Unique among the messages of this run, named after file and line.
         body: The bytes, as they were found.
         properties: Application properties.
+        content_type: Of the body, or None.
+        time_to_live: In the queue, or None for the queue's own.
     """
 
     message_id: str
     body: bytes = field(repr=False)
     properties: dict[str | bytes, Property] = field(default_factory=dict, repr=False)
+    _: KW_ONLY
+    content_type: str | None = None
+    time_to_live: timedelta | None = None
 
 
 def read_publications(paths: Iterable[str], mark: str = "") -> list[Publication]:
@@ -79,7 +85,11 @@ async def publish(sender: ServiceBusSender, publications: Iterable[Publication])
     batch = await sender.create_message_batch(limit)
     for publication in publications:
         message = ServiceBusMessage(
-            publication.body, message_id=publication.message_id, application_properties=publication.properties
+            publication.body,
+            message_id=publication.message_id,
+            application_properties=publication.properties,
+            content_type=publication.content_type,
+            time_to_live=publication.time_to_live,
         )
         try:
             batch.add_message(message)

@@ -6,12 +6,12 @@ import os
 import random
 import secrets
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import azure.functions as func
@@ -82,13 +82,31 @@ class Result:
     settled: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the function works with.
+
+    Attributes:
+        settings: The app settings that lead there.
+        broker: The sandbox's own, or None where another is used.
+        endpoint: The sandbox's own, or None where another is used.
+    """
+
+    settings: Mapping[str, str] = field(repr=False)
+    broker: Broker | None
+    endpoint: Endpoint | None
+
+
 @asynccontextmanager
-async def services(options: Options, broker_port: int = 0, endpoint_port: int = 0) -> AsyncIterator[dict[str, str]]:
-    """Start the broker and the endpoint, unless others are given, and yield the app settings that lead to them.
+async def services(
+    options: Options, broker_port: int = 0, endpoint_port: int = 0, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Services]:
+    """Start the broker and the endpoint, unless others are given.
 
     Raises:
         SettingsError: A setting in the environment is wrong; the function would not start with it.
     """
+    broker = endpoint = None
     async with AsyncExitStack() as stack:
         access_key, url, connection = options.access_key, options.endpoint, options.broker
         if url is not None:
@@ -98,21 +116,28 @@ async def services(options: Options, broker_port: int = 0, endpoint_port: int = 
             endpoint = await stack.enter_async_context(Endpoint(faults=faults, port=endpoint_port))
             url, access_key = endpoint.url, access_key or endpoint.access_key
         if connection is None:
-            broker = await stack.enter_async_context(Broker(load_queues(ROOT / "infra" / "queues.json"), broker_port))
+            queues = load_queues(ROOT / "infra" / "queues.json")
+            broker = await stack.enter_async_context(Broker(queues, broker_port, clock=clock))
             connection = broker.connection_string
         own = {"ACS_ENDPOINT": url, "ACS_ACCESS_KEY": access_key or "", "ServiceBusConnection": connection}
         names = [each.alias or "" for each in Settings.model_fields.values()]
         names = [name for name in names if not name.startswith(tuple(own))]
         chosen = {name: os.environ[name] for name in names if os.environ.get(name)}
-        queues = {"OPT_IN_QUEUE": "opt-ins", "DEAD_LETTER_QUEUE": "opt-ins-dead-letter"}
-        settings = queues | SHORT_DELAYS | chosen | own
+        named = {"OPT_IN_QUEUE": "opt-ins", "DEAD_LETTER_QUEUE": "opt-ins-dead-letter"}
+        settings = named | SHORT_DELAYS | chosen | own
         Settings.from_environ(settings)
-        yield settings
+        yield Services(settings, broker, endpoint)
 
 
 @asynccontextmanager
-async def function(settings: Mapping[str, str], observe: Callable[[Report], None] | None = None) -> AsyncIterator[None]:
+async def function(
+    settings: Mapping[str, str],
+    observe: Callable[[Report], None] | None = None,
+    host_json: Path = ROOT / "host.json",
+) -> AsyncIterator[None]:
     """Let the real function_app.py work while the block runs, with these app settings and no others.
+
+    When the block ends, so does the invocation under way, and its messages are settled.
 
     Raises:
         HostError: The app, host.json or a setting is not one with which the host would start.
@@ -135,10 +160,12 @@ async def function(settings: Mapping[str, str], observe: Callable[[Report], None
 
     worker = Worker(load)
     try:
-        host = Host(make_trigger(await worker.start(), ROOT / "host.json", settings), worker)
-        async with running(host):
-            yield
-        await worker.run(app.service.close)
+        host = Host(make_trigger(await worker.start(), host_json, settings), worker)
+        try:
+            async with running(host):
+                yield
+        finally:
+            await worker.run(app.service.close)
     finally:
         await worker.close()
 
@@ -163,14 +190,15 @@ async def run(options: Options, progress: Callable[[Watch], None] = lambda _: No
     if not publications:
         raise ValueError("there are no events to publish")
     collector = Collector()
-    async with services(options) as settings, AsyncExitStack() as stack:
+    async with services(options) as given, AsyncExitStack() as stack:
+        settings = given.settings
         watch = Watch(publications, Settings.from_environ(settings).keywords)
 
         def observe(report: Report) -> None:
             watch.observe(report)
             progress(watch)
 
-        began, started = datetime.now(UTC), monotonic()
+        began, started = datetime.now(UTC), time.monotonic()
         # No retries: who cannot be reached when a person is watching is reported at once.
         client = ServiceBusClient.from_connection_string(settings["ServiceBusConnection"], retry_total=0)
         sender = client.get_queue_sender(settings["OPT_IN_QUEUE"])
@@ -185,7 +213,7 @@ async def run(options: Options, progress: Callable[[Watch], None] = lambda _: No
             dead_letters = await _peek(receiver, began)
             for dead in dead_letters:
                 watch.take_over(dead)
-            duration = monotonic() - started
+            duration = time.monotonic() - started
             settled = settled or watch.settled()
             queued = 0 if settled else await _count(client, settings["OPT_IN_QUEUE"])
             yield Result(

@@ -10,7 +10,7 @@ import base64
 import contextlib
 import secrets
 import ssl
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
@@ -73,6 +73,8 @@ class Endpoint:
         """The list: (sender, recipient) of each entry."""
         self.requests: list[Request] = []
         """Every request to the opt-out list, in the order in which they were answered."""
+        self.observers: list[Callable[[Request], None]] = []
+        """Called with every such request."""
         self.most_in_flight = 0
         """How many requests were in flight at the busiest moment."""
         self._key = decode_key(self.access_key)
@@ -170,7 +172,10 @@ class Endpoint:
             answer = spoil(answer, fault)
         seconds = (datetime.now(UTC) - at).total_seconds()
         status = None if fault is not None and fault.drop in _WITHOUT_ANSWER else answer.status
-        self.requests.append(Request(call.operation, call.sender, call.recipients, status, at, seconds))
+        answered = Request(call.operation, call.sender, call.recipients, status, at, seconds)
+        self.requests.append(answered)
+        for observe in self.observers:
+            observe(answered)
         return await send(request, answer, fault, seconds)
 
     def _receive_texts(self, call: Call, arrived: float) -> None:

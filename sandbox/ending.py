@@ -1,0 +1,125 @@
+"""How a command of the sandbox ends: signals, errors, exit codes.
+
+The first Ctrl-C, SIGTERM or SIGHUP lets what is under way come to its end; the second one ends everything at once.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Coroutine
+from contextlib import suppress
+from enum import IntEnum
+from functools import partial
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+import typer
+from azure.servicebus.exceptions import MessagingEntityNotFoundError, ServiceBusError
+from rich.markup import escape
+
+from optout_core.errors import SettingsError
+from optout_core.masking import show
+from sandbox.host import HostEnded
+from sandbox.host_json import HostError
+from sandbox.output import OutputFailed, tell
+
+#: Ctrl-C; a service manager or a container; a terminal that was closed. Windows has no SIGHUP.
+_SIGNALS = [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+#: Seconds after which whoever waits for the end is told for what.
+_PATIENCE = 1.0
+
+
+class Exit(IntEnum):
+    """What an exit code means; a command that a signal interrupted ends with 128 and the signal's number."""
+
+    SETTLED = 0
+    WAITING = 1
+    USAGE = 2
+    UNREACHABLE = 4
+    INTERRUPTED = 130
+
+
+class _Interrupted(Exception):
+    """A signal asked for the end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def run(work: Coroutine[Any, Any, Any], *, stays: bool = False) -> Any:  # noqa: ANN401 - what the work gives
+    """Run a command to its end.
+
+    Args:
+        work: The command.
+        stays: Whether it stays up until a signal ends it, which is then no interruption.
+
+    Raises:
+        typer.Exit: It did not come to its end by itself.
+    """
+    gone = "the sandbox and all that was in it are gone"
+    try:
+        return asyncio.run(_until_told(work))
+    except _Interrupted as interrupted:
+        tell(f"Ended; {gone}." if stays else f"Interrupted; {gone}.")
+        raise typer.Exit(Exit.SETTLED if stays else 128 + interrupted.number) from None
+    except KeyboardInterrupt:
+        # Where the event loop takes no signal handlers, and before it runs.
+        tell(f"Interrupted; {gone}.")
+        raise typer.Exit(Exit.SETTLED if stays else Exit.INTERRUPTED) from None
+    except OutputFailed as failed:
+        if isinstance(failed.__cause__, BrokenPipeError):
+            # Whoever read had seen enough.
+            if stays:
+                tell(f"Ended, since nobody reads standard output any more; {gone}.")
+            raise typer.Exit(Exit.SETTLED) from None
+        fail(Exit.USAGE, f"standard output cannot be written ({failed}); {gone}; send it elsewhere")
+    except (SettingsError, HostError, OSError, ValueError) as error:
+        fail(Exit.USAGE, str(error))
+    except HostEnded as error:
+        fail(Exit.WAITING, str(error))
+    except ServiceBusError as error:
+        # The service says so when a token for the queue is shown, and the SDK reports every refused token alike.
+        status = getattr(error.inner_exception, "status_code", None)
+        if isinstance(error, MessagingEntityNotFoundError) or status == HTTPStatus.NOT_FOUND:
+            fail(Exit.UNREACHABLE, "the namespace has no such queue; check OPT_IN_QUEUE and DEAD_LETTER_QUEUE")
+        fail(
+            Exit.UNREACHABLE, f"the broker cannot be reached ({type(error).__name__}); nothing was lost; check --broker"
+        )
+
+
+def fail(code: Exit, text: str) -> NoReturn:
+    """End with an error of one line.
+
+    Raises:
+        typer.Exit: Always.
+    """
+    tell(f"[red]Error:[/] {escape(show(text))}")
+    raise typer.Exit(code)
+
+
+async def _until_told(work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - what the work gives
+    loop = asyncio.get_running_loop()
+    working = asyncio.ensure_future(work)
+    told: int | None = None
+
+    def end(number: int) -> None:
+        nonlocal told
+        if told is not None:
+            tell("Ended at once, in the middle of what was under way.")
+            # Nothing outlives the process, and what does not come to its end may block whatever is tidier.
+            os._exit(128 + number)
+        told = number
+        working.cancel()
+        loop.call_later(_PATIENCE, tell, "Waiting for what is under way; the same again ends it at once.")
+
+    for number in _SIGNALS:
+        # Who starts us decides what does not reach us: nohup, or a shell that runs us in the background.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            with suppress(NotImplementedError):
+                loop.add_signal_handler(number, partial(end, number))
+    await asyncio.wait((working,))
+    # What fails while it is being ended is part of the end.
+    if told is not None and (working.cancelled() or working.exception() is not None):
+        raise _Interrupted(told)
+    return working.result()
