@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import shlex
-import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
@@ -212,8 +211,6 @@ def _listen(*, live: bool) -> Counter[str]:
 
 
 def _run(work: Coroutine[Any, Any, Any], interrupted: Exit = Exit.INTERRUPTED) -> Any:
-    # A container or a service manager says SIGTERM: what is under way is settled, as with Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         return asyncio.run(work)
     except BrokenPipeError:

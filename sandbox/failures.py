@@ -7,6 +7,7 @@ Sources, in https://github.com/Azure/azure-sdk-for-net/tree/main/sdk/servicebus/
 from sandbox.dotnet import Undecodable
 from sandbox.link import Refusal
 
+_SERVICE_BUS = "Azure.Messaging.ServiceBus.ServiceBusException"
 #: Exceptions that are not of Service Bus, by the condition without its prefix; 401 is the status of a refused token.
 _PLAIN = {
     "401": "System.UnauthorizedAccessException",
@@ -44,16 +45,17 @@ def named(error: Exception) -> str:
     """Write a failure of the client as .NET does, by its class and reason."""
     if isinstance(error, Undecodable):
         return str(error)
+    if isinstance(error, TimeoutError):
+        return f"{_SERVICE_BUS}: The operation did not complete within the allocated time. (ServiceTimeout)"
     if not isinstance(error, Refusal):
-        reason = "ServiceTimeout" if isinstance(error, TimeoutError) else "ServiceCommunicationProblem"
-        return f"Azure.Messaging.ServiceBus.ServiceBusException: {error or type(error).__name__} ({reason})"
+        return f"{_SERVICE_BUS}: {error} (ServiceCommunicationProblem)"
     condition = _condition(error)
     text = str(error)
     if condition.isdecimal():
         text = f"Put token failed. status-code: {condition}, status-description: {error}."
     if condition in _PLAIN:
         return f"{_PLAIN[condition]}: {text}"
-    return f"Azure.Messaging.ServiceBus.ServiceBusException: {text} ({_REASONS.get(condition, 'GeneralError')})"
+    return f"{_SERVICE_BUS}: {text} ({_REASONS.get(condition, 'GeneralError')})"
 
 
 def _condition(error: Refusal) -> str:

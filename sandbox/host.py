@@ -102,11 +102,11 @@ class Host:
                     await self._turn()
                 except (OSError, Refusal, Undecodable) as error:
                     # Of some of what it cannot decode, the client says nothing.
-                    if str(error):
+                    if text := named(error):
                         _log.error(
                             "An unhandled exception occurred in the message batch receive loop (%s). %s",
                             self._details,
-                            named(error),
+                            text,
                         )
                     # What the client cannot retry fails without waiting for anything.
                     await asyncio.sleep(0)

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +16,7 @@ from optout_core.adapters.trigger import WholeMessage
 from sandbox.address import Address
 from sandbox.host import Host, HostEnded, Trigger, running
 from sandbox.host_json import ClientRetries, HostJson
+from sandbox.run import ROOT
 from sandbox.worker import Worker
 from servicebus_sandbox import LISTEN, SEND, AccessKey, Broker
 from servicebus_sandbox.amqp import Char, DecimalBits, Symbol
@@ -356,3 +359,21 @@ async def test_a_host_that_ends_by_itself_ends_who_waits_for_it_with_a_message(b
         async with running(Broken(trigger, worker)):
             await asyncio.Event().wait()
     await worker.close()
+
+
+def test_up_ends_when_its_host_does_and_says_so():
+    """The host is broken from outside: a bug that does it is not to be had."""
+    broken = (
+        "from sandbox.__main__ import main; from sandbox.host import Host\n"
+        "async def turn(self): raise RuntimeError('a bug')\n"
+        "Host._turn = turn\n"
+        "main(['up'])"
+    )
+
+    ran = subprocess.run(
+        [sys.executable, "-c", broken], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert ran.returncode == 1
+    assert "the host ended (RuntimeError: a bug); messages wait in the queue; start the sandbox again" in ran.stderr
+    assert "Traceback" not in ran.stderr
