@@ -83,16 +83,30 @@ class Exchange:
         Raises:
             Refused: The queue or an ordered fault does not let them in.
         """
-        self._refuse(queue, of_receives=False)
+        self.check_send(queue)
         return queue.send(messages)
 
     def check_receive(self, queue: Queue) -> None:
-        """Refuse what needs the claim Listen on a queue, if that is ordered.
+        """Refuse what needs the claim Listen on a queue, if that is ordered or the queue's status says so.
 
         Raises:
-            Refused: It is.
+            Refused: It is, or does.
         """
         self._refuse(queue, of_receives=True)
+        queue.check_receive()
+
+    def check_send(self, queue: Queue) -> None:
+        """Refuse what needs the claim Send on a queue, if that is ordered or the queue's status says so.
+
+        Raises:
+            Refused: It is, or does.
+        """
+        self._refuse(queue, of_receives=False)
+        queue.check_send()
+
+    def gives_out(self, queue: Queue) -> bool:
+        """Tell whether a link that has asked for messages of a queue gets them now."""
+        return not any(refusal.of_receives and refusal.queue in (None, queue) for refusal in self._refusals)
 
     def _refuse(self, queue: Queue, *, of_receives: bool) -> None:
         for refusal in self._refusals:
@@ -109,6 +123,7 @@ class Exchange:
             yield refusal
         finally:
             self._refusals.remove(refusal)
+            self.changed()
 
     def add_receiver(self, receiver: Receiver) -> None:
         """Hand messages to a link from now on."""

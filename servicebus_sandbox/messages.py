@@ -39,6 +39,8 @@ BROKER_ANNOTATIONS = frozenset(
 
 _HEADER, _DELIVERY_ANNOTATIONS, _ANNOTATIONS, _PROPERTIES, _APPLICATION_PROPERTIES, _DATA = range(0x70, 0x76)
 _VALUE, _LAST_SECTION = 0x77, 0x78
+#: Durable, priority, time to live, first acquirer, delivery count (messaging, 3.2.1).
+_HEADER_TYPES = (bool, Ubyte, Uint, bool, Uint)
 _MAX_UINT, _MAX_LONG = 2**32 - 1, 2**63 - 1
 _PROPERTY_NAMES = tuple(name for name, _ in PROPERTIES)
 _MESSAGE_ID, _EXPIRY, _CREATION = map(_PROPERTY_NAMES.index, ("message_id", "absolute_expiry_time", "creation_time"))
@@ -69,7 +71,8 @@ class Message:
     """What a sender sent.
 
     `ttl_ms` and `scheduled_ms` (since 1970) are milliseconds, `size` is bytes as received. `durable` and `priority` are
-    passed on and mean nothing to Service Bus.
+    passed on and mean nothing to Service Bus. `expiry_is_off` when the sender's absolute expiry is not its creation and
+    time to live together.
     """
 
     message_id: object = None
@@ -77,6 +80,7 @@ class Message:
     priority: Ubyte | None = None
     ttl_ms: int | None = None
     scheduled_ms: int | None = None
+    expiry_is_off: bool = False
     delivery_annotations: Entries = NO_ENTRIES
     annotations: Entries = NO_ENTRIES
     application_entries: Entries = NO_ENTRIES
@@ -119,26 +123,25 @@ class Message:
         properties = _with_fields(self.properties_section, {_MESSAGE_ID: message_id})
         return replace(self, message_id=message_id, properties_section=properties)
 
-    def with_time_to_live(self, ttl_ms: int, arrived_ms: int) -> Message:
-        """Return the message with another time to live, which its expiry, where it has one, then says as well.
+    def with_time_to_live(self, ttl_ms: int | None, arrived_ms: int) -> Message:
+        """Return the message with a time to live or none, which its expiry, where it has one, then says as well.
 
         .NET and JavaScript show the difference of expiry and creation as the time to live
-        (https://github.com/Azure/azure-sdk-for-net/issues/40916).
+        (https://github.com/Azure/azure-sdk-for-net/issues/40916). The expiry is ignored on input and holds on output:
+        https://learn.microsoft.com/azure/service-bus-messaging/service-bus-amqp-protocol-guide
         """
         properties = self.properties
         section = self.properties_section
         if "absolute_expiry_time" in properties:
             created = properties.get("creation_time")
             start = created if isinstance(created, Timestamp) else arrived_ms
-            section = _with_fields(section, {_EXPIRY: Timestamp(min(start + ttl_ms, _MAX_LONG))})
-        return replace(self, ttl_ms=ttl_ms, properties_section=section)
+            expiry = None if ttl_ms is None else Timestamp(min(start + ttl_ms, _MAX_LONG))
+            section = _with_fields(section, {_EXPIRY: expiry})
+        return replace(self, ttl_ms=ttl_ms, expiry_is_off=False, properties_section=section)
 
     def without_times(self) -> Message:
         """Return the message without the time to live, the expiry and the schedule its sender gave it."""
-        section = self.properties_section
-        if "absolute_expiry_time" in self.properties:
-            section = _with_fields(section, {_EXPIRY: None})
-        return replace(self, ttl_ms=None, scheduled_ms=None, properties_section=section)
+        return replace(self.with_time_to_live(None, arrived_ms=0), scheduled_ms=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,7 @@ def decode_message(payload: bytes, limits: Limits = NO_LIMITS) -> Message:
         Refused: The limits do not allow it.
     """
     facts: dict[str, Any] = {"size": len(payload)}
-    lifetime_ms: int | None = None
+    fields: list[Any] = []
     body = []
     for code, start, value_at, end in _sections(payload):
         if code == _HEADER:
@@ -185,7 +188,6 @@ def decode_message(payload: bytes, limits: Limits = NO_LIMITS) -> Message:
             limits.check_properties(fields, end - value_at)
             facts["properties_section"] = payload[start:end]
             facts["message_id"] = fields[_MESSAGE_ID] if fields else None
-            lifetime_ms = _lifetime(fields)
         elif code == _APPLICATION_PROPERTIES:
             entries = list(map_entries(payload, value_at))
             limits.check_application_properties(entries)
@@ -194,9 +196,8 @@ def decode_message(payload: bytes, limits: Limits = NO_LIMITS) -> Message:
             body.append(payload[start:end])
     body_sections = b"".join(body)
     limits.check_header_size(len(payload) - len(body_sections))
-    if lifetime_ms is not None and facts.get("ttl_ms") == _MAX_UINT:
-        # What does not fit the header's 32 bits is only in the two times.
-        facts["ttl_ms"] = max(lifetime_ms, _MAX_UINT)
+    if len(fields) > _EXPIRY and fields[_EXPIRY] is not None:
+        facts |= _lifetime(fields, facts.get("ttl_ms"))
     return Message(**facts, body_sections=body_sections)
 
 
@@ -304,8 +305,9 @@ def _read_header(payload: bytes, value_at: int) -> dict[str, Any]:
     if not isinstance(fields, list):
         raise DecodeError("a header is no list")
     durable, priority, ttl, *_ = *fields, None, None, None
-    if not isinstance(ttl, Uint | None):
-        raise DecodeError("a header's ttl is no uint")
+    for value, kind in zip(fields, _HEADER_TYPES, strict=False):
+        if value is not None and type(value) is not kind:
+            raise DecodeError(f"a header holds a {type(value).__name__} where a {kind.__name__} belongs")
     return {"durable": durable, "priority": priority, "ttl_ms": ttl}
 
 
@@ -337,12 +339,14 @@ def _read_properties(payload: bytes, value_at: int) -> list[Any]:
     return fields
 
 
-def _lifetime(fields: list[Any]) -> int | None:
-    """Return the milliseconds from creation to expiry, if both are there."""
-    if len(fields) <= _CREATION:
-        return None
-    expiry, created = fields[_EXPIRY], fields[_CREATION]
-    return expiry - created if isinstance(expiry, Timestamp) and isinstance(created, Timestamp) else None
+def _lifetime(fields: list[Any], ttl_ms: int | None) -> dict[str, Any]:
+    """Read the time to live with the help of creation and expiry, and whether these two agree with it."""
+    expiry, created, *_ = *fields[_EXPIRY:], None
+    lifetime = expiry - created if isinstance(expiry, Timestamp) and isinstance(created, Timestamp) else None
+    if ttl_ms == _MAX_UINT and lifetime is not None:
+        # What does not fit the header's 32 bits is only in the two times.
+        ttl_ms = max(lifetime, _MAX_UINT)
+    return {"ttl_ms": ttl_ms, "expiry_is_off": ttl_ms is None or lifetime != ttl_ms}
 
 
 def _with_fields(section: bytes, changes: Mapping[int, object]) -> bytes:

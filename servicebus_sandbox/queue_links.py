@@ -27,6 +27,14 @@ class PublisherLink(IncomingLink):
         super().__init__(carrier, attach)
         self._queue = queue
 
+    def check_status(self) -> None:
+        """Check that the queue is open to messages still.
+
+        Raises:
+            EntityDisabled: It is not.
+        """
+        self._queue.check_send()
+
     @property
     def idle_since(self) -> float:
         """When the client last sent something, in the event loop's time."""
@@ -75,6 +83,14 @@ class ConsumerLink(OutgoingLink):
         """Ask for no more messages. Those the client has stay locked until their locks expire, as on the real thing."""
         self.carrier.exchange.remove_receiver(self)
 
+    def check_status(self) -> None:
+        """Check that the queue gives messages out still.
+
+        Raises:
+            EntityDisabled: It does not.
+        """
+        self._queue.check_receive()
+
     @property
     def idle_since(self) -> float | None:
         """When the link was last used, in the event loop's time; None while the client waits for a message."""
@@ -92,6 +108,8 @@ class ConsumerLink(OutgoingLink):
 
     def pump(self) -> bool:
         """Hand over messages while there are any, at most `TURN`."""
+        if not self.carrier.exchange.gives_out(self._queue):
+            return False
         for _ in range(TURN):
             if self.credit == 0 or self._unsettled >= self._most_unsettled or not self.carrier.can_send:
                 return False

@@ -13,10 +13,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from uuid import UUID, uuid4
 
-from servicebus_sandbox.errors import EntityNotFound, LockLost, MessageNotFound, NotAllowed, QuotaExceeded
+from servicebus_sandbox.errors import (
+    EntityDisabled,
+    EntityNotFound,
+    LockLost,
+    MessageNotFound,
+    NotAllowed,
+    QuotaExceeded,
+)
 from servicebus_sandbox.lifecycle import Lifecycle
 from servicebus_sandbox.messages import Message
-from servicebus_sandbox.properties import QueueProperties
+from servicebus_sandbox.properties import DISABLED, RECEIVE_DISABLED, SEND_DISABLED, QueueProperties, check_status
 from servicebus_sandbox.stored import State, Stored
 
 #: Most messages a peek returns; https://github.com/Azure/azure-sdk-for-python/issues/26643.
@@ -98,6 +105,36 @@ class Queue:
         self.tick()
         return list(islice(self.life.shelf.starting_at(from_number), min(count, PEEK_LIMIT)))
 
+    @property
+    def status(self) -> str:
+        """The queue's status, which is that of its subqueues as well: one of `STATUSES`."""
+        # A queue without messages is false.
+        return self.life.status if self._parent is None else self._parent.status
+
+    @status.setter
+    def status(self, status: str) -> None:
+        check_status(status)
+        queue = self if self._parent is None else self._parent
+        queue.life.status = status
+
+    def check_send(self) -> None:
+        """Check that the queue is open to messages.
+
+        Raises:
+            EntityDisabled: Its status says no.
+        """
+        if self.status in (DISABLED, SEND_DISABLED):
+            raise EntityDisabled(f"the messaging entity {self.name!r} takes no messages: its status is {self.status}")
+
+    def check_receive(self) -> None:
+        """Check that the queue gives messages out.
+
+        Raises:
+            EntityDisabled: Its status says no.
+        """
+        if self.status in (DISABLED, RECEIVE_DISABLED):
+            raise EntityDisabled(f"the messaging entity {self.name!r} gives no messages: its status is {self.status}")
+
     def send(self, messages: Sequence[Message]) -> list[int]:
         """Take in all messages or none; those with a scheduled time ahead wait for it.
 
@@ -106,10 +143,12 @@ class Queue:
 
         Raises:
             NotAllowed: This is a dead-letter subqueue.
+            EntityDisabled: The queue's status says no.
             QuotaExceeded: The queue would become larger than it may be.
         """
         if self._parent is not None:
             raise NotAllowed(f"nobody can send to {self.name}; send to {self._parent.name}")
+        self.check_send()
         self.tick()
         if not self.life.has_room(sum(message.size for message in messages)):
             raise QuotaExceeded(f"the queue {self.name} is full; receive from it, or raise maxSizeInMegabytes")

@@ -185,7 +185,7 @@ def test_what_is_no_map_has_no_entries(malformed):
     ("section", "content", "fault"),
     [
         (0x70, "text", "header is no list"),
-        (0x70, [None, None, "soon"], "ttl is no uint"),
+        (0x70, [None, None, "soon"], "a str where a Uint belongs"),
         (0x72, {Symbol("x-opt-scheduled-enqueue-time"): "soon"}, "is no timestamp"),
         (0x72, [], "expected a map"),
         (0x73, {}, "properties are no list"),

@@ -257,11 +257,11 @@ async def test_a_silent_client_is_hung_up_on_and_one_with_heartbeats_is_not():
 async def test_a_link_that_nobody_uses_is_detached_and_one_that_waits_is_not():
     lazy = Broker({Q: QueueProperties()}, limits=Limits(link_idle_timeout=0.1))
     async with lazy as broker, ready(broker) as peer:
+        started = asyncio.get_running_loop().time()
         await peer.attach(Q, RECEIVER, 0)
         peer.credit(1)
         await peer.attach(Q, SENDER, 1)
         await peer.attach(Q, RECEIVER, 2)
-        started = asyncio.get_running_loop().time()
         detached = [await peer.read_until(Detach), await peer.read_until(Detach)]
         waited = asyncio.get_running_loop().time() - started
 

@@ -72,7 +72,7 @@ async def hosting(broker, function, *, queue="opt-ins", key=None, **settings):
     connection = broker.connection_string_of(key) if key else broker.connection_string
     try:
         trigger = Trigger(
-            name="f", queue=queue, address=Address.parse(connection), settings=HostJson(**settings), grace=0.1
+            name="f", queue=queue, address=Address.parse(connection), settings=HostJson(**settings), grace=0.1, busy=0.4
         )
         host = Host(trigger, worker)
         async with running(host):
