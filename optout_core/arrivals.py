@@ -60,6 +60,7 @@ class Arrival:
         subject: As the publisher set it, or None; .NET once called it Label.
         properties: Application properties, names as strings; None, bool, int of 64 bits, float, UUID or str.
         delivery_count: Earlier deliveries that ended without a settlement, at least 0.
+        locked_until: When the broker gives the message to somebody else; aware; None where it is not locked.
         unreadable: Why the message holds no event, in words for its publisher; None when it may hold one.
     """
 
@@ -71,6 +72,7 @@ class Arrival:
     subject: str | None = field(default=None, repr=False)
     properties: Mapping[str, object] = field(default_factory=dict, repr=False)
     delivery_count: int = 0
+    locked_until: datetime | None = None
     unreadable: str | None = None
 
     @property

@@ -41,8 +41,8 @@ _Work = TypeVar("_Work", bound=Sized)
 class OptOutList(Protocol):
     """Removes recipients from the opt-out list of ACS."""
 
-    async def remove(self, batches: Sequence[Batch]) -> Mapping[Pair, Outcome]:
-        """Ask for every batch; give an outcome for every pair in them, whatever happens."""
+    async def remove(self, batches: Sequence[Batch], deadline: float) -> Mapping[Pair, Outcome]:
+        """Ask for every batch until the deadline; give an outcome for every pair in them, whatever happens."""
 
 
 class InvocationTelemetry(Protocol):
@@ -81,8 +81,12 @@ class Processor:
     chance: Callable[[], float]
     give_way: Callable[[], Awaitable[None]]
 
-    async def process(self, arrivals: Sequence[Arrival]) -> None:
+    async def process(self, arrivals: Sequence[Arrival], deadline: float) -> None:
         """Settle every recipient of every message; when it returns, all messages may be completed.
+
+        Args:
+            arrivals: The messages of one invocation.
+            deadline: On the clock of `endpoint`: from then on nobody is asked for; who is left waits for a next try.
 
         Raises:
             SendFailed: A retry or a dead letter was taken by neither queue; no message may be completed.
@@ -90,7 +94,7 @@ class Processor:
         lineages = [read_lineage(arrival) for arrival in arrivals]
         with self.telemetry.invocation(lineages):
             async for messages in self._slices(zip(arrivals, lineages, strict=True)):
-                self.telemetry.report(await self._process(messages))
+                self.telemetry.report(await self._process(messages, deadline))
 
     async def _slices(self, arrivals: Iterable[tuple[Arrival, Lineage]]) -> AsyncIterator[list[Incoming]]:
         messages: list[Incoming] = []
@@ -104,11 +108,11 @@ class Processor:
         if messages:
             yield messages
 
-    async def _process(self, messages: Sequence[Incoming]) -> Report:
+    async def _process(self, messages: Sequence[Incoming], deadline: float) -> Report:
         asked = self._admit(messages)
         batches = _plan(asked)
         # Sending is proven before ACS is called: what could not be recorded would be done again and again.
-        outcomes = _put_off(batches) if self.outbox.is_in_doubt else await self.endpoint.remove(batches)
+        outcomes = _put_off(batches) if self.outbox.is_in_doubt else await self.endpoint.remove(batches, deadline)
         now = self.now()
         settled = [self._settle(each, outcomes, now) async for each in self._in_turn(asked)]
         settled += _unclear_opt_outs(messages, now)

@@ -25,7 +25,8 @@ class FakeEndpoint:
     script: Mapping[str, list[Outcome]] = field(default_factory=dict)
     batches: list = field(default_factory=list)
 
-    async def remove(self, batches):
+    async def remove(self, batches, deadline):
+        del deadline
         self.batches += batches
         return {Pair(batch.sender, to): self.answer(batch.sender, to) for batch in batches for to in batch.recipients}
 

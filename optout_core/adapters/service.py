@@ -6,12 +6,12 @@ import os
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from optout_core.adapters.connections import Credentials, connect_service_bus, open_acs
-from optout_core.adapters.outbox import ServiceBusOutbox
+from optout_core.adapters.outbox import SEND_TIMEOUT, ServiceBusOutbox
 from optout_core.adapters.requests import Limits, OptOutsClient
 from optout_core.adapters.telemetry import Telemetry
 from optout_core.adapters.trigger import WholeMessage
@@ -33,6 +33,12 @@ PAUSE_AFTER_FAILURE = 30.0
 #: Seconds after which the host ends us (host.json, `functionTimeout`; the locks last a little longer), less some for
 #: giving messages back.
 _LATEST = 240.0
+
+
+#: What sending retries and dead letters may take beside a queue that fails: two transfers that time out.
+_FOR_SENDING = timedelta(seconds=2 * SEND_TIMEOUT)
+
+_log = logging.getLogger("optout_core")
 
 
 class Service:
@@ -73,10 +79,24 @@ class Service:
         arrivals = [message.arrival(now) for message in messages]
         try:
             processor = await self._started()
-            await processor.process(arrivals)
+            await processor.process(arrivals, started + self._budget(arrivals, now))
         except Exception:
             await self._sleep(_pause(arrivals, monotonic() - started))
             raise
+
+    def _budget(self, arrivals: Iterable[Arrival], now: datetime) -> float:
+        budget = self._settings.invocation_budget
+        # A lock that has ended already tells of a clock that is wrong, and not of the time that is left.
+        locks = [arrival.locked_until for arrival in arrivals if arrival.locked_until and arrival.locked_until > now]
+        ends = [lock - now - _FOR_SENDING for lock in locks]
+        if ends and min(ends) < budget:
+            _log.warning(
+                "the messages are locked for %d s, which is less than INVOCATION_BUDGET (%d s) and what sending may"
+                " take: fewer recipients are asked for at a time; set lockDuration of the queue to PT5M",
+                (min(ends) + _FOR_SENDING).total_seconds(),
+                budget.total_seconds(),
+            )
+        return max(0.0, min([budget, *ends]).total_seconds())
 
     async def close(self) -> None:
         """Close all connections; the next invocation starts anew."""

@@ -31,7 +31,7 @@ def log(caplog):
 
 def processor(endpoint, measured, outbox=None):
     """The whole job, with our own telemetry."""
-    return Job(endpoint=endpoint, outbox=outbox, telemetry=measured.telemetry).processor
+    return Job(endpoint=endpoint, outbox=outbox, telemetry=measured.telemetry)
 
 
 def links_of(measured):

@@ -1,6 +1,7 @@
 """The whole job with parts that remember, and what a test asks of it afterwards."""
 
 import asyncio
+from time import monotonic
 from typing import Any
 
 from optout_core.api import Outcome, Verdict
@@ -25,19 +26,18 @@ class Job:
         parts = {"now": self.clock} | parts
         self.telemetry: Any = parts.get("telemetry") or FakeTelemetry()
         self._recorder = _Recorder(self.telemetry)
-        ordinary: dict[str, Any] = {"rule": RULE, "schedule": SCHEDULE, "keywords": Keywords()}
+        ordinary: dict[str, Any] = {"rule": RULE, "schedule": SCHEDULE, "keywords": Keywords(), "give_way": _give_way}
         self.processor = Processor(
             endpoint=self.endpoint,
             outbox=self.outbox,
             chance=chance,
-            give_way=_give_way,
             **(ordinary | parts | {"telemetry": self._recorder}),
         )
 
     async def process(self, arrivals):
         """Process one invocation; give its slices' reports as one."""
         before = len(self._recorder.reports)
-        await self.processor.process(arrivals)
+        await self.processor.process(arrivals, deadline=monotonic() + 20)
         return Whole(self._recorder.reports[before:])
 
 
