@@ -97,11 +97,11 @@ class Host:
                     await self._turn()
                 except (OSError, Refusal, Undecodable) as error:
                     # Of some of what it cannot decode, the client says nothing.
-                    if str(error):
+                    if text := _named(error):
                         _log.error(
                             "An unhandled exception occurred in the message batch receive loop (%s). %s",
                             self._details,
-                            _named(error),
+                            text,
                         )
                     # What the client cannot retry fails without waiting for anything.
                     await asyncio.sleep(0)
@@ -229,6 +229,9 @@ def _named(error: Exception) -> str:
     """Write an error as .NET does, by its class and reason."""
     if isinstance(error, Undecodable):
         return str(error)
+    if isinstance(error, TimeoutError) and not str(error):
+        # A wait of ours that ended; the function's own time-out has words.
+        return f"{_SERVICE_BUS}: The operation did not complete within the allocated time. (ServiceTimeout)"
     if not isinstance(error, Refusal):
         return f"{type(error).__name__}: {error}"
     condition = error.condition.removeprefix("amqp:").removeprefix("com.microsoft:")
@@ -238,9 +241,10 @@ def _named(error: Exception) -> str:
         return f"System.UnauthorizedAccessException: {error}"
     reason = _REASONS.get(condition, "GeneralError")
     text = f"Put token failed. status-code: 404, status-description: {error}." if condition == "404" else str(error)
-    return f"Azure.Messaging.ServiceBus.ServiceBusException: {text} ({reason})"
+    return f"{_SERVICE_BUS}: {text} ({reason})"
 
 
+_SERVICE_BUS = "Azure.Messaging.ServiceBus.ServiceBusException"
 _REASONS = {
     "404": "MessagingEntityNotFound",
     "not-found": "MessagingEntityNotFound",
