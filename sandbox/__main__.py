@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.status import Status
 
 from optout_core.masking import show as masked
 from optout_core.reports import Report
@@ -28,7 +26,7 @@ from sandbox.ending import Exit
 from sandbox.ending import run as run_to_its_end
 from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, load_faults
 from sandbox.live import of_report, of_request, watch_dead_letters
-from sandbox.output import LineWriter, lines, page, tell, write_line
+from sandbox.output import LineWriter, lines, page, status, tell, write_line
 from sandbox.run import ROOT, Options, Result, Services, function, services
 from sandbox.run import run as run_events
 from sandbox.show import as_document, show
@@ -157,24 +155,24 @@ def endpoint(port: EndpointPort = 0, faults: Faults = None) -> None:
 
 
 async def _watched(options: Options, finish: Callable[[Result], None]) -> bool:
-    with _status("Starting the broker, the endpoint and the function …") as status:
+    with status("Starting the broker, the endpoint and the function …") as shown:
 
         def progress(watch: Watch) -> None:
             settled = len(watch.recipients) - watch.count_waiting()
-            status.update(f"{settled:,} of {len(watch.recipients):,} recipients settled …")
+            shown.update(f"{settled:,} of {len(watch.recipients):,} recipients settled …")
 
         async with run_events(options, progress) as result:
-            status.stop()
+            shown.stop()
             finish(result)
         return result.settled
 
 
 async def _filled(given: Services, clock: Clock, letters: int) -> None:
     assert given.broker is not None  # noqa: S101 - `up` starts its own; for mypy
-    with _status(f"Making {letters:,} dead letters …") as status:
+    with status(f"Making {letters:,} dead letters …") as shown:
 
         def progress(done: int) -> None:
-            status.update(f"{done:,} of {letters:,} dead letters are there …")
+            shown.update(f"{done:,} of {letters:,} dead letters are there …")
 
         await fill(given.broker, clock, given.settings, letters, progress)
     tell(f"{letters:,} dead letters lie in {given.settings['DEAD_LETTER_QUEUE']}; `optout dlq summary` shows them.")
@@ -206,11 +204,6 @@ async def _until_unread(out: LineWriter, *others: "asyncio.Future[None]") -> Non
     done, _ = await asyncio.wait((out.failed, *others), return_when=asyncio.FIRST_COMPLETED)
     for each in done:
         each.result()
-
-
-def _status(text: str) -> Status:
-    # Shown on a terminal only.
-    return Console(stderr=True).status(text)
 
 
 def _show_settings(settings: Mapping[str, str]) -> None:

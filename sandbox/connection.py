@@ -41,6 +41,9 @@ from servicebus_sandbox.frames import (
 )
 from servicebus_sandbox.messages import decode_message
 
+#: Seconds without a sign of life after which the broker counts as gone, told to it so that it sends heart-beats
+#: (`ConnectionIdleTimeout` of AmqpConnectionScope.cs in Azure.Messaging.ServiceBus).
+IDLE_TIMEOUT = 60.0
 _FRAME = 64 * 1024
 #: Transfer frames on their way to us: as many as the field can say, since what bounds them is the link's credit.
 _WINDOW = Uint(2**31 - 1)
@@ -69,6 +72,8 @@ class Connection(asyncio.Protocol):
         self._next_incoming_id = 0
         self._next_delivery_id = 0
         self._beat: asyncio.TimerHandle | None = None
+        self._silence: asyncio.TimerHandle | None = None
+        self._last_heard = 0.0
         #: Called with each outcome that the broker confirms.
         self.on_disposition: Callable[[Disposition], None] = lambda _: None
 
@@ -93,6 +98,9 @@ class Connection(asyncio.Protocol):
             self.send(Close())
             self._flush()
             self._transport.close()
+            # A broker that does not read would keep the socket open for what is still to be written.
+            if self._transport.get_write_buffer_size():
+                self._transport.abort()
         # The socket is closed in the next turn of the loop.
         await asyncio.sleep(0)
 
@@ -202,6 +210,8 @@ class Connection(asyncio.Protocol):
         """Begin with SASL, which authenticates nobody: the tokens do."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_connection makes no other; for mypy
         self._transport = transport
+        self._last_heard = self._loop.time()
+        self._watch_silence()
         transport.write(SASL_HEADER)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -213,6 +223,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Do what the whole frames among the bytes say."""
         self._received += data
+        self._last_heard = self._loop.time()
         try:
             while (end := self._end_of_next()) is not None:
                 frame = bytes(self._received[:end])
@@ -234,7 +245,8 @@ class Connection(asyncio.Protocol):
     def _on_header(self, header: bytes) -> None:
         self._in_header = False
         if header == AMQP_HEADER:
-            self.send(Open(f"host-{uuid4().hex}", self._address.host, Uint(_FRAME), Ushort(0)))
+            idle = Uint(int(IDLE_TIMEOUT * 1000))
+            self.send(Open(f"host-{uuid4().hex}", self._address.host, Uint(_FRAME), Ushort(0), idle))
             self.send(Begin(None, Uint(0), incoming_window=_WINDOW, outgoing_window=_WINDOW))
 
     def _on_frame(self, performative: Performative, payload: bytes) -> None:  # noqa: C901 - one line for each verb
@@ -284,9 +296,20 @@ class Connection(asyncio.Protocol):
         self._write(EMPTY_FRAME)
         self._beat = self._loop.call_later(every, self._keep_alive, every)
 
+    def _watch_silence(self) -> None:
+        left = self._last_heard + IDLE_TIMEOUT - self._loop.time()
+        if left > 0:
+            self._silence = self._loop.call_later(left, self._watch_silence)
+            return
+        # What was written waits in vain for its way out: there is nobody to say good-bye to.
+        if self._transport is not None:
+            self._transport.abort()
+        self._fail(ConnectionAbortedError(f"the broker has not been heard of for {IDLE_TIMEOUT:g} s"))
+
     def _fail(self, error: Exception) -> None:
-        if self._beat is not None:
-            self._beat.cancel()
+        for timer in (self._beat, self._silence):
+            if timer is not None:
+                timer.cancel()
         if self._transport is not None:
             self._transport.close()
         if not self._begun.done():

@@ -14,6 +14,7 @@ from io import StringIO
 from queue import SimpleQueue
 
 from rich.console import Console, RenderableType
+from rich.status import Status
 
 _OUT, _ERR = 1, 2
 
@@ -56,6 +57,12 @@ def page() -> Iterator[Console]:
     console = Console(file=StringIO(), force_terminal=os.isatty(_OUT), width=_width(_OUT))
     yield console
     write_line(_text(console).removesuffix("\n"))
+
+
+def status(text: str) -> Status:
+    """Show what is under way on standard error, where that is a terminal."""
+    console = Console(stderr=True) if os.isatty(_ERR) else Console(file=StringIO())
+    return console.status(text)
 
 
 class LineWriter:

@@ -65,15 +65,15 @@ class Function:
 
 
 @asynccontextmanager
-async def hosting(broker, function, *, queue="opt-ins", key=None, **settings):
-    """Let the host feed a function while the block runs."""
+async def hosting(broker, function, *, queue="opt-ins", key=None, port=None, **settings):
+    """Let the host feed a function while the block runs; it reaches the broker at another port, where one is given."""
     worker = Worker(function.app)
     await worker.start()
     connection = broker.connection_string_of(key) if key else broker.connection_string
     try:
-        trigger = Trigger(
-            name="f", queue=queue, address=Address.parse(connection), settings=HostJson(**settings), grace=0.1, busy=0.4
-        )
+        address = Address.parse(connection)
+        address = replace(address, port=port or address.port)
+        trigger = Trigger(name="f", queue=queue, address=address, settings=HostJson(**settings), grace=0.1, busy=0.4)
         host = Host(trigger, worker)
         async with running(host):
             yield host
@@ -88,8 +88,8 @@ async def until(true, patience=10):
             await asyncio.sleep(0.005)
 
 
-async def publish(broker, *messages):
+async def publish(broker, *messages, queue="opt-ins"):
     client = ServiceBusClient.from_connection_string(broker.connection_string)
-    async with client, client.get_queue_sender("opt-ins") as sender:
+    async with client, client.get_queue_sender(queue) as sender:
         for message in messages:
             await sender.send_messages(message)
