@@ -16,8 +16,9 @@ from servicebus_sandbox.access import AccessKey, AccessKeys
 from servicebus_sandbox.errors import Refused
 from servicebus_sandbox.limits import Limits
 from servicebus_sandbox.messages import Message
+from servicebus_sandbox.namespace import Namespace
 from servicebus_sandbox.properties import QueueProperties
-from servicebus_sandbox.queues import Namespace, Queue
+from servicebus_sandbox.queues import Queue
 
 #: Seconds. The clock is looked at this often even if nothing is due, since it may not run as the event loop's does.
 LONGEST_TIMER = 3600.0

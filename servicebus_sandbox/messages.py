@@ -8,18 +8,29 @@ Source: https://docs.oasis-open.org/amqp/core/v1.0/os/amqp-core-messaging-v1.0-o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from servicebus_sandbox.amqp import DecodeError, Int, Symbol, Timestamp, Ubyte, Uint, Ulong
-from servicebus_sandbox.decode import decode_at, end_of, map_entries
+from servicebus_sandbox.decode import decode_at, map_entries
 from servicebus_sandbox.encode import compound, encode
-from servicebus_sandbox.limits import NO_LIMITS, PROPERTIES, Limits
-
-#: The message format that says: each data section is a whole encoded message (as all Service Bus clients send it).
-BATCH_FORMAT = 0x80013700
+from servicebus_sandbox.limits import NO_LIMITS, STANDARD_PROPERTIES, Limits
+from servicebus_sandbox.sections import (
+    ANNOTATIONS,
+    APPLICATION_PROPERTIES,
+    DELIVERY_ANNOTATIONS,
+    HEADER,
+    NO_ENTRIES,
+    PREFIXES,
+    PROPERTIES,
+    VALUE,
+    Entries,
+    data_sections,
+    sections,
+    with_fields,
+)
 
 LOCK_TOKEN = "x-opt-lock-token"  # noqa: S105 - a name, no secret
 SCHEDULED_ENQUEUE_TIME = "x-opt-scheduled-enqueue-time"
@@ -37,33 +48,11 @@ BROKER_ANNOTATIONS = frozenset(
     }
 )
 
-_HEADER, _DELIVERY_ANNOTATIONS, _ANNOTATIONS, _PROPERTIES, _APPLICATION_PROPERTIES, _DATA = range(0x70, 0x76)
-_VALUE, _LAST_SECTION = 0x77, 0x78
 #: Durable, priority, time to live, first acquirer, delivery count (messaging, 3.2.1).
 _HEADER_TYPES = (bool, Ubyte, Uint, bool, Uint)
 _MAX_UINT, _MAX_LONG = 2**32 - 1, 2**63 - 1
-_PROPERTY_NAMES = tuple(name for name, _ in PROPERTIES)
+_PROPERTY_NAMES = tuple(name for name, _ in STANDARD_PROPERTIES)
 _MESSAGE_ID, _EXPIRY, _CREATION = map(_PROPERTY_NAMES.index, ("message_id", "absolute_expiry_time", "creation_time"))
-
-
-class Entries(NamedTuple):
-    """The content of a map, still encoded: how many pairs, and the bytes of their keys and values."""
-
-    pairs: int = 0
-    encoded: bytes = b""
-
-    def with_(self, extra: Mapping[Any, object]) -> Entries:
-        """Return the entries with others added; an existing key is replaced."""
-        kept = [pair for key, _, pair in map_entries(self.as_map()) if key not in extra]
-        added = [encode(key) + encode(value) for key, value in extra.items()]
-        return Entries(len(kept) + len(added), b"".join(kept + added))
-
-    def as_map(self) -> bytes:
-        """Encode the map."""
-        return compound(0xC1, self.pairs * 2, self.encoded)
-
-
-NO_ENTRIES = Entries()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +98,8 @@ class Message:
     @property
     def value(self) -> Any:
         """The body, when it is one value (as in requests to `$management`); else None."""
-        for code, _, value_at, _ in _sections(self.body_sections):
-            if code == _VALUE:
+        for code, _, value_at, _ in sections(self.body_sections):
+            if code == VALUE:
                 return decode_at(self.body_sections, value_at)[0]
         return None
 
@@ -120,7 +109,7 @@ class Message:
 
     def with_id(self, message_id: str) -> Message:
         """Return the message under another id."""
-        properties = _with_fields(self.properties_section, {_MESSAGE_ID: message_id})
+        properties = with_fields(self.properties_section, {_MESSAGE_ID: message_id})
         return replace(self, message_id=message_id, properties_section=properties)
 
     def with_time_to_live(self, ttl_ms: int | None, arrived_ms: int) -> Message:
@@ -136,7 +125,7 @@ class Message:
             created = properties.get("creation_time")
             start = created if isinstance(created, Timestamp) else arrived_ms
             expiry = None if ttl_ms is None else Timestamp(min(start + ttl_ms, _MAX_LONG))
-            section = _with_fields(section, {_EXPIRY: expiry})
+            section = with_fields(section, {_EXPIRY: expiry})
         return replace(self, ttl_ms=ttl_ms, expiry_is_off=False, properties_section=section)
 
     def without_times(self) -> Message:
@@ -176,19 +165,19 @@ def decode_message(payload: bytes, limits: Limits = NO_LIMITS) -> Message:
     facts: dict[str, Any] = {"size": len(payload)}
     fields: list[Any] = []
     body = []
-    for code, start, value_at, end in _sections(payload):
-        if code == _HEADER:
+    for code, start, value_at, end in sections(payload):
+        if code == HEADER:
             facts |= _read_header(payload, value_at)
-        elif code == _DELIVERY_ANNOTATIONS:
+        elif code == DELIVERY_ANNOTATIONS:
             facts["delivery_annotations"] = _read_delivery_annotations(payload, value_at)
-        elif code == _ANNOTATIONS:
+        elif code == ANNOTATIONS:
             facts |= _read_annotations(payload, value_at)
-        elif code == _PROPERTIES:
+        elif code == PROPERTIES:
             fields = _read_properties(payload, value_at)
             limits.check_properties(fields, end - value_at)
             facts["properties_section"] = payload[start:end]
             facts["message_id"] = fields[_MESSAGE_ID] if fields else None
-        elif code == _APPLICATION_PROPERTIES:
+        elif code == APPLICATION_PROPERTIES:
             entries = list(map_entries(payload, value_at))
             limits.check_application_properties(entries)
             facts["application_entries"] = Entries(len(entries), b"".join([pair for _, _, pair in entries]))
@@ -201,29 +190,6 @@ def decode_message(payload: bytes, limits: Limits = NO_LIMITS) -> Message:
     return Message(**facts, body_sections=body_sections)
 
 
-def split_batch(payload: bytes) -> list[bytes]:
-    """Split a transfer of format `BATCH_FORMAT` into its encoded messages.
-
-    Raises:
-        DecodeError: The bytes are no message.
-    """
-    return list(data_sections(payload))
-
-
-def data_sections(payload: bytes) -> Iterator[bytes]:
-    """Yield the content of each data section.
-
-    Raises:
-        DecodeError: The bytes are no sections of a message.
-    """
-    for code, _, value_at, _ in _sections(payload):
-        if code == _DATA:
-            content, _ = decode_at(payload, value_at)
-            if not isinstance(content, bytes):
-                raise DecodeError("a data section holds no binary")
-            yield content
-
-
 def encode_message(message: Message, stamps: Stamps) -> bytes:
     """Encode a message for a receiver.
 
@@ -231,26 +197,19 @@ def encode_message(message: Message, stamps: Stamps) -> bytes:
     longest that does.
     """
     ttl = None if message.ttl_ms is None else Uint(min(message.ttl_ms, _MAX_UINT))
-    sections = [_SECTIONS[_HEADER], encode([message.durable, message.priority, ttl, None, Uint(stamps.delivery_count)])]
+    parts = [PREFIXES[HEADER], encode([message.durable, message.priority, ttl, None, Uint(stamps.delivery_count)])]
     count, encoded = message.delivery_annotations
     if stamps.lock_token is not None:
         count, encoded = count + 1, encoded + _LOCK_TOKEN + encode(stamps.lock_token)
-    sections += _SECTIONS[_DELIVERY_ANNOTATIONS], compound(0xC1, count * 2, encoded)
+    parts += PREFIXES[DELIVERY_ANNOTATIONS], compound(0xC1, count * 2, encoded)
     written = _annotations(message, stamps)
     count = message.annotations.pairs + len(written)
-    sections += _SECTIONS[_ANNOTATIONS], compound(0xC1, count * 2, message.annotations.encoded + b"".join(written))
-    sections.append(message.properties_section)
+    parts += PREFIXES[ANNOTATIONS], compound(0xC1, count * 2, message.annotations.encoded + b"".join(written))
+    parts.append(message.properties_section)
     if message.application_entries.pairs:
-        sections += _SECTIONS[_APPLICATION_PROPERTIES], message.application_entries.as_map()
-    sections.append(message.body_sections)
-    return b"".join(sections)
-
-
-def encode_reply(correlation_id: object, to: object, application_properties: dict[str, object], value: object) -> bytes:
-    """Encode a message with a value as its body, in answer to a request whose message id was `correlation_id`."""
-    properties = [None, None, to, None, None, correlation_id]
-    sections = ((_PROPERTIES, properties), (_APPLICATION_PROPERTIES, application_properties), (_VALUE, value))
-    return b"".join(_SECTIONS[code] + encode(content) for code, content in sections)
+        parts += PREFIXES[APPLICATION_PROPERTIES], message.application_entries.as_map()
+    parts.append(message.body_sections)
+    return b"".join(parts)
 
 
 def _annotations(message: Message, stamps: Stamps) -> list[bytes]:
@@ -270,8 +229,6 @@ def _annotations(message: Message, stamps: Stamps) -> list[bytes]:
     return written
 
 
-_SECTIONS = {code: b"\x00\x53" + bytes((code,)) for code in range(_HEADER, _LAST_SECTION + 1)}
-_CODES = {prefix: code for code, prefix in _SECTIONS.items()}
 _LOCK_TOKEN = encode(Symbol(LOCK_TOKEN))
 _SEQUENCE_NUMBER = encode(Symbol("x-opt-sequence-number"))
 _ENQUEUED_TIME = encode(Symbol("x-opt-enqueued-time"))
@@ -280,24 +237,6 @@ _LOCKED_UNTIL = encode(Symbol("x-opt-locked-until"))
 _SCHEDULED_ENQUEUE_TIME = encode(Symbol(SCHEDULED_ENQUEUE_TIME))
 _DEAD_LETTER_SOURCE = encode(Symbol("x-opt-deadletter-source"))
 _ENQUEUE_SEQUENCE_NUMBER = encode(Symbol("x-opt-enqueue-sequence-number"))
-
-
-def _sections(payload: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Yield each section's code, its start, where its value starts, and its end."""
-    position = 0
-    while position < len(payload):
-        if payload[position] != 0:
-            raise DecodeError("a message section must be described")
-        value_at = position + 3
-        code = _CODES.get(payload[position:value_at])
-        if code is None:
-            # Not in the short form that everybody writes.
-            code, value_at = decode_at(payload, position + 1)
-            if type(code) is not Ulong or code not in _SECTIONS:
-                raise DecodeError("an unknown message section")
-        end = end_of(payload, value_at)
-        yield code, position, value_at, end
-        position = end
 
 
 def _read_header(payload: bytes, value_at: int) -> dict[str, Any]:
@@ -347,12 +286,3 @@ def _lifetime(fields: list[Any], ttl_ms: int | None) -> dict[str, Any]:
         # What does not fit the header's 32 bits is only in the two times.
         ttl_ms = max(lifetime, _MAX_UINT)
     return {"ttl_ms": ttl_ms, "expiry_is_off": ttl_ms is None or lifetime != ttl_ms}
-
-
-def _with_fields(section: bytes, changes: Mapping[int, object]) -> bytes:
-    """Encode a section of properties anew, with some of its fields changed."""
-    fields = decode_at(section, 0)[0].value if section else []
-    fields = [*fields, *[None] * (max(changes) + 1 - len(fields))]
-    for place, value in changes.items():
-        fields[place] = value
-    return _SECTIONS[_PROPERTIES] + encode(fields)

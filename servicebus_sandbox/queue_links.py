@@ -8,8 +8,9 @@ from servicebus_sandbox.amqp import DecodeError, Described
 from servicebus_sandbox.errors import InvalidArgument, NotImplementedHere, Refused
 from servicebus_sandbox.frames import Attach, Flow, error, rejected
 from servicebus_sandbox.links import Carrier, IncomingLink, OutgoingLink
-from servicebus_sandbox.messages import BATCH_FORMAT, decode_message, encode_message, split_batch
+from servicebus_sandbox.messages import decode_message, encode_message
 from servicebus_sandbox.queues import Queue
+from servicebus_sandbox.sections import BATCH_FORMAT, split_batch
 
 #: Messages a link gets before it is another's turn: some milliseconds of work.
 TURN = 64

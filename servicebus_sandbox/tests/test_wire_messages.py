@@ -25,7 +25,8 @@ from servicebus_sandbox.amqp import (
 from servicebus_sandbox.decode import decode_at, map_entries
 from servicebus_sandbox.encode import encode
 from servicebus_sandbox.frames import ACCEPTED, RECEIVER, SENDER, Disposition, Transfer
-from servicebus_sandbox.messages import BATCH_FORMAT, data_sections, decode_message
+from servicebus_sandbox.messages import decode_message
+from servicebus_sandbox.sections import BATCH_FORMAT, data_sections
 from servicebus_sandbox.tests.peer import Q, ready
 
 HEADER, DELIVERY_ANNOTATIONS, ANNOTATIONS, PROPERTIES, APPLICATION_PROPERTIES, DATA = range(0x70, 0x76)

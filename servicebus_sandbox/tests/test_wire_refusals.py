@@ -5,7 +5,14 @@ import pytest
 from servicebus_sandbox import Broker, QueueProperties
 from servicebus_sandbox.amqp import Uint
 from servicebus_sandbox.errors import EntityDisabled
-from servicebus_sandbox.frames import ACCEPTED, RECEIVER, SENDER, Detach, Disposition, Transfer
+from servicebus_sandbox.frames import (
+    ACCEPTED,
+    RECEIVER,
+    SENDER,
+    Detach,
+    Disposition,
+    Transfer,
+)
 from servicebus_sandbox.messages import decode_message
 from servicebus_sandbox.tests.peer import Q, message, ready
 
@@ -132,3 +139,26 @@ async def test_a_status_that_there_is_not_is_refused(broker):
     broker.set_status(f"{Q}/$DeadLetterQueue", "SendDisabled")
     with pytest.raises(EntityDisabled, match="its status is SendDisabled"):
         broker.queue(Q).send([decode_message(message())])
+
+
+async def test_receives_can_be_refused_for_a_while(broker):
+    broker.queue(Q).send([decode_message(message())])
+    peek = ("peek-message", {"from-sequence-number": 0, "message-count": 1})
+    async with ready(broker) as peer:
+        with broker.fail_receives(Q) as refused:
+            await peer.attach(Q, RECEIVER)
+            peer.credit(1)
+            detach = await peer.read_until(Detach)
+            peer.send(Detach(Uint(0), closed=True))
+            peeked, _ = await peer.manage(*peek)
+            await peer.attach(f"{Q}/$DeadLetterQueue", RECEIVER, 1)
+            peer.credit(1, handle=1)
+            await peer.attach(Q, SENDER, 2)
+            peer.transfer(message(), handle=2)
+            assert (await peer.expect(Disposition)).state == ACCEPTED
+        await peer.attach(Q, RECEIVER, 3)
+        peer.credit(1, handle=3)
+        await peer.expect(Transfer)
+
+    assert detach.error.value[0] == peeked["errorCondition"] == "com.microsoft:server-busy"
+    assert (peeked["statusCode"], refused.met) == (503, 2)
