@@ -47,7 +47,9 @@ async def published(node, count):
                 assert messages
                 count -= len(messages)
                 for message in messages:
-                    arrival = received.read(message, received.enqueued_at(message))
+                    enqueued_at = received.enqueued_at(message)
+                    assert enqueued_at is not None
+                    arrival = received.read(message, enqueued_at)
                     found.setdefault(arrival.subject, []).append(arrival)
     return found
 
@@ -61,12 +63,14 @@ async def test_events_of_the_sdk_mean_what_they_say_in_whatever_mode_they_come(n
     for way in READ:
         (opt_in,), (opt_out,) = map(events.decode, arrivals[way])
 
-        assert (type(opt_in), type(opt_out)) == (OptIn, OptOut), way
+        assert isinstance(opt_in, OptIn), way
+        assert isinstance(opt_out, OptOut), way
         for event, person in ((opt_in, "+15555550001"), (opt_out, "+15555550002")):
             assert [recipient.text for recipient in event.recipients] == [person], way
             assert event.sender.text == "+18001234567", way
             assert event.source.raw == "https://shop.example/", way
             assert event.time == SAID, way
+        assert opt_in.consent is not None, way
         assert opt_in.consent.method == "web", way
     for way in REFUSED:
         for arrival in arrivals[way]:
