@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from servicebus_sandbox.amqp import DecodeError, Described
 from servicebus_sandbox.errors import InvalidArgument, NotImplementedHere, Refused
@@ -118,11 +118,13 @@ class ConsumerLink(OutgoingLink):
             if stored is None:
                 return False
             content = encode_message(stored.message, stored.stamps())
-            tag = stored.lock_token or uuid4()
-            delivery_id = self.send_message(content, tag.bytes_le, settled=self._deletes)
-            if not self._deletes:
+            token = stored.lock_token
+            # The tag is the lock's token, and empty where there is no lock: clients take 16 bytes for one. Source:
+            # azure-servicebus' own live test `test_message_backcompat_receive_and_delete_databody`.
+            delivery_id = self.send_message(content, token.bytes_le if token else b"", settled=token is None)
+            if token:
                 self._unsettled += 1
-                self.carrier.expect_settlement(delivery_id, self, tag)
+                self.carrier.expect_settlement(delivery_id, self, token)
         return True
 
     def settle(self, token: UUID, state: Described | None) -> Described | None:

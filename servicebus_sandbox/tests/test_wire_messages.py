@@ -177,16 +177,24 @@ async def test_delivery_annotations_come_back_all_but_an_old_lock_token(broker):
     assert taken == {"hop": "one"}
 
 
-async def test_every_message_has_an_enqueue_sequence_number_and_an_active_one_no_state(broker):
+async def test_a_message_that_was_not_forwarded_has_no_enqueue_sequence_number_and_an_active_one_no_state(broker):
     annotations = (await through(broker, data()))[ANNOTATIONS]
 
-    assert annotations["x-opt-enqueue-sequence-number"] == 0
-    assert annotations.keys() == {
-        "x-opt-enqueue-sequence-number",
-        "x-opt-enqueued-time",
-        "x-opt-locked-until",
-        "x-opt-sequence-number",
-    }
+    assert annotations.keys() == {"x-opt-enqueued-time", "x-opt-locked-until", "x-opt-sequence-number"}
+
+
+@pytest.mark.parametrize(("mode", "length"), [(0, 16), (1, 0)], ids=["peek-lock", "receive-and-delete"])
+async def test_the_tag_of_a_delivery_is_the_token_of_its_lock(broker, mode, length):
+    async with ready(broker) as peer:
+        assert await send(peer, data()) is None
+        await peer.attach(Q, RECEIVER, 1, snd_settle_mode=Ubyte(mode))
+        peer.credit(1, 1)
+        transfer, content = await peer.expect(Transfer)
+    token = sections_of(content)[DELIVERY_ANNOTATIONS].get("x-opt-lock-token")
+
+    assert len(transfer.delivery_tag) == length
+    assert transfer.delivery_tag == (token.bytes_le if token else b"")
+    assert bool(transfer.settled) is (length == 0)
 
 
 # Time to live: header, then expiry and creation.
