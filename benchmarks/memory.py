@@ -33,8 +33,9 @@ RECIPIENTS = 9_000
 class SilentEndpoint:
     """Answer nobody: every recipient ends in a retry message."""
 
-    async def remove(self, batches: Sequence[Batch]) -> Mapping[Pair, Outcome]:
+    async def remove(self, batches: Sequence[Batch], deadline: float) -> Mapping[Pair, Outcome]:
         """Give one outcome to all."""
+        del deadline
         late = Outcome(Verdict.UNAVAILABLE, "the invocation's time was up")
         await asyncio.sleep(0)
         return {Pair(batch.sender, to): late for batch in batches for to in batch.recipients}
@@ -55,7 +56,7 @@ async def main(messages: int, recipients: int) -> None:
 
     ticking = asyncio.create_task(tick())
     await asyncio.sleep(0)
-    await replace(processor(failing=False), endpoint=SilentEndpoint()).process(arrivals)
+    await replace(processor(failing=False), endpoint=SilentEndpoint()).process(arrivals, time.monotonic() + 600)
     await asyncio.sleep(0)
     ticking.cancel()
     size = sum(len(arrival.body) for arrival in arrivals) / 2**20

@@ -22,8 +22,6 @@ from optout_core.properties import (
     TRACESTATE,
 )
 
-TRACE = (TRACEPARENT, TRACESTATE, DIAGNOSTIC_ID)
-
 #: What a trace context looks like (https://www.w3.org/TR/trace-context/, 3.2.2 and 3.3.1); a member of `tracestate` is
 #: a vendor's own text, so it is carried on only where it holds no number.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -31,6 +29,8 @@ _MEMBER = r"[a-z0-9][a-z0-9_\-*/@]{0,255}=[ -+\--<>-~]{1,256}"
 _TRACESTATE = re.compile(rf"{_MEMBER}(?:,[ \t]*{_MEMBER})*")
 #: What W3C asks vendors to carry at least.
 _MAX_TRACESTATE = 512
+#: The end of every MessageId that we give: kind, hop, hash (docs/events.md), and what may stand behind it.
+_OUR_ID = re.compile(r":[rdp][0-9]{1,7}:[0-9a-f]{16}(?::[12])?(?::w[0-9]{1,3})?\Z")
 #: `optout` makes its replay ids of these characters (optout_ops/machine.py).
 _REPLAY_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
@@ -59,6 +59,8 @@ class Arrival:
         correlation_id: As the publisher set it, or None.
         subject: As the publisher set it, or None; .NET once called it Label.
         properties: Application properties, names as strings; None, bool, int of 64 bits, float, UUID or str.
+        delivery_count: Earlier deliveries that ended without a settlement, at least 0.
+        locked_until: When the broker gives the message to somebody else; aware; None where it is not locked.
         unreadable: Why the message holds no event, in words for its publisher; None when it may hold one.
     """
 
@@ -69,6 +71,8 @@ class Arrival:
     correlation_id: str | None = field(default=None, repr=False)
     subject: str | None = field(default=None, repr=False)
     properties: Mapping[str, object] = field(default_factory=dict, repr=False)
+    delivery_count: int = 0
+    locked_until: datetime | None = None
     unreadable: str | None = None
 
     @property
@@ -85,6 +89,13 @@ class Arrival:
         """Give the event's id as far as it is known without the body: when sent again it stands in a property."""
         known = self.properties.get(EVENT_ID)
         return Untrusted(known if isinstance(known, str) and known else self.id)
+
+    @property
+    def first_enqueued(self) -> datetime:
+        """Give when the broker accepted the event's first message, never later than this one; aware."""
+        if (written := self.properties.get(FIRST_ENQUEUED)) is None or isinstance(written, int):
+            return self.enqueued_at
+        return min(moment(written) or self.enqueued_at, self.enqueued_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,20 +131,21 @@ class Lineage:
 def read_lineage(arrival: Arrival) -> Lineage:
     """Read the lineage from a message's properties; a property that makes no sense counts as absent."""
     properties = arrival.properties
-    replay_id = properties.get(REPLAY_ID)
-    sent_back, first = properties.get(DEAD_LETTER_REASON), properties.get(FIRST_ENQUEUED)
-    first_enqueued = (None if isinstance(first, int) else moment(first)) or arrival.enqueued_at
+    # What counts for or against a recipient is believed only on a message that we sent, or a copy of one.
+    counted = properties if properties and _OUR_ID.search(arrival.message_id or "") else {}
+    replay_id, sent_back = counted.get(REPLAY_ID), properties.get(DEAD_LETTER_REASON)
     return Lineage(
-        attempt=_count(properties.get(ATTEMPT)) or 0,
+        attempt=_count(counted.get(ATTEMPT)) or 0,
+        # Believed in any case: a hop that begins anew could repeat an id that the broker knows.
         hop=_count(properties.get(HOP)) or 0,
-        first_enqueued=min(first_enqueued, arrival.enqueued_at),
-        of=_count(properties.get(OF)),
+        first_enqueued=arrival.first_enqueued,
+        of=_count(counted.get(OF)),
         replay_id=replay_id if isinstance(replay_id, str) and _is_replay_id(replay_id) else None,
-        replay_count=_count(properties.get(REPLAY_COUNT)) or 0,
+        replay_count=_count(counted.get(REPLAY_COUNT)) or 0,
         trace=_trace(properties),
         correlation_id=None if arrival.correlation_id is None else str(Untrusted(arrival.correlation_id)),
         sent_back=Untrusted(sent_back) if isinstance(sent_back, str) and sent_back else None,
-        alone=properties.get(ALONE) == 1,
+        alone=counted.get(ALONE) == 1,
     )
 
 
@@ -148,7 +160,7 @@ def _trace(properties: Mapping[str, object]) -> dict[str, str]:
         if isinstance(value, str) and len(value) <= _MAX_TRACESTATE and pattern.fullmatch(value):
             trace[name] = value
     # The digits of a trace id are random and may look like a number; those of a vendor's text may be one.
-    if holds_number(trace.get(TRACESTATE, "")):
+    if TRACESTATE in trace and holds_number(trace[TRACESTATE]):
         del trace[TRACESTATE]
     return trace
 

@@ -7,12 +7,25 @@ field under another spelling is refused, since what it says would be lost withou
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
 
 from optout_core.errors import MalformedEvent
 
@@ -44,11 +57,15 @@ def read_time(written: str) -> datetime:
     if "\0" in written:
         # `fromisoformat` of CPython stops reading there, and says nothing of what follows.
         raise ValueError("NUL in a time")
-    text = written.upper()
-    leap, next_day = _LEAP_SECOND.search(text), _END_OF_DAY.search(text)
-    moment = datetime.fromisoformat(_END_OF_DAY.sub("00", _LEAP_SECOND.sub("59", text, count=1), count=1))
+    text, leap, next_day = written.upper(), False, False
+    if "60" in text or "24" in text:
+        leap, next_day = bool(_LEAP_SECOND.search(text)), bool(_END_OF_DAY.search(text))
+        text = _END_OF_DAY.sub("00", _LEAP_SECOND.sub("59", text, count=1), count=1)
+    moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("a time needs a UTC offset, such as Z or +02:00")
+    if moment.tzinfo is UTC and not leap and not next_day:
+        return moment
     try:
         moment += timedelta(days=1 if next_day else 0, seconds=1 if leap else 0)
         return moment.astimezone(UTC)
@@ -69,37 +86,11 @@ def _time(value: object) -> object:
         raise PydanticCustomError("contract", known) from None
 
 
-def _is_text(value: object) -> object:
-    if isinstance(value, str) and ("\0" in value or not _can_be_written(value)):
-        raise PydanticCustomError("contract", "must not hold NUL or half a surrogate pair")
-    return value
-
-
-def _can_be_written(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _as_text(value: object) -> object:
-    # A spreadsheet that exported a number column costs nobody anything: what is no number is refused by itself.
-    if value is None:
-        return ""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 Time = Annotated[AwareDatetime, BeforeValidator(_time, json_schema_input_type=AwareDatetime)]
-Name = Annotated[str, BeforeValidator(_is_text, json_schema_input_type=str), Field(min_length=1, max_length=MAX_NAME)]
-Fact = Annotated[str, BeforeValidator(_is_text, json_schema_input_type=str), Field(max_length=MAX_NAME)]
-
-
-def _without_default(field: dict[str, Any]) -> None:
-    del field["default"]
-
-
-_Written = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+#: Half a surrogate pair is refused by pydantic itself.
+_WITHOUT_NUL = r"^[^\x00]*$"
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=_WITHOUT_NUL)]
+Fact = Annotated[str, Field(max_length=MAX_NAME, pattern=_WITHOUT_NUL)]
 
 
 class _Contract(BaseModel):
@@ -119,19 +110,21 @@ class Consent(_Contract):
     reference: Fact | None = Field(None, description="Where the evidence is kept.", repr=False)
 
 
-class Recipient(_Contract):
+class Recipient(TypedDict, total=False):
     """One person who opted in again."""
 
-    # The published schema asks for it; here one who is left out costs the others nothing.
-    model_config = ConfigDict(json_schema_extra={"required": ["to"]})
+    # The published schema asks for `to`; here one who is left out costs the others nothing. A mapping and no model: an
+    # event may hold 10,000 of them. An integer is what a spreadsheet makes of a number column.
+    __pydantic_config__ = ConfigDict(json_schema_extra={"required": ["to"]})  # type: ignore[misc] # of pydantic
 
-    to: Annotated[str, BeforeValidator(_as_text, json_schema_input_type=_Written)] = Field(
-        "",
-        json_schema_extra=_without_default,
-        description="Phone number in E.164 format. Blanks, dashes and brackets are removed; see docs/events.md."
-        " What is no number then is refused by itself, and the others of the event go on.",
-        repr=False,
-    )
+    to: Annotated[
+        StrictStr | StrictInt | None,
+        WithJsonSchema({"maxLength": MAX_NAME, "minLength": 1, "title": "To", "type": "string"}),
+        Field(
+            description="Phone number in E.164 format. Blanks, dashes and brackets are removed; see docs/events.md."
+            " What is no number then is refused by itself, and the others of the event go on.",
+        ),
+    ]
 
 
 class OptInRequest(_Contract):
@@ -146,6 +139,12 @@ class OptInRequest(_Contract):
         min_length=1, description="Any number of people; a repeated number counts once.", repr=False
     )
     consent: Consent | None = Field(None, description="The facts of the consent.")
+
+    def written(self) -> Iterator[str]:
+        """Give each recipient as it was written; an empty text for one that was left out."""
+        for recipient in self.recipients:
+            to = recipient.get("to")
+            yield "" if to is None else str(to)
 
 
 class OptInEvent(_Contract):
@@ -177,6 +176,7 @@ _CONSENT_FIELDS = frozenset({"capturedAt", "method", "reference"})
 _REQUEST = TypeAdapter(OptInRequest)
 _TIME: TypeAdapter[datetime] = TypeAdapter(Time)
 _Value = TypeVar("_Value")
+_BRANCHES = frozenset({"str", "int"})
 
 #: What publishers read, by the kinds of errors that pydantic knows (https://docs.pydantic.dev/latest/errors/validation_errors/).
 _WORDS = {
@@ -185,6 +185,8 @@ _WORDS = {
     "list_type": "must be an array",
     "model_type": "must be an object",
     "string_type": "must be a string",
+    "string_pattern_mismatch": "must not hold NUL",
+    "string_unicode": "must not hold half a surrogate pair",
     "string_too_short": f"must have 1 to {MAX_NAME:,} characters",
     "string_too_long": f"must have at most {MAX_NAME:,} characters",
 }
@@ -224,10 +226,15 @@ def refuse_other_spellings(fields: Iterable[str], known: frozenset[str], where: 
     Raises:
         MalformedEvent: There is one; the text says how it is spelled here.
     """
-    expected = {_plain(name): name for name in known}
+    expected = _expected(known)
     for name in fields:
         if name not in known and (right := expected.get(_plain(name))):
             raise MalformedEvent(f"{where}: `{name}` found, `{right}` expected: names are case-sensitive")
+
+
+@cache
+def _expected(known: frozenset[str]) -> Mapping[str, str]:
+    return {_plain(name): name for name in known}
 
 
 def _plain(name: str) -> str:
@@ -239,8 +246,10 @@ def _validated(adapter: TypeAdapter[_Value], value: object, where: str) -> _Valu
         return adapter.validate_python(value)
     except ValidationError as error:
         errors = error.errors(include_input=False, include_url=False, include_context=False)
-        path = ".".join((where, *(str(step) for step in errors[0]["loc"])))
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        # Pydantic names the branch of a union as a step of the path, and counts an error for each branch.
+        paths = list(dict.fromkeys(tuple(step for step in each["loc"] if step not in _BRANCHES) for each in errors))
+        path = ".".join((where, *map(str, paths[0])))
+        more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
         kind = errors[0]["type"]
         problem = errors[0]["msg"] if kind == "contract" else _WORDS.get(kind, "is not as docs/events.md says")
         raise MalformedEvent(f"{path}: {problem}{more}") from None

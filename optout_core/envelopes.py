@@ -116,7 +116,7 @@ def _open(item: object, arrival: Arrival, attributes: Mapping[str, object], *, a
     if _SPEC_VERSION in attributes:
         return _binary(attributes, item)
     event = json_object(item, "an event" if alone else "each event of an array")
-    if any(name.lower() == _SPEC_VERSION for name in event):
+    if _SPEC_VERSION in event or any(name.lower() == _SPEC_VERSION for name in event):
         return _structured(event)
     if "eventType" in event:
         return Envelope(
@@ -235,9 +235,7 @@ def _moment(value: object) -> object:
 
 def _json(body: bytes) -> object:
     try:
-        return json.loads(
-            body.decode("utf-8-sig"), object_pairs_hook=_unique, parse_int=_integer, parse_constant=_no_constant
-        )
+        return _DECODER.decode(body.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise MalformedEvent("not UTF-8") from None
     except RecursionError:
@@ -262,6 +260,9 @@ def _integer(digits: str) -> float:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_integer, parse_constant=_no_constant)
 
 
 def json_object(value: object, what: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from optout_core.arrivals import Arrival, read_lineage
+from optout_core.arrivals import Arrival
 from optout_core.contract import OPT_IN_TYPE, OPT_OUT_TYPE, Consent, read_moment, read_request
 from optout_core.envelopes import Envelope, Form, json_object, open_envelopes, open_readable, text_field
 from optout_core.errors import EventError, MalformedEvent, UnsupportedEvent
@@ -156,7 +156,7 @@ def _opt_in(envelope: Envelope, arrival: Arrival, name: dict[str, Any]) -> OptIn
         **name,
         time=_earliest(arrival, said, captured),
         sender=_sender(request.sender),
-        recipients=tuple(dict.fromkeys(read_number(recipient.to) for recipient in request.recipients)),
+        recipients=tuple(dict.fromkeys(map(read_number, request.written()))),
         consent=request.consent,
     )
 
@@ -167,7 +167,7 @@ def _opt_out(envelope: Envelope, arrival: Arrival, name: dict[str, Any]) -> OptO
         **name,
         time=_of_stop(arrival, envelope.time),
         sender=_sender(request.sender),
-        recipients=tuple(dict.fromkeys(read_number(recipient.to) for recipient in request.recipients)),
+        recipients=tuple(dict.fromkeys(map(read_number, request.written()))),
     )
 
 
@@ -206,8 +206,7 @@ def _sender(written: str, *, of_acs: bool = False) -> Number:
 
 def _earliest(arrival: Arrival, *said: datetime | None) -> datetime:
     """Give the time of an opt-in: a later one could make it look newer than a STOP that came before it."""
-    moments = [moment for moment in said if moment is not None]
-    return min(*moments, read_lineage(arrival).first_enqueued, arrival.enqueued_at)
+    return min([arrival.first_enqueued, *(moment for moment in said if moment is not None)])
 
 
 def _of_stop(arrival: Arrival, said: object) -> datetime:

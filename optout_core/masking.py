@@ -11,7 +11,7 @@ from base64 import b64decode
 from binascii import Error as NotBase64
 from dataclasses import dataclass
 from typing import Any
-from unicodedata import digit, normalize
+from unicodedata import decimal, normalize
 
 #: Fewer digits than this identify nobody: short codes have 5 or 6, test values such as +123 have 3.
 _PERSONAL_DIGITS = 7
@@ -74,11 +74,16 @@ def mask(number: str) -> str:
     Args:
         number: Any spelling; fewer than seven digits identify nobody and are shown as they are.
     """
-    digits = "".join(str(digit(character)) for character in number if character.isdecimal())
+    digits = "".join(filter(str.isdecimal, ascii_digits(number)))
     if len(digits) < _PERSONAL_DIGITS:
         return number
     shown = 2 if len(digits) < _LONG_NUMBER else 4
     return f"{'+' if number.startswith('+') else ''}{digits[:shown]}•••{digits[-shown:]}"
+
+
+def ascii_digits(text: str) -> str:
+    """Write the decimal digits of every script as 0 to 9; everything else stays."""
+    return text if text.isascii() else "".join(str(decimal(each)) if each.isdecimal() else each for each in text)
 
 
 def mask_text(text: str) -> str:
@@ -113,6 +118,13 @@ def show(text: str) -> str:
     # Masked before it is cut, or the cut could leave the first digits of a number too few to be masked.
     masked = printable(mask_text(text))
     return masked if len(masked) <= _SHOWN else f"{masked[: _SHOWN - 1]}…"
+
+
+def show_value(value: object) -> object:
+    """Show the value of a property from outside: flags and counts as they are, anything that may be a number masked."""
+    if value is None or (isinstance(value, bool | int | float) and not holds_number(str(value))):
+        return value
+    return show(str(value))
 
 
 def printable(text: str) -> str:
@@ -151,9 +163,7 @@ def find_number(body: bytes, digits: str) -> bool:
     text = _text(body)
     if not digits or text is None:
         return False
-    plain = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
-    ascii_digits = "".join(str(digit(each)) if each.isdecimal() else each for each in normalize("NFKC", plain))
-    return re.search(_BETWEEN.join(digits), ascii_digits) is not None
+    return re.search(_BETWEEN.join(digits), ascii_digits(normalize("NFKC", _unescaped(text)))) is not None
 
 
 def _shown_lines(text: str) -> str:
@@ -178,13 +188,15 @@ def _masked(value: Any) -> Any:  # noqa: ANN401 - any JSON value
         return [_masked(item) for item in value]
     if isinstance(value, str):
         return _masked_text(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and holds_number(str(value)):
-        return mask_text(str(value))
-    return value
+    return show_value(value)
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
 
 
 def _masked_text(text: str) -> str:
-    text = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
+    text = _unescaped(text)
     inner = _from_base64("".join(text.split()))
     if inner is not None:
         return f"<base64 of {len(inner)} characters> {_masked_text(inner)}"

@@ -7,9 +7,8 @@ duplicate detection drops what is sent again. And no re-send ever repeats an id,
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum, auto
+from enum import StrEnum
 from hashlib import sha256
 
 from optout_core import properties
@@ -19,6 +18,7 @@ from optout_core.errors import EventError
 from optout_core.events import CONTENT_TYPE, OptIn, OptOut, encode
 from optout_core.masking import Untrusted, holds_number, show
 from optout_core.numbers import Number
+from optout_core.outgoing import Outgoing, Queue
 from optout_core.reasons import Reason
 from optout_core.settlement import DeadLetter, RetryLater, Settlement
 
@@ -32,13 +32,6 @@ _MAX_ROOT = 96
 _MAX_ANSWERS = 3
 
 
-class Queue(StrEnum):
-    """The queue that a message is for; the settings know what it is called."""
-
-    OPT_INS = auto()
-    DEAD_LETTERS = auto()
-
-
 class Kind(StrEnum):
     """Why a message is sent again; the letter stands in its id."""
 
@@ -47,60 +40,13 @@ class Kind(StrEnum):
     REPLAY = "p"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
-    """A message that is ready to be sent.
-
-    Attributes:
-        queue: Where it goes.
-        message_id: At most 128 characters.
-        body: UTF-8 JSON, or the publisher's own bytes.
-        content_type: Of the body, or None when the publisher named none.
-        properties: Application properties; ours are strings and integers, a publisher's are as they came.
-        scheduled_at: When the broker makes it visible; aware; None for at once.
-        correlation_id: The publisher's, or None.
-        reason: Why it is a dead letter, or None for a retry.
-    """
-
-    queue: Queue
-    message_id: str
-    body: bytes = field(repr=False)
-    content_type: str | None
-    properties: Mapping[str, object] = field(repr=False)
-    scheduled_at: datetime | None = None
-    correlation_id: str | None = None
-    reason: Reason | None = None
-
-    def slimmed(self) -> "Outgoing":
-        """Leave out the facts that can be done without, for a message that is too large with them."""
-        essential = {properties.ATTEMPT, properties.HOP, properties.ALONE, properties.DEAD_LETTER_REASON}
-        ours = {properties.DEAD_LETTER_DESCRIPTION} | {name for name in self.properties if name.startswith("optout-")}
-        return replace(self, properties={k: v for k, v in self.properties.items() if k in essential or k not in ours})
-
-    def halves(self) -> tuple["Outgoing", "Outgoing"]:
-        """Cut the body in two: the last resort for a publisher's message that fills the limit to the last bytes.
-
-        Joined in order, the bodies are the publisher's bytes. One message that cannot be dead-lettered whole must not
-        hold up the invocation it came with.
-        """
-        middle = len(self.body) // 2
-        first, second = (
-            replace(
-                self,
-                message_id=f"{self.message_id}:{part}",
-                body=body,
-                properties={**self.properties, properties.PART: f"{part} of 2"},
-            )
-            for part, body in ((1, self.body[:middle]), (2, self.body[middle:]))
-        )
-        return first, second
-
-
-def retry_messages(opt_in: OptIn, lineage: Lineage, settlements: Mapping[Number, Settlement]) -> Iterator[Outgoing]:
+def retry_messages(
+    event: OptIn | OptOut, lineage: Lineage, settlements: Mapping[Number, Settlement]
+) -> Iterator[Outgoing]:
     """Make the messages in which recipients wait for their next try.
 
     Args:
-        opt_in: The event.
+        event: The event.
         lineage: How often it has been round.
         settlements: What becomes of each of its recipients.
 
@@ -113,13 +59,13 @@ def retry_messages(opt_in: OptIn, lineage: Lineage, settlements: Mapping[Number,
         if isinstance(settlement, RetryLater):
             waiting.setdefault((settlement.attempt, settlement.alone), {})[recipient] = settlement.at
     for (attempt, alone), times in waiting.items():
-        for part, body in _bodies(opt_in, tuple(times)):
+        for part, body in _bodies(event, tuple(times)):
             yield Outgoing(
                 queue=Queue.OPT_INS,
-                message_id=message_id(opt_in, Kind.RETRY, lineage, (str(attempt), *_texts(part))),
+                message_id=message_id(event, Kind.RETRY, lineage, (str(attempt), *_texts(part))),
                 body=body,
                 content_type=CONTENT_TYPE,
-                properties=_properties(opt_in, lineage, attempt, len(part)) | ({properties.ALONE: 1} if alone else {}),
+                properties=_properties(event, lineage, attempt, len(part)) | ({properties.ALONE: 1} if alone else {}),
                 scheduled_at=max(times[recipient] for recipient in part),
                 correlation_id=lineage.correlation_id,
             )
@@ -163,7 +109,7 @@ def undecodable(arrival: Arrival, lineage: Lineage, error: EventError) -> Outgoi
 
     A property of ours in which somebody else wrote a phone number is left out.
     """
-    return Outgoing(
+    letter = Outgoing(
         queue=Queue.DEAD_LETTERS,
         message_id=_id(arrival.id, Kind.DEAD_LETTER, lineage, (error.reason.encode(), arrival.body)),
         body=arrival.body,
@@ -177,6 +123,7 @@ def undecodable(arrival: Arrival, lineage: Lineage, error: EventError) -> Outgoi
         correlation_id=lineage.correlation_id,
         reason=error.reason,
     )
+    return letter.bounded()
 
 
 def _misuses(name: str, value: object) -> bool:

@@ -1,41 +1,48 @@
 """The whole job: messages in, requests to ACS, retries and dead letters out, and only then done.
 
-The order of `process` keeps the first promise: what failed is in the broker's hands before the host completes anything.
+The order keeps the first promise: what failed is in the broker's hands before the host completes anything. An
+invocation is worked off in slices, so that memory and the time for which the loop is blocked do not depend on what
+publishers send.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from itertools import chain
+from typing import Protocol, Self, TypeVar
 
-from optout_core.api import Outcome
+from optout_core.api import Outcome, Verdict
 from optout_core.arrivals import Arrival, Lineage, read_lineage
 from optout_core.batches import Batch, Pair, plan
 from optout_core.consent import OptInRule, unclear
-from optout_core.errors import EventError
-from optout_core.events import Event, OptIn, OptOut, decode, decode_stops
+from optout_core.dispatch import Outbox, as_dispatched, dispatch
+from optout_core.events import OptIn
+from optout_core.incoming import Incoming
 from optout_core.keywords import Keywords
-from optout_core.masking import Untrusted
-from optout_core.messages import Outgoing, dead_letters, retry_messages, undecodable
+from optout_core.messages import dead_letters, retry_messages
 from optout_core.numbers import Number
+from optout_core.outgoing import Outgoing
 from optout_core.reasons import Reason
-from optout_core.reports import EventReport, EventResult, Report, report_event, report_recipients
+from optout_core.reports import Report, SettledEvent
 from optout_core.settlement import DeadLetter, Schedule, Settlement, settle
+
+#: Recipients after which a slice is full: enough to keep all requests in flight busy, and a few megabytes of memory.
+SLICE = 5_000
+#: Recipients after which others get their turn on the loop: some ten milliseconds.
+STRETCH = 500
+
+#: What becomes of recipients who are not asked for, because nothing could be recorded of them.
+_IN_DOUBT = Outcome(Verdict.UNAVAILABLE, "not asked: the broker takes neither retries nor dead letters")
+
+_Work = TypeVar("_Work", bound=Sized)
 
 
 class OptOutList(Protocol):
     """Removes recipients from the opt-out list of ACS."""
 
-    async def remove(self, batches: Sequence[Batch]) -> Mapping[Pair, Outcome]:
-        """Ask for every batch; give an outcome for every pair in them, whatever happens."""
-
-
-class Outbox(Protocol):
-    """Hands messages to the broker."""
-
-    async def send(self, outgoing: Sequence[Outgoing]) -> None:
-        """Return when the broker has accepted every message; raise SendFailed otherwise."""
+    async def remove(self, batches: Sequence[Batch], deadline: float) -> Mapping[Pair, Outcome]:
+        """Ask for every batch until the deadline; give an outcome for every pair in them, whatever happens."""
 
 
 class InvocationTelemetry(Protocol):
@@ -45,7 +52,7 @@ class InvocationTelemetry(Protocol):
         """Measure an invocation, linked to the traces of its events."""
 
     def report(self, report: Report) -> None:
-        """Count what an invocation did."""
+        """Count what was done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +68,7 @@ class Processor:
         keywords: The texts that are a STOP or an opt-in.
         now: Gives the current time; aware.
         chance: Gives a random number in the range [0, 1).
+        give_way: Lets others have their turn.
     """
 
     endpoint: OptOutList
@@ -71,135 +79,125 @@ class Processor:
     keywords: Keywords
     now: Callable[[], datetime]
     chance: Callable[[], float]
+    give_way: Callable[[], Awaitable[None]]
 
-    async def process(self, arrivals: Sequence[Arrival]) -> Report:
-        """Settle every recipient of every message.
+    async def process(self, arrivals: Sequence[Arrival], deadline: float) -> None:
+        """Settle every recipient of every message; when it returns, all messages may be completed.
 
-        Returns:
-            What was done; by then all messages may be completed.
+        Args:
+            arrivals: The messages of one invocation.
+            deadline: On the clock of `endpoint`: from then on nobody is asked for; who is left waits for a next try.
 
         Raises:
-            SendFailed: Retries or dead letters could not be sent; no message may be completed.
+            SendFailed: A retry or a dead letter was taken by neither queue; no message may be completed.
         """
-        messages = [self._decode(arrival) for arrival in arrivals]
-        with self.telemetry.invocation([message.lineage for message in messages]):
-            asked = self._admit(messages)
-            outcomes = await self.endpoint.remove(_plan(asked))
-            now = self.now()
-            settled = [self._settle(event, outcomes, now) for event in asked] + _unclear_opt_outs(messages)
-            retries = [message for each in settled for message in each.retries()]
-            dead = [message for each in settled for message in each.dead_letters()]
-            dead += [refused for message in messages if (refused := message.dead_letter())]
-            await self.outbox.send([*retries, *dead])
-            report = Report(
-                messages=len(messages),
-                events=tuple(event for message in messages for event in message.reports()),
-                recipients=tuple(
-                    recipient
-                    for each in settled
-                    for recipient in report_recipients(each.event, each.lineage, each.settlements, now)
-                ),
-                retries=len(retries),
-                dead_letters=tuple(message.reason for message in dead if message.reason),
-            )
-            self.telemetry.report(report)
-        return report
+        lineages = [read_lineage(arrival) for arrival in arrivals]
+        with self.telemetry.invocation(lineages):
+            async for messages in self._slices(zip(arrivals, lineages, strict=True)):
+                self.telemetry.report(await self._process(messages, deadline))
 
-    def _decode(self, arrival: Arrival) -> "_Message":
-        lineage = read_lineage(arrival)
-        if lineage.sent_back:
-            # Somebody sent a dead letter back by hand, with its properties: the schedule starts anew.
-            lineage = replace(lineage, attempt=0)
-        try:
-            return _Message(arrival=arrival, lineage=lineage, events=decode(arrival, self.keywords))
-        except EventError as error:
-            stops = decode_stops(arrival, self.keywords)
-            return _Message(arrival=arrival, lineage=lineage, events=stops, error=error)
+    async def _slices(self, arrivals: Iterable[tuple[Arrival, Lineage]]) -> AsyncIterator[list[Incoming]]:
+        messages: list[Incoming] = []
+        size = 0
+        async for message in self._in_turn(Incoming.read(*each, self.keywords) for each in arrivals):
+            messages.append(message)
+            size += len(message)
+            if size >= SLICE:
+                yield messages
+                messages, size = [], 0
+        if messages:
+            yield messages
 
-    def _admit(self, messages: Sequence["_Message"]) -> list["_Asked"]:
-        stops = self.rule.newest_stops(
-            event for message in messages for event in message.events if isinstance(event, OptOut)
+    async def _process(self, messages: Sequence[Incoming], deadline: float) -> Report:
+        asked = self._admit(messages)
+        batches = _plan(asked)
+        # Sending is proven before ACS is called: what could not be recorded would be done again and again.
+        outcomes = _put_off(batches) if self.outbox.is_in_doubt else await self.endpoint.remove(batches, deadline)
+        now = self.now()
+        settled = [self._settle(each, outcomes, now) async for each in self._in_turn(asked)]
+        settled += _unclear_opt_outs(messages, now)
+        outgoing: list[Outgoing] = []
+        async for each in self._in_turn(each for each in settled if not each.is_done):
+            outgoing += retry_messages(each.event, each.lineage, each.settlements)
+            outgoing += dead_letters(each.event, each.lineage, each.settlements)
+        outgoing += [letter for message in messages if (letter := message.dead_letter())]
+        dispatched = await dispatch(self.outbox, outgoing, self.schedule, now)
+        if dispatched.parked or dispatched.refused:
+            settled = [as_dispatched(each, dispatched) for each in settled]
+        settled += _no_longer_parked(messages, {each.message_id for each in dispatched.dead_letters}, now)
+        return Report(
+            messages=len(messages),
+            events=tuple(event for message in messages for event in message.reports()),
+            settled=tuple(settled),
+            dispatched=dispatched,
         )
+
+    def _admit(self, messages: Sequence[Incoming]) -> "list[_Asked]":
+        stops = self.rule.newest_stops(stop for message in messages for stop in message.opt_outs())
         now = self.now()
         return [
-            _Asked(event, message.lineage, self.rule.objections(event, stops, now, message.lineage.sent_back))
+            _Asked.of(opt_in, message.lineage, self.rule.objections(opt_in, stops, now, message.lineage.sent_back))
             for message in messages
-            for event in message.events
-            if isinstance(event, OptIn)
+            for opt_in in message.opt_ins()
         ]
 
-    def _settle(self, asked: "_Asked", outcomes: Mapping[Pair, Outcome], now: datetime) -> "_Settled":
+    def _settle(self, asked: "_Asked", outcomes: Mapping[Pair, Outcome], now: datetime) -> SettledEvent:
         chance = self.chance()
         settlements: dict[Number, Settlement] = {to: DeadLetter(reason) for to, reason in asked.objections.items()}
-        for pair in asked.pairs():
+        for pair in asked.pairs:
             settlements[pair.recipient] = settle(outcomes[pair], asked.lineage, self.schedule, now, chance)
-        return _Settled(asked.opt_in, asked.lineage, settlements)
+        return SettledEvent(event=asked.opt_in, lineage=asked.lineage, settlements=settlements, now=now)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Message:
-    """A message, decoded; one that is refused gives its STOPs all the same."""
-
-    arrival: Arrival
-    lineage: Lineage
-    events: tuple[Event, ...] = ()
-    error: EventError | None = None
-
-    def dead_letter(self) -> Outgoing | None:
-        return undecodable(self.arrival, self.lineage, self.error) if self.error else None
-
-    def reports(self) -> Iterator[EventReport]:
-        yield from map(report_event, self.events)
-        if self.error:
-            yield EventReport(
-                source=Untrusted(""),
-                id=Untrusted(self.arrival.id),
-                form="unknown",
-                result=EventResult.DEAD_LETTERED,
-                reason=self.error.reason,
-            )
+    async def _in_turn(self, works: Iterable[_Work]) -> AsyncIterator[_Work]:
+        done = 0
+        for work in works:
+            yield work
+            done += len(work)
+            if done >= STRETCH:
+                await self.give_way()
+                done = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """An opt-in, and for which of its recipients ACS is not asked."""
+    """An opt-in, for which of its recipients ACS is not asked, and for whom it is."""
 
     opt_in: OptIn
     lineage: Lineage
     objections: Mapping[Number, Reason]
+    pairs: Sequence[Pair]
 
-    def pairs(self) -> Iterator[Pair]:
-        return (Pair(self.opt_in.sender, to) for to in self.opt_in.recipients if to not in self.objections)
+    @classmethod
+    def of(cls, opt_in: OptIn, lineage: Lineage, objections: Mapping[Number, Reason]) -> Self:
+        pairs = [Pair(opt_in.sender, to) for to in opt_in.recipients if to not in objections]
+        return cls(opt_in, lineage, objections, pairs)
 
-
-@dataclass(frozen=True, slots=True)
-class _Settled:
-    """An event, and what becomes of its recipients."""
-
-    event: OptIn | OptOut
-    lineage: Lineage
-    settlements: Mapping[Number, Settlement]
-
-    def retries(self) -> Iterator[Outgoing]:
-        if isinstance(self.event, OptIn):
-            yield from retry_messages(self.event, self.lineage, self.settlements)
-
-    def dead_letters(self) -> Iterator[Outgoing]:
-        return dead_letters(self.event, self.lineage, self.settlements)
+    def __len__(self) -> int:
+        return len(self.opt_in.recipients)
 
 
 def _plan(asked: Sequence[_Asked]) -> Sequence[Batch]:
     return plan(
-        (pair for event in asked if not event.lineage.alone for pair in event.pairs()),
-        apart=[event.pairs() for event in asked if event.lineage.alone],
+        chain.from_iterable(event.pairs for event in asked if not event.lineage.alone),
+        apart=[event.pairs for event in asked if event.lineage.alone],
     )
 
 
-def _unclear_opt_outs(messages: Sequence[_Message]) -> list[_Settled]:
-    return [
-        _Settled(event, message.lineage, {to: DeadLetter(Reason.UNCLEAR_OPT_OUT) for to in names})
-        for message in messages
-        if message.error is None
-        for event in message.events
-        if isinstance(event, OptOut) and (names := unclear(event))
-    ]
+def _put_off(batches: Iterable[Batch]) -> Mapping[Pair, Outcome]:
+    return {Pair(batch.sender, to): _IN_DOUBT for batch in batches for to in batch.recipients}
+
+
+def _unclear_opt_outs(messages: Sequence[Incoming], now: datetime) -> Iterator[SettledEvent]:
+    for message in messages:
+        for stop in message.opt_outs() if message.error is None else ():
+            if names := unclear(stop):
+                settlements = {to: DeadLetter(Reason.UNCLEAR_OPT_OUT) for to in names}
+                yield SettledEvent(event=stop, lineage=message.lineage, settlements=settlements, now=now)
+
+
+def _no_longer_parked(messages: Sequence[Incoming], sent: Collection[str], now: datetime) -> Iterator[SettledEvent]:
+    for message in messages:
+        if message.parked and message.parked.reason and message.parked.message_id in sent:
+            for event in message.of_dead_letter():
+                settlements = {to: DeadLetter(message.parked.reason) for to in event.recipients}
+                yield SettledEvent(event=event, lineage=message.lineage, settlements=settlements, now=now)

@@ -55,6 +55,11 @@ class Reason(StrEnum):
         "ACS failed for this recipient on every try of the schedule",
         Replay.SAFE,
     )
+    RETRY_REFUSED = (
+        "RetryRefused",
+        "the recipients were to wait for their next try, but the queue of the opt-ins did not take the message",
+        Replay.SAFE,
+    )
     STALE_OPT_IN = (
         "StaleOptIn",
         "the opt-in was older than OPT_IN_MAX_AGE when it would have been sent; it was not sent",
@@ -88,7 +93,7 @@ class Reason(StrEnum):
     # The two the broker itself gives (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-dead-letter-queues).
     MAX_DELIVERY_COUNT_EXCEEDED = (
         "MaxDeliveryCountExceeded",
-        "the function failed on this message ten times; it did not decide anything about it",
+        "the broker delivered the message ten times and never heard that it was done; some of it may have been applied",
         Replay.SAFE,
     )
     TTL_EXPIRED = (

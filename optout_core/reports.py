@@ -1,6 +1,7 @@
-"""What an invocation did, as values: the processor fills them, metrics, log, sandbox and tests read them."""
+"""What was done, as values: the processor fills them, metrics, log, sandbox and tests read them."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum, auto
@@ -9,8 +10,9 @@ from optout_core.arrivals import Lineage
 from optout_core.events import Event, Ignored, OptIn, OptOut
 from optout_core.masking import Untrusted
 from optout_core.numbers import Number
+from optout_core.outgoing import Outgoing
 from optout_core.reasons import Reason
-from optout_core.settlement import DeadLetter, RetryLater, Settlement
+from optout_core.settlement import DeadLetter, Removed, RetryLater, Settlement
 
 
 class EventResult(StrEnum):
@@ -22,6 +24,9 @@ class EventResult(StrEnum):
     IGNORED = auto()
     """None of our business."""
     DEAD_LETTERED = auto()
+
+
+_RESULTS = {OptIn: EventResult.DECODED, OptOut: EventResult.RECORDED, Ignored: EventResult.IGNORED}
 
 
 class RecipientOutcome(StrEnum):
@@ -79,50 +84,112 @@ class RecipientReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SettledEvent:
+    """An event, and what becomes of its recipients.
+
+    Attributes:
+        event: The event.
+        lineage: How often it has been round.
+        settlements: Of each recipient.
+        now: When that was decided; aware.
+    """
+
+    event: OptIn | OptOut
+    lineage: Lineage
+    settlements: Mapping[Number, Settlement]
+    now: datetime
+
+    def __len__(self) -> int:
+        """Count the recipients."""
+        return len(self.settlements)
+
+    @property
+    def is_done(self) -> bool:
+        """Say whether every recipient is off the list."""
+        return set(map(type, self.settlements.values())) <= {Removed}
+
+    def count(self) -> Counter[tuple[RecipientOutcome, Reason | None]]:
+        """Count the recipients by where they are, and why."""
+        if self.is_done:
+            return Counter({(RecipientOutcome.REMOVED, None): len(self.settlements)})
+        return Counter(
+            (_where_is(settlement), settlement.reason if isinstance(settlement, DeadLetter) else None)
+            for settlement in self.settlements.values()
+        )
+
+    @property
+    def age(self) -> float:
+        """Give the seconds from the person's word to now."""
+        return (self.now - self.event.time).total_seconds()
+
+    def recipients(self) -> Iterator[RecipientReport]:
+        """Report each recipient."""
+        event, age = self.event, self.age
+        for recipient, settlement in self.settlements.items():
+            outcome, reason, attempts, next_try = _where_is(settlement), None, self.lineage.attempt + 1, None
+            if isinstance(settlement, RetryLater):
+                attempts, next_try = settlement.attempt, settlement.at
+            elif isinstance(settlement, DeadLetter):
+                reason, attempts = settlement.reason, self.lineage.attempt + (settlement.outcome is not None)
+            yield RecipientReport(
+                source=event.source,
+                event=event.id,
+                sender=event.sender,
+                recipient=recipient,
+                outcome=outcome,
+                reason=reason,
+                attempts=attempts,
+                next_try=next_try,
+                age=age,
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatched:
+    """Where messages are now.
+
+    Attributes:
+        retries: Messages that wait in the queue of the opt-ins for their next try.
+        dead_letters: Messages in the dead-letter queue.
+        parked: Dead letters that wait in the queue of the opt-ins, since their own did not take them.
+        refused: Dead letters that were to be retries, and that the queue of the opt-ins did not take.
+    """
+
+    retries: Sequence[Outgoing] = ()
+    dead_letters: Sequence[Outgoing] = ()
+    parked: Sequence[Outgoing] = ()
+    refused: Sequence[Outgoing] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One invocation.
+    """One slice of an invocation.
 
     Attributes:
         messages: How many messages came in.
         events: Every event in them, and every message that is no event.
-        recipients: Every recipient of every decoded event.
-        retries: How many retry messages were sent.
-        dead_letters: The reason of each dead letter that was sent.
+        settled: Every event with recipients, and what became of these.
+        dispatched: What was sent.
     """
 
     messages: int
-    events: tuple[EventReport, ...]
-    recipients: tuple[RecipientReport, ...]
-    retries: int
-    dead_letters: tuple[Reason, ...]
+    events: tuple[EventReport, ...] = ()
+    settled: tuple[SettledEvent, ...] = ()
+    dispatched: Dispatched = Dispatched()
+
+    @property
+    def recipients(self) -> Iterator[RecipientReport]:
+        """Report every recipient of every event."""
+        return (recipient for each in self.settled for recipient in each.recipients())
+
+
+def _where_is(settlement: Settlement) -> RecipientOutcome:
+    """Say where a recipient is, by what was decided."""
+    if isinstance(settlement, RetryLater):
+        return RecipientOutcome.WAITING
+    return RecipientOutcome.DEAD_LETTERED if isinstance(settlement, DeadLetter) else RecipientOutcome.REMOVED
 
 
 def report_event(event: Event) -> EventReport:
     """Report an event that was decoded."""
-    results = {OptIn: EventResult.DECODED, OptOut: EventResult.RECORDED, Ignored: EventResult.IGNORED}
-    return EventReport(source=event.source, id=event.id, form=event.form, result=results[type(event)])
-
-
-def report_recipients(
-    event: OptIn | OptOut, lineage: Lineage, settlements: Mapping[Number, Settlement], now: datetime
-) -> Iterator[RecipientReport]:
-    """Report every recipient of an event that was settled."""
-    age = (now - event.time).total_seconds()
-    for recipient, settlement in settlements.items():
-        outcome, reason, attempts, next_try = RecipientOutcome.REMOVED, None, lineage.attempt + 1, None
-        if isinstance(settlement, RetryLater):
-            outcome, attempts, next_try = RecipientOutcome.WAITING, settlement.attempt, settlement.at
-        elif isinstance(settlement, DeadLetter):
-            outcome, reason = RecipientOutcome.DEAD_LETTERED, settlement.reason
-            attempts = lineage.attempt + (settlement.outcome is not None)
-        yield RecipientReport(
-            source=event.source,
-            event=event.id,
-            sender=event.sender,
-            recipient=recipient,
-            outcome=outcome,
-            reason=reason,
-            attempts=attempts,
-            next_try=next_try,
-            age=age,
-        )
+    return EventReport(source=event.source, id=event.id, form=event.form, result=_RESULTS[type(event)])

@@ -73,6 +73,8 @@ class DeadLetter:
 
 Settlement = Removed | RetryLater | DeadLetter
 
+_REMOVED = Removed()
+
 _FINAL = {
     Verdict.REJECTED: Reason.RECIPIENT_REJECTED,
     Verdict.STILL_OPTED_OUT: Reason.STILL_OPTED_OUT,
@@ -95,7 +97,7 @@ def settle(outcome: Outcome, lineage: Lineage, schedule: Schedule, now: datetime
         chance: A random number in the range [0, 1), one for all recipients of an event, so that they stay together.
     """
     if outcome.verdict is Verdict.REMOVED:
-        return Removed()
+        return _REMOVED
     if outcome.verdict in _FINAL:
         return DeadLetter(_FINAL[outcome.verdict], outcome)
     if outcome.verdict is Verdict.UNAVAILABLE:

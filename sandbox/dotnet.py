@@ -19,7 +19,8 @@ _URI, _OFFSET, _TIMESPAN = (Symbol(f"com.microsoft:{name}") for name in ("uri", 
 _TICKS = 10_000_000
 #: The end of the Basic Multilingual Plane: a char of .NET holds no more.
 _BEYOND = "\uffff"
-_DECIMAL128 = 16
+#: Of a decimal128 its bytes and the bias of its exponent, of `System.Decimal` the bits of its digits and most places.
+_DECIMAL128, _BIAS, _DIGITS, _PLACES = 16, 6176, 96, 28
 
 
 class Undecodable(Exception):
@@ -63,7 +64,7 @@ def json_of(value: Any) -> Any:  # noqa: ANN401, PLR0911 - any AMQP value, and a
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else f"{'-' if value < 0 else ''}Infinity"
     if isinstance(value, list | Array):
-        return [json_of(each) for each in value]
+        return [shown for each in value if (shown := json_of(each)) is not LEFT_OUT]
     return str(value) if isinstance(value, str | UUID) else value
 
 
@@ -87,7 +88,13 @@ def _described(value: Described) -> object:
     if value.descriptor == _URI:
         return str(value.value)
     if value.descriptor == _OFFSET and isinstance(value.value, int):
-        return f"{_trimmed(_YEAR_ONE + timedelta(microseconds=value.value // 10))}+00:00"
+        try:
+            return f"{_trimmed(_YEAR_ONE + timedelta(microseconds=value.value // 10))}+00:00"
+        except OverflowError:
+            raise Undecodable(
+                "System.ArgumentOutOfRangeException: Ticks must be between DateTime.MinValue.Ticks and"
+                " DateTime.MaxValue.Ticks. (Parameter 'ticks')"
+            ) from None
     if value.descriptor == _TIMESPAN and isinstance(value.value, int):
         seconds, ticks = divmod(abs(value.value), _TICKS)
         days, seconds = divmod(seconds, 86_400)
@@ -98,10 +105,25 @@ def _described(value: Described) -> object:
 
 
 def _decimal(bits: DecimalBits) -> int | float:
-    """Read a decimal128 in its binary integer encoding, as .NET and IEEE 754 write it."""
+    """Read a decimal128 in its binary integer encoding, of which `System.Decimal` holds a part.
+
+    Source: `DecimalEncoding` in https://github.com/Azure/azure-amqp; NaN and infinity have no exponent there.
+    """
     if len(bits) != _DECIMAL128:
         raise Undecodable("")
     number = int.from_bytes(bits, "big")
-    sign, exponent, digits = number >> 127, (number >> 113 & 0x3FFF) - 6176, number & (2**113 - 1)
-    value = Decimal((sign, tuple(map(int, str(digits))), exponent)).normalize(Context(prec=40))
-    return int(value) if value == value.to_integral_value() else float(value)
+    sign, digits = number >> 127, number & (2**_DIGITS - 1)
+    exponent = -_BIAS if number >> 125 & 3 == 3 else (number >> 113 & 0x3FFF) - _BIAS  # noqa: PLR2004 - both bits set
+    # The number of places is cast to a byte.
+    if exponent <= 0 and (exponent := -(-exponent & 0xFF)) < -_PLACES:
+        raise Undecodable(
+            "System.ArgumentOutOfRangeException: Decimal's scale value must be between 0 and 28, inclusive."
+            " (Parameter 'scale')"
+        )
+    value = Decimal((sign, tuple(map(int, str(digits))), exponent))
+    if abs(value) >= 2**_DIGITS:
+        raise Undecodable("System.OverflowException: Value was either too large or too small for a Decimal.")
+    return int(value) if value == value.to_integral_value(context=_EXACT) else float(value)
+
+
+_EXACT = Context(prec=2 * _PLACES)

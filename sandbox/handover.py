@@ -16,7 +16,8 @@ from azurefunctions.extensions.base import Datum
 from sandbox.dotnet import LEFT_OUT, Undecodable, json_of, text_of, time_of
 from sandbox.receiver import Delivery
 from servicebus_sandbox.amqp import Symbol, Timestamp
-from servicebus_sandbox.decode import decode_at, end_of
+from servicebus_sandbox.decode import decode_at
+from servicebus_sandbox.skip import end_of
 
 SOURCE = "AzureServiceBusReceivedMessage"
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from sandbox.address import Address
 from sandbox.dotnet import Undecodable
+from sandbox.failures import is_busy, may_heal, named
 from sandbox.handover import hand_over
 from sandbox.host_json import HostError, HostJson, read_host_json
 from sandbox.link import Refusal
@@ -24,6 +25,8 @@ from sandbox.worker import Indexed, Worker, WorkerDied
 
 #: Seconds between the time-out of an invocation and the end of its worker (`functionTimeout`, azure-functions-host).
 GRACE = 2.0
+#: Seconds that the client waits more when the service says that it is busy (`ServerBusyBaseSleepTime`).
+BUSY = 10.0
 
 #: Of the metadata, what the extension logs of every batch at Information.
 _LOGGED = ("MessageIdArray", "SequenceNumberArray", "DeliveryCountArray", "EnqueuedTimeUtcArray", "ExpiresAtUtcArray")
@@ -41,6 +44,7 @@ class Trigger:
         address: Of the namespace.
         settings: What host.json says.
         grace: Seconds that a function has left after its time-out.
+        busy: Seconds that a busy service is given.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Trigger:
     address: Address = field(repr=False)
     settings: HostJson
     grace: float = GRACE
+    busy: float = BUSY
 
 
 def make_trigger(indexed: Indexed, host_json: Path, settings: Mapping[str, str]) -> Trigger:
@@ -97,7 +102,7 @@ class Host:
                     await self._turn()
                 except (OSError, Refusal, Undecodable) as error:
                     # Of some of what it cannot decode, the client says nothing.
-                    if text := _named(error):
+                    if text := named(error):
                         _log.error(
                             "An unhandled exception occurred in the message batch receive loop (%s). %s",
                             self._details,
@@ -134,16 +139,16 @@ class Host:
 
     async def _receive(self) -> list[Delivery]:
         """Receive a batch as the .NET client does: what may heal is tried again before anybody hears of it."""
-        settings = self._trigger.settings
+        batch, retries = self._trigger.settings.max_batch, self._trigger.settings.retries
         repetition = 0
         while True:
             try:
-                return await self._receiver.receive(settings.max_batch, settings.retries.try_timeout.total_seconds())
+                return await self._receiver.receive(batch, retries.try_timeout.total_seconds())
             except (OSError, Refusal) as error:
                 repetition += 1
-                if not _may_heal(error) or repetition > settings.retries.max_retries:
+                if not may_heal(error) or repetition > retries.max_retries:
                     raise
-                await asyncio.sleep(settings.retries.pause(repetition))
+                await asyncio.sleep(retries.pause(repetition) + (self._trigger.busy if is_busy(error) else 0))
 
     async def _invoke(self, batch: Sequence[Delivery]) -> None:
         # What the client cannot decode fails the whole receive: nothing is abandoned, all stay locked.
@@ -156,7 +161,7 @@ class Host:
         try:
             await self._call(asyncio.create_task(self._worker.invoke(data, metadata)))
         except Exception as error:  # noqa: BLE001 - whatever a function raises, the host abandons and goes on
-            _log.error("Executed 'Functions.%s' (Failed, Id=%s): %s", name, number, _named(error))
+            _log.error("Executed 'Functions.%s' (Failed, Id=%s): %s: %s", name, number, type(error).__name__, error)
             outcome = Outcome.ABANDONED
         else:
             _log.info("Executed 'Functions.%s' (Succeeded, Id=%s)", name, number)
@@ -218,37 +223,3 @@ async def running(host: Host) -> AsyncIterator[None]:
         raise HostEnded(
             f"the host ended ({type(error).__name__}: {error}); messages wait in the queue; start the sandbox again"
         ) from error
-
-
-def _may_heal(error: Exception) -> bool:
-    # A link that is refused, or a queue that does not exist, is final to the client; a token that is not taken is not.
-    return isinstance(error, OSError) or (isinstance(error, Refusal) and error.condition.startswith("401"))
-
-
-def _named(error: Exception) -> str:
-    """Write an error as .NET does, by its class and reason."""
-    if isinstance(error, Undecodable):
-        return str(error)
-    if isinstance(error, TimeoutError) and not str(error):
-        # A wait of ours that ended; the function's own time-out has words.
-        return f"{_SERVICE_BUS}: The operation did not complete within the allocated time. (ServiceTimeout)"
-    if not isinstance(error, Refusal):
-        return f"{type(error).__name__}: {error}"
-    condition = error.condition.removeprefix("amqp:").removeprefix("com.microsoft:")
-    if condition == "401":
-        return f"System.UnauthorizedAccessException: Put token failed. status-code: 401, status-description: {error}."
-    if condition == "unauthorized-access":
-        return f"System.UnauthorizedAccessException: {error}"
-    reason = _REASONS.get(condition, "GeneralError")
-    text = f"Put token failed. status-code: 404, status-description: {error}." if condition == "404" else str(error)
-    return f"{_SERVICE_BUS}: {text} ({reason})"
-
-
-_SERVICE_BUS = "Azure.Messaging.ServiceBus.ServiceBusException"
-_REASONS = {
-    "404": "MessagingEntityNotFound",
-    "not-found": "MessagingEntityNotFound",
-    "message-lock-lost": "MessageLockLost",
-    "server-busy": "ServiceBusy",
-    "link:detach-forced": "GeneralError",
-}

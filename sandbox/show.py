@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from optout_core.masking import Untrusted, printable
+from optout_core.masking import Untrusted, printable, show_value
 from optout_core.numbers import Number
 from optout_core.reports import EventResult, RecipientOutcome
 from sandbox.run import Result
@@ -62,7 +62,7 @@ def as_document(result: Result, *, reveal: bool) -> dict[str, object]:
                 "description": show_text(dead.description),
                 "recipients": [show(to) for to in dead.recipients],
                 "properties": {
-                    show_text(Untrusted(name)): show_text(Untrusted(value)) if isinstance(value, str) else value
+                    show_text(Untrusted(name)): value if reveal else show_value(value)
                     for name, value in dead.properties.items()
                 },
             }

@@ -5,9 +5,10 @@
         await broker.wait_until(lambda: broker.queue("orders").active == 0)
 
 It speaks AMQP 1.0 and knows what the azure-servicebus client asks of a queue without sessions. From the wire inwards:
-`server` and `connection` (bytes, frames), `session` and `links` (credit, windows, deliveries), `nodes` (addresses,
-rights), `queue_links` and `management` (what clients do), `exchange` (what they share), `queues` and `lifecycle` (what
-happens to messages, without I/O). Below: `messages`, `frames`, `encode`, `decode` and `amqp`, the data of the protocol.
+`server`, `connection` and `framing` (bytes, frames), `session` and `links` (credit, windows, deliveries), `nodes`
+(addresses, rights), `queue_links` and `management` (what clients do), `exchange` (what they share), `namespace`,
+`queues` and `lifecycle` (what happens to messages, without I/O). Below: `messages`, `sections`, `frames`, `encode`,
+`decode` and `amqp`, the data of the protocol.
 """
 
 from servicebus_sandbox.access import LISTEN, MANAGE, SEND, AccessKey

@@ -31,6 +31,7 @@ from servicebus_sandbox.frames import (
     encode_frame,
     error,
 )
+from servicebus_sandbox.framing import FrameBuffer, ProtocolError
 from servicebus_sandbox.links import Link
 from servicebus_sandbox.nodes import Grants
 from servicebus_sandbox.session import Session, SessionError
@@ -50,14 +51,6 @@ _MECHANISMS = ("ANONYMOUS", "PLAIN", "MSSBCBS", "EXTERNAL")
 #: What the requests of HTTP begin with: clients of the administration API, and of AMQP over WebSocket.
 _HTTP = (b"GET ", b"PUT ", b"POST ", b"HEAD ", b"DELETE ", b"PATCH ", b"OPTIONS ")
 _NO_HTTP = b"This is a broker for AMQP over TCP: it has no administration API, and no AMQP over WebSocket.\n"
-
-
-class ProtocolError(Exception):
-    """The client does not speak the protocol; the connection is closed."""
-
-    def __init__(self, condition: str, description: str) -> None:
-        super().__init__(description)
-        self.condition = condition
 
 
 class Connection(asyncio.Protocol):
@@ -82,8 +75,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.now = self._loop.time
         self._transport: asyncio.Transport | None = None
-        self._received = bytearray()
-        self._in_header = True
+        self._frames = FrameBuffer(exchange.limits.max_frame_size)
         self._opened = False
         self._sessions: dict[int, Session] = {}
         self._out: list[bytes] = []
@@ -130,9 +122,14 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take in bytes, and do what the whole frames among them say."""
         self._last_received = self.now()
-        self._received += data
         try:
-            self._consume()
+            for part in self._frames.cut(data):
+                if self._transport is None or self._transport.is_closing():
+                    break
+                if self._frames.in_header:
+                    self._on_header(part)
+                else:
+                    self._on_frame(part)
         except DecodeError as fault:
             self.close("amqp:decode-error", str(fault))
         except ProtocolError as fault:
@@ -170,32 +167,8 @@ class Connection(asyncio.Protocol):
         self._out.clear()
         self._unsent = 0
 
-    def _consume(self) -> None:
-        buffer, position = bytes(self._received), 0
-        while self._transport is not None and not self._transport.is_closing():
-            end = self._end_of_next(buffer, position)
-            if end is None:
-                break
-            if self._in_header:
-                self._on_header(buffer[position:end])
-            else:
-                self._on_frame(buffer[position:end])
-            position = end
-        self._received = bytearray(buffer[position:])
-
-    def _end_of_next(self, buffer: bytes, position: int) -> int | None:
-        """Find where the next header or frame ends; None when it is not all there yet."""
-        if len(buffer) - position < FRAME_HEAD.size:
-            return None
-        if self._in_header:
-            return position + len(AMQP_HEADER)
-        size: int = FRAME_HEAD.unpack_from(buffer, position)[0]
-        if not FRAME_HEAD.size <= size <= self.exchange.limits.max_frame_size:
-            raise ProtocolError("amqp:connection:framing-error", f"a frame of {size:,} bytes")
-        return position + size if len(buffer) - position >= size else None
-
     def _on_header(self, header: bytes) -> None:
-        self._in_header = False
+        self._frames.in_header = False
         if header.startswith(_HTTP):
             head = f"HTTP/1.1 501 Not Implemented\r\nContent-Type: text/plain\r\nContent-Length: {len(_NO_HTTP)}"
             self._write(f"{head}\r\nConnection: close\r\n\r\n".encode() + _NO_HTTP)
@@ -241,7 +214,7 @@ class Connection(asyncio.Protocol):
             self.send(0, SaslOutcome(Ubyte(1)))
             raise ProtocolError(refused.condition, str(refused)) from None
         self.send(0, SaslOutcome(Ubyte(0)))
-        self._in_header = True
+        self._frames.in_header = True
 
     def _authenticate(self, choice: SaslInit) -> None:
         if choice.mechanism not in _MECHANISMS:

@@ -4,6 +4,7 @@ Refused
 ├── EntityNotFound      use the name of a queue that exists
 ├── Unauthorized        use another key
 ├── NotAllowed          this queue cannot do that: change the call
+├── EntityDisabled      enable the queue
 ├── InvalidArgument     the request is malformed: change the call
 ├── NotImplementedHere  the broker does not know the operation
 ├── MessageTooLarge     send less at once
@@ -45,6 +46,13 @@ class NotAllowed(Refused):
     """The queue does not do that."""
 
     condition = "amqp:not-allowed"
+    status = 400
+
+
+class EntityDisabled(Refused):
+    """The queue's status does not allow it."""
+
+    condition = "com.microsoft:entity-disabled"
     status = 400
 
 

@@ -16,8 +16,9 @@ from servicebus_sandbox.access import AccessKey, AccessKeys
 from servicebus_sandbox.errors import Refused
 from servicebus_sandbox.limits import Limits
 from servicebus_sandbox.messages import Message
+from servicebus_sandbox.namespace import Namespace
 from servicebus_sandbox.properties import QueueProperties
-from servicebus_sandbox.queues import Namespace, Queue
+from servicebus_sandbox.queues import Queue
 
 #: Seconds. The clock is looked at this often even if nothing is due, since it may not run as the event loop's does.
 LONGEST_TIMER = 3600.0
@@ -83,16 +84,30 @@ class Exchange:
         Raises:
             Refused: The queue or an ordered fault does not let them in.
         """
-        self._refuse(queue, of_receives=False)
+        self.check_send(queue)
         return queue.send(messages)
 
     def check_receive(self, queue: Queue) -> None:
-        """Refuse what needs the claim Listen on a queue, if that is ordered.
+        """Refuse what needs the claim Listen on a queue, if that is ordered or the queue's status says so.
 
         Raises:
-            Refused: It is.
+            Refused: It is, or does.
         """
         self._refuse(queue, of_receives=True)
+        queue.check_receive()
+
+    def check_send(self, queue: Queue) -> None:
+        """Refuse what needs the claim Send on a queue, if that is ordered or the queue's status says so.
+
+        Raises:
+            Refused: It is, or does.
+        """
+        self._refuse(queue, of_receives=False)
+        queue.check_send()
+
+    def gives_out(self, queue: Queue) -> bool:
+        """Tell whether a link that has asked for messages of a queue gets them now."""
+        return not any(refusal.of_receives and refusal.queue in (None, queue) for refusal in self._refusals)
 
     def _refuse(self, queue: Queue, *, of_receives: bool) -> None:
         for refusal in self._refusals:
@@ -109,6 +124,7 @@ class Exchange:
             yield refusal
         finally:
             self._refusals.remove(refusal)
+            self.changed()
 
     def add_receiver(self, receiver: Receiver) -> None:
         """Hand messages to a link from now on."""

@@ -16,7 +16,7 @@ from enum import IntEnum
 from uuid import UUID, uuid4
 
 from servicebus_sandbox.messages import Message
-from servicebus_sandbox.properties import QueueProperties
+from servicebus_sandbox.properties import DISABLED, SEND_DISABLED, QueueProperties
 from servicebus_sandbox.stored import Shelf, State, Stored
 
 MEGABYTE = 2**20
@@ -36,6 +36,7 @@ class Lifecycle:
         locked: Those that are locked, by lock token.
         duplicates: How many messages were dropped because their id was known.
         subqueue: The queue's own dead letters.
+        status: Of the queue, one of `STATUSES`.
         bury_in: Where dead letters go, set by whoever connects the queues.
         drops_forwarded_duplicates: Whether a dead letter that is forwarded here is dropped when its id is known.
             Whether the service does so is documented nowhere; it is the case that loses something.
@@ -50,6 +51,7 @@ class Lifecycle:
         self.shelf = Shelf()
         self.locked: dict[UUID, Stored] = {}
         self.duplicates = 0
+        self.status = properties.status
         self.subqueue = self.bury_in = self
         self.drops_forwarded_duplicates = True
         self.name = name
@@ -76,8 +78,10 @@ class Lifecycle:
             self.duplicates += 1
             return self._last_number
         now = self._clock()
-        if message.ttl_ms is not None and message.ttl_ms > self._longest_life * 1000:
-            message = message.with_time_to_live(int(self._longest_life * 1000), arrived_ms=int(now * 1000))
+        too_long = message.ttl_ms is not None and message.ttl_ms > self._longest_life * 1000
+        if too_long or message.expiry_is_off:
+            ttl_ms = int(self._longest_life * 1000) if too_long else message.ttl_ms
+            message = message.with_time_to_live(ttl_ms, arrived_ms=int(now * 1000))
         stored = Stored(self._last_number, message, enqueued_at=now, expires_at=now + self._time_to_live(message))
         if source:
             stored.dead_letter_source, stored.first_sequence_number = source_name, source.sequence_number
@@ -173,7 +177,7 @@ class Lifecycle:
     def bury(self, stored: Stored, reason: str | None, description: str | None) -> None:
         """Move a message to the dead letters: into the subqueue under its number, or forwarded under a new one.
 
-        Where it would be forwarded to a queue that is full, it stays in the subqueue; source:
+        Where it would be forwarded to a queue that is full or takes no messages, it stays in the subqueue; source:
         https://learn.microsoft.com/azure/service-bus-messaging/service-bus-auto-forwarding
 
         A forwarded dead letter no longer has the time to live and the schedule its sender gave it: both are over, and
@@ -184,11 +188,15 @@ class Lifecycle:
             {key: fact for key, fact in facts.items() if fact is not None}
         )
         self.remove(stored)
-        if self.bury_in is self.subqueue or not self.bury_in.has_room(message.size):
+        if self.bury_in is self.subqueue or not self.bury_in.takes_in(message.size):
             stored.message, stored.state = message, State.ACTIVE
             self.subqueue.adopt(stored)
         else:
             self.bury_in.take_in(message.without_times(), stored, self.name)
+
+    def takes_in(self, size: int) -> bool:
+        """Tell whether the queue is open to messages, and has room for so many bytes more."""
+        return self.status not in (DISABLED, SEND_DISABLED) and self.has_room(size)
 
     def has_room(self, size: int) -> bool:
         """Tell whether the queue and its subqueue together may hold so many bytes more."""

@@ -13,7 +13,7 @@ from servicebus_sandbox.amqp import Array, Symbol, Timestamp, Uint, Ulong
 from servicebus_sandbox.errors import InvalidArgument, MessageTooLarge, Refused
 
 #: The standard properties by their places in the section, each with the types it may have.
-PROPERTIES: tuple[tuple[str, tuple[type, ...]], ...] = (
+STANDARD_PROPERTIES: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("message_id", (str, UUID, bytes, Ulong)),
     ("user_id", (bytes,)),
     ("to", (str,)),
@@ -28,9 +28,9 @@ PROPERTIES: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("group_sequence", (Uint,)),
     ("reply_to_group_id", (str,)),
 )
-_NAMES = tuple(name for name, _ in PROPERTIES)
+_NAMES = tuple(name for name, _ in STANDARD_PROPERTIES)
 #: With the type of null.
-_TYPES = tuple(frozenset((*types, type(None))) for _, types in PROPERTIES)
+_TYPES = tuple(frozenset((*types, type(None))) for _, types in STANDARD_PROPERTIES)
 _NOT_SIMPLE = frozenset((list, dict, Array))
 #: What Service Bus calls MessageId, SessionId and ReplyToSessionId.
 _IDS = tuple(map(_NAMES.index, ("message_id", "group_id", "reply_to_group_id")))
@@ -95,8 +95,8 @@ class Limits:
         Raises:
             InvalidArgument: One of them is.
         """
-        if len(fields) > len(PROPERTIES):
-            raise InvalidArgument(f"the properties have {len(fields)} fields; there are {len(PROPERTIES)}")
+        if len(fields) > len(STANDARD_PROPERTIES):
+            raise InvalidArgument(f"the properties have {len(fields)} fields; there are {len(STANDARD_PROPERTIES)}")
         if not self.odd_types and (fault := _fault_of(tuple(map(type, fields)))) is not None:
             raise InvalidArgument(fault)
         for place in _IDS if size > self.max_id_length else ():

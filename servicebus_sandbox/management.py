@@ -98,6 +98,7 @@ class Management:
         return {"sequence-numbers": Array(map(Long, self.exchange.publish(self.queue, messages)))}
 
     def _cancel(self, body: Mapping[str, Any]) -> dict[str, object]:
+        self.exchange.check_send(self.queue)
         self.queue.cancel(_numbers(body))
         return {}
 

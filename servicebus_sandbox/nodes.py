@@ -79,9 +79,13 @@ def make_link(carrier: Carrier, attach: Attach, grants: Grants) -> Link:
         return _node_link(carrier, attach, node, management.answer)
     if attach.role is SENDER:
         grants.require(node, SEND)
-        return PublisherLink(carrier, attach, carrier.exchange.queue(node))
+        queue = carrier.exchange.queue(node)
+        queue.check_send()
+        return PublisherLink(carrier, attach, queue)
     grants.require(node, LISTEN)
-    return ConsumerLink(carrier, attach, carrier.exchange.queue(node))
+    queue = carrier.exchange.queue(node)
+    queue.check_receive()
+    return ConsumerLink(carrier, attach, queue)
 
 
 def _node_link(carrier: Carrier, attach: Attach, node: str, answer: Callable[[Request], Reply]) -> Link:

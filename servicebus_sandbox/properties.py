@@ -8,6 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+#: https://learn.microsoft.com/azure/service-bus-messaging/entity-suspend
+ACTIVE, DISABLED, SEND_DISABLED, RECEIVE_DISABLED = STATUSES = ("Active", "Disabled", "SendDisabled", "ReceiveDisabled")
+
 _FOREVER = timedelta(days=10_675_199)
 #: Durations as Azure writes them: days, hours, minutes and seconds of ISO 8601.
 _DURATION = re.compile(r"P(?=.)(?:(\d+)D)?(?:T(?=.)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?", re.ASCII)
@@ -28,6 +31,7 @@ class QueueProperties:
         dead_lettering_on_message_expiration: Whether an expired message is dead-lettered; otherwise it is dropped.
         forward_dead_lettered_messages_to: Name of the queue that gets the dead letters in place of `$DeadLetterQueue`.
         max_size_in_megabytes: A send that would make the queue larger is refused; at least 1.
+        status: One of `STATUSES`; `Broker.set_status` changes it.
 
     Raises:
         ValueError: A value is out of these bounds.
@@ -43,11 +47,23 @@ class QueueProperties:
     dead_lettering_on_message_expiration: bool = False
     forward_dead_lettered_messages_to: str | None = None
     max_size_in_megabytes: int = 1024
+    status: str = ACTIVE
 
     def __post_init__(self) -> None:
+        check_status(self.status)
         for name, (low, high, text) in _BOUNDS.items():
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{_azure_name(name)} must be {text}")
+
+
+def check_status(status: str) -> None:
+    """Refuse a status that there is not.
+
+    Raises:
+        ValueError: It is none of `STATUSES`.
+    """
+    if status not in STATUSES:
+        raise ValueError(f"status must be one of {', '.join(STATUSES)}")
 
 
 _SHORTEST = timedelta.resolution
@@ -153,5 +169,6 @@ _READERS: dict[type, Callable[[object], object]] = {
     timedelta: _read_duration,
     bool: _reader(bool, "true or false"),
     int: _reader(int, "a whole number"),
+    str: _reader(str, "a text"),
     type(None): _reader(str, "a text"),
 }

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from servicebus_sandbox.amqp import DecodeError, Described
 from servicebus_sandbox.errors import InvalidArgument, NotImplementedHere, Refused
 from servicebus_sandbox.frames import Attach, Flow, error, rejected
 from servicebus_sandbox.links import Carrier, IncomingLink, OutgoingLink
-from servicebus_sandbox.messages import BATCH_FORMAT, decode_message, encode_message, split_batch
+from servicebus_sandbox.messages import decode_message, encode_message
 from servicebus_sandbox.queues import Queue
+from servicebus_sandbox.sections import BATCH_FORMAT, split_batch
 
 #: Messages a link gets before it is another's turn: some milliseconds of work.
 TURN = 64
@@ -26,6 +27,14 @@ class PublisherLink(IncomingLink):
     def __init__(self, carrier: Carrier, attach: Attach, queue: Queue) -> None:
         super().__init__(carrier, attach)
         self._queue = queue
+
+    def check_status(self) -> None:
+        """Check that the queue is open to messages still.
+
+        Raises:
+            EntityDisabled: It is not.
+        """
+        self._queue.check_send()
 
     @property
     def idle_since(self) -> float:
@@ -75,6 +84,14 @@ class ConsumerLink(OutgoingLink):
         """Ask for no more messages. Those the client has stay locked until their locks expire, as on the real thing."""
         self.carrier.exchange.remove_receiver(self)
 
+    def check_status(self) -> None:
+        """Check that the queue gives messages out still.
+
+        Raises:
+            EntityDisabled: It does not.
+        """
+        self._queue.check_receive()
+
     @property
     def idle_since(self) -> float | None:
         """When the link was last used, in the event loop's time; None while the client waits for a message."""
@@ -92,6 +109,8 @@ class ConsumerLink(OutgoingLink):
 
     def pump(self) -> bool:
         """Hand over messages while there are any, at most `TURN`."""
+        if not self.carrier.exchange.gives_out(self._queue):
+            return False
         for _ in range(TURN):
             if self.credit == 0 or self._unsettled >= self._most_unsettled or not self.carrier.can_send:
                 return False
@@ -99,11 +118,13 @@ class ConsumerLink(OutgoingLink):
             if stored is None:
                 return False
             content = encode_message(stored.message, stored.stamps())
-            tag = stored.lock_token or uuid4()
-            delivery_id = self.send_message(content, tag.bytes_le, settled=self._deletes)
-            if not self._deletes:
+            token = stored.lock_token
+            # The tag is the lock's token, and empty where there is no lock: clients take 16 bytes for one. Source:
+            # azure-servicebus' own live test `test_message_backcompat_receive_and_delete_databody`.
+            delivery_id = self.send_message(content, token.bytes_le if token else b"", settled=token is None)
+            if token:
                 self._unsettled += 1
-                self.carrier.expect_settlement(delivery_id, self, tag)
+                self.carrier.expect_settlement(delivery_id, self, token)
         return True
 
     def settle(self, token: UUID, state: Described | None) -> Described | None:

@@ -1,4 +1,4 @@
-"""A queue of Service Bus as its clients see it: send, receive, settle, peek; and the namespace that holds the queues.
+"""A queue of Service Bus as its clients see it: send, receive, settle, peek.
 
 Rules:
 
@@ -9,14 +9,20 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from uuid import UUID, uuid4
 
-from servicebus_sandbox.errors import EntityNotFound, LockLost, MessageNotFound, NotAllowed, QuotaExceeded
+from servicebus_sandbox.errors import (
+    EntityDisabled,
+    LockLost,
+    MessageNotFound,
+    NotAllowed,
+    QuotaExceeded,
+)
 from servicebus_sandbox.lifecycle import Lifecycle
 from servicebus_sandbox.messages import Message
-from servicebus_sandbox.properties import QueueProperties
+from servicebus_sandbox.properties import DISABLED, RECEIVE_DISABLED, SEND_DISABLED, QueueProperties, check_status
 from servicebus_sandbox.stored import State, Stored
 
 #: Most messages a peek returns; https://github.com/Azure/azure-sdk-for-python/issues/26643.
@@ -98,6 +104,36 @@ class Queue:
         self.tick()
         return list(islice(self.life.shelf.starting_at(from_number), min(count, PEEK_LIMIT)))
 
+    @property
+    def status(self) -> str:
+        """The queue's status, which is that of its subqueues as well: one of `STATUSES`."""
+        # A queue without messages is false.
+        return self.life.status if self._parent is None else self._parent.status
+
+    @status.setter
+    def status(self, status: str) -> None:
+        check_status(status)
+        queue = self if self._parent is None else self._parent
+        queue.life.status = status
+
+    def check_send(self) -> None:
+        """Check that the queue is open to messages.
+
+        Raises:
+            EntityDisabled: Its status says no.
+        """
+        if self.status in (DISABLED, SEND_DISABLED):
+            raise EntityDisabled(f"the messaging entity {self.name!r} takes no messages: its status is {self.status}")
+
+    def check_receive(self) -> None:
+        """Check that the queue gives messages out.
+
+        Raises:
+            EntityDisabled: Its status says no.
+        """
+        if self.status in (DISABLED, RECEIVE_DISABLED):
+            raise EntityDisabled(f"the messaging entity {self.name!r} gives no messages: its status is {self.status}")
+
     def send(self, messages: Sequence[Message]) -> list[int]:
         """Take in all messages or none; those with a scheduled time ahead wait for it.
 
@@ -106,10 +142,12 @@ class Queue:
 
         Raises:
             NotAllowed: This is a dead-letter subqueue.
+            EntityDisabled: The queue's status says no.
             QuotaExceeded: The queue would become larger than it may be.
         """
         if self._parent is not None:
             raise NotAllowed(f"nobody can send to {self.name}; send to {self._parent.name}")
+        self.check_send()
         self.tick()
         if not self.life.has_room(sum(message.size for message in messages)):
             raise QuotaExceeded(f"the queue {self.name} is full; receive from it, or raise maxSizeInMegabytes")
@@ -249,65 +287,3 @@ class Queue:
 def _with_id(message: Message) -> Message:
     """Give a message without an id one, as the service does (https://github.com/Azure/azure-service-bus-java/issues/69)."""
     return message if message.message_id is not None else message.with_id(uuid4().hex)
-
-
-class Namespace:
-    """The queues by their paths: `name`, `name/$DeadLetterQueue` and `name/$Transfer/$DeadLetterQueue`, in any case.
-
-    The last one holds what could not be transferred on to another entity. Nothing is transferred here, so it is empty.
-
-    Raises:
-        ValueError: A queue forwards its dead letters to one that does not exist, or to itself, or two have one name.
-    """
-
-    def __init__(
-        self,
-        queues: Mapping[str, QueueProperties],
-        *,
-        clock: Callable[[], float],
-        on_change: Callable[[], None] = lambda: None,
-        drop_forwarded_duplicates: bool = True,
-    ) -> None:
-        self._paths: dict[str, Queue] = {}
-        self._transfers: dict[str, Queue] = {}
-        for name, properties in queues.items():
-            if name.lower() in self._paths:
-                raise ValueError(f"there are two queues {name!r}; names are compared without case")
-            queue = Queue(name, properties, clock=clock, on_change=on_change)
-            queue.life.drops_forwarded_duplicates = drop_forwarded_duplicates
-            self._paths |= {path.name.lower(): path for path in (queue, queue.dead_letters)}
-            transfer = Queue(f"{name}/$Transfer/$DeadLetterQueue", properties, clock=clock, parent=queue)
-            self._transfers[transfer.name.lower()] = transfer
-        for name, properties in queues.items():
-            if (target := properties.forward_dead_lettered_messages_to) is not None:
-                if target not in queues or target == name:
-                    raise ValueError(
-                        f"{name} cannot forward its dead letters to {target!r}; other queues: {list(queues)}"
-                    )
-                self.queue(name).forward_dead_letters_to(self.queue(target))
-
-    def __iter__(self) -> Iterator[Queue]:
-        """Yield every queue and subqueue."""
-        return iter(self._paths.values())
-
-    def queue(self, path: str) -> Queue:
-        """Return the queue or subqueue at a path.
-
-        Raises:
-            EntityNotFound: There is none.
-        """
-        key = path.lower()
-        found = self._paths.get(key, self._transfers.get(key))
-        if found is None:
-            names = ", ".join(sorted(queue.name for queue in self))
-            raise EntityNotFound(f"the messaging entity {path!r} could not be found; there are: {names}")
-        return found
-
-    def due(self) -> float | None:
-        """Say when `tick` next has something to do, in seconds since 1970."""
-        return min((due for queue in self if (due := queue.due()) is not None), default=None)
-
-    def tick(self) -> None:
-        """Do what has fallen due by now."""
-        for queue in self:
-            queue.tick()

@@ -13,10 +13,12 @@ from typing import Any
 from uuid import uuid4
 
 from servicebus_sandbox.amqp import DecodeError
+from servicebus_sandbox.encode import encode
 from servicebus_sandbox.errors import InvalidArgument
 from servicebus_sandbox.frames import Attach
 from servicebus_sandbox.links import Carrier, IncomingLink, OutgoingLink
-from servicebus_sandbox.messages import decode_message, encode_reply
+from servicebus_sandbox.messages import decode_message
+from servicebus_sandbox.sections import APPLICATION_PROPERTIES, PREFIXES, PROPERTIES, VALUE
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class RequestLink(IncomingLink):
         if link is None:
             raise InvalidArgument(f"there is no link to answer on: attach a receiver to {self._node}")
         reply = self._answer(request)
-        link.reply(encode_reply(message.message_id, reply_to, reply.properties, reply.body))
+        link.reply(_encode_reply(message.message_id, reply_to, reply))
 
     def _reply_link(self, address: object) -> ReplyLink | None:
         """Find the link on which the client wants the node's answers: the one with that address, else the newest."""
@@ -98,3 +100,10 @@ class ReplyLink(OutgoingLink):
         while self._waiting and self.credit:
             self.send_message(self._waiting.popleft(), uuid4().bytes, settled=True)
         return False
+
+
+def _encode_reply(correlation_id: object, to: object, reply: Reply) -> bytes:
+    """Encode a message with a value as its body, in answer to a request whose message id was `correlation_id`."""
+    properties = [None, None, to, None, None, correlation_id]
+    sections = ((PROPERTIES, properties), (APPLICATION_PROPERTIES, reply.properties), (VALUE, reply.body))
+    return b"".join(PREFIXES[code] + encode(content) for code, content in sections)

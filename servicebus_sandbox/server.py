@@ -9,7 +9,7 @@ from typing import Self
 
 from servicebus_sandbox.access import AccessKey
 from servicebus_sandbox.connection import Connection
-from servicebus_sandbox.errors import LinkDetached, Refused, ServerBusy
+from servicebus_sandbox.errors import EntityDisabled, LinkDetached, Refused, ServerBusy
 from servicebus_sandbox.exchange import Exchange, Refusal
 from servicebus_sandbox.limits import Limits
 from servicebus_sandbox.properties import QueueProperties
@@ -144,7 +144,7 @@ class Broker:
         """Refuse whatever needs the claim Listen on a queue, or on all, while the context is open.
 
         A link that asks for messages is detached, and what is asked of `$management` is refused. A link that asked
-        before goes on waiting, and settles what it has.
+        before goes on waiting, is given nothing, and settles what it has.
 
         Args:
             queue: The queue's name.
@@ -162,6 +162,23 @@ class Broker:
         busy = ServerBusy("the request was terminated because the entity is being throttled; wait and try again")
         where = None if queue is None else self.queue(queue)
         return self._exchange.refusing(where, answer or busy, of_receives=of_receives)
+
+    def set_status(self, queue: str, status: str) -> None:
+        """Enable or disable a queue, as an operator does: `Active`, `Disabled`, `SendDisabled`, `ReceiveDisabled`.
+
+        Links that it no longer allows are detached. What a client has locked it can still settle. Dead letters that
+        would be forwarded to a queue that takes no messages stay in their own queue's `$DeadLetterQueue`.
+
+        Raises:
+            EntityNotFound: There is no such queue.
+            ValueError: There is no such status.
+        """
+        self.queue(queue).status = status
+        for link in self.queue_links():
+            try:
+                link.check_status()
+            except EntityDisabled as disabled:
+                link.detach(disabled)
 
     def lose_answers(self, count: int = 1) -> None:
         """Let the next sends in, but drop the connection instead of answering: the client cannot know."""

@@ -49,6 +49,10 @@ def wire(document):
     return json.dumps(document).encode()
 
 
+#: A MessageId as we give it: what counts for or against a recipient is believed only beside such a one.
+OUR_ID = "urn:test/e1:r1:0123456789abcdef"
+
+
 def arrival(body=b"{}", **fields):
     """Make a message; `body` may be a JSON document."""
     body = body if isinstance(body, bytes) else wire(body)
@@ -186,7 +190,7 @@ def dead_letter(number=1, reason="RetriesExhausted", *recipients, body=None, nam
         enqueued_at=NOW,
         delivery_count=0,
         body=body if isinstance(body, bytes) else wire(body),
-        message_id=f"urn:test/{name}:d6:{number}",
+        message_id=f"urn:test/{name}:d6:{number:016x}",
         content_type="application/cloudevents+json",
         correlation_id="c-1",
         properties=dead_letter_properties(reason, **properties),

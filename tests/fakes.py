@@ -8,8 +8,7 @@ from datetime import datetime
 from optout_core.api import Outcome, Verdict
 from optout_core.arrivals import Arrival
 from optout_core.batches import Pair
-from optout_core.errors import SendFailed
-from optout_core.messages import Outgoing, Queue
+from optout_core.outgoing import NotTaken, Outgoing, Queue
 
 REMOVED = Outcome(Verdict.REMOVED, status=200)
 
@@ -26,7 +25,8 @@ class FakeEndpoint:
     script: Mapping[str, list[Outcome]] = field(default_factory=dict)
     batches: list = field(default_factory=list)
 
-    async def remove(self, batches):
+    async def remove(self, batches, deadline):
+        del deadline
         self.batches += batches
         return {Pair(batch.sender, to): self.answer(batch.sender, to) for batch in batches for to in batch.recipients}
 
@@ -46,17 +46,27 @@ class FakeOutbox:
 
     Attributes:
         accepts: How many messages are accepted before each send fails, one entry for each send that fails.
+        closed: The queues that take nothing.
+        is_in_doubt: Whether nothing was taken when something was last to be sent.
     """
 
     accepts: list[int] = field(default_factory=list)
+    closed: set[Queue] = field(default_factory=set)
+    is_in_doubt: bool = False
     _kept: dict = field(default_factory=dict)
 
     async def send(self, outgoing):
-        room = self.accepts.pop(0) if self.accepts else None
-        for message in outgoing[:room]:
+        room = self.accepts.pop(0) if self.accepts else len(outgoing)
+        taken = [message for message in outgoing[:room] if message.queue not in self.closed]
+        for message in taken:
             self.keep(message)
-        if room is not None:
-            raise SendFailed("the broker went away")
+        if outgoing:
+            self.is_in_doubt = not taken
+        return [
+            NotTaken(message, ConnectionError("the broker went away"))
+            for position, message in enumerate(outgoing)
+            if position >= room or message.queue in self.closed
+        ]
 
     def keep(self, message: Outgoing):
         self._kept.setdefault((message.queue, message.message_id), message)

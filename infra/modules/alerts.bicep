@@ -149,6 +149,28 @@ customMetrics
     failing: 1
   }
   {
+    name: 'queue-refuses'
+    severity: 1
+    description: 'A queue takes no message of ours and the other one does: it is full, disabled, or we may not send to it; the alert carries the queue. docs/runbook.md#queue-refuses'
+    window: 'PT15M'
+    query: '''
+customMetrics
+| where name == 'optout.detours'
+| project timestamp, queue = tostring(customDimensions.queue), measured = valueSum
+'''
+    aggregation: 'Total'
+    threshold: 0
+    dimensions: [
+      {
+        name: 'queue'
+        operator: 'Include'
+        values: ['*']
+      }
+    ]
+    periods: 1
+    failing: 1
+  }
+  {
     // The whole retry schedule lasts at most 3 h 15 min, jitter included: what is older than 6 h waited for a reason of its own.
     name: 'oldest-opt-in-too-old'
     severity: 2

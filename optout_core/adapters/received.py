@@ -74,13 +74,19 @@ def read(message: "ServiceBusReceivedMessage", enqueued_at: datetime) -> Arrival
         correlation_id=text(attribute(message, "correlation_id")),
         subject=text(attribute(message, "subject")),
         properties=read_properties(properties if isinstance(properties, Mapping) else {}),
+        delivery_count=attribute(message, "delivery_count") or 0,
+        locked_until=_moment(message, "locked_until_utc"),
         unreadable=unreadable,
     )
 
 
 def enqueued_at(message: "ServiceBusReceivedMessage") -> datetime | None:
     """Give when the broker accepted a message, aware; None where that is not there or cannot be read."""
-    found = attribute(message, "enqueued_time_utc")
+    return _moment(message, "enqueued_time_utc")
+
+
+def _moment(message: "ServiceBusReceivedMessage", name: str) -> datetime | None:
+    found = attribute(message, name)
     return found if isinstance(found, datetime) else None
 
 

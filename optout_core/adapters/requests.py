@@ -37,13 +37,11 @@ class Limits:
     """The bounds of what the client does.
 
     Attributes:
-        budget: Seconds after which `remove` returns, whatever is still open; above 0.
         concurrency: Requests in flight, at least 1.
         failures: Failures in a row after which ACS is not called, at least 1.
         cooldown: Seconds until one request then tries again; above 0.
     """
 
-    budget: float
     concurrency: int
     failures: int
     cooldown: float
@@ -52,7 +50,6 @@ class Limits:
     def of(cls, settings: Settings) -> Self:
         """Take the bounds from the settings."""
         return cls(
-            budget=settings.invocation_budget.total_seconds(),
             concurrency=settings.max_concurrent_requests,
             failures=settings.breaker_failures,
             cooldown=settings.breaker_cooldown.total_seconds(),
@@ -84,16 +81,22 @@ class OptOutsClient:
         """Say whether we have stopped calling ACS, and have had no answer since."""
         return self._gate.is_open
 
-    async def remove(self, batches: Sequence[Batch]) -> Mapping[Pair, Outcome]:
-        """Ask for every batch, within the budget.
+    async def remove(self, batches: Sequence[Batch], deadline: float) -> Mapping[Pair, Outcome]:
+        """Ask for every batch until the deadline.
+
+        Args:
+            batches: What to ask.
+            deadline: On the monotonic clock; from then on nothing is sent, and what is still open is given up.
 
         Returns:
             An outcome for every recipient of every batch; what was not answered in time is `UNAVAILABLE`.
         """
-        removal = _Removal(self, batches)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self.limits.budget):
-                await removal.run()
+        removal = _Removal(self, batches, deadline)
+        seconds = deadline - monotonic()
+        if seconds > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await removal.run()
         return removal.outcomes()
 
     async def request_in_turn(self, batch: Batch, *, patience: float, is_suspect: bool) -> dict[Number, Outcome]:
@@ -139,12 +142,12 @@ class OptOutsClient:
 class _Removal:
     """One invocation's removal: each batch is asked for once, and beside that those that failed are split."""
 
-    def __init__(self, client: OptOutsClient, batches: Sequence[Batch]) -> None:
+    def __init__(self, client: OptOutsClient, batches: Sequence[Batch], deadline: float) -> None:
         self._client = client
         self._batches = batches
         # The fewer recipients a batch has, the more its answer says of ACS.
         self._waiting = iter(sorted(batches, key=len))
-        self._deadline = monotonic() + client.limits.budget
+        self._deadline = deadline
         self._known: dict[Pair, Outcome] = {}
         # Half of the requests in flight, and as many batches of one sender, so that others get their turn.
         half = max(1, client.limits.concurrency // 2)

@@ -6,15 +6,17 @@ import os
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from optout_core.adapters.connections import Credentials, connect_service_bus, open_acs
-from optout_core.adapters.outbox import ServiceBusOutbox
+from optout_core.adapters.outbox import SEND_TIMEOUT, ServiceBusOutbox
 from optout_core.adapters.requests import Limits, OptOutsClient
 from optout_core.adapters.telemetry import Telemetry
 from optout_core.adapters.trigger import WholeMessage
-from optout_core.messages import Queue
+from optout_core.arrivals import Arrival
+from optout_core.outgoing import Queue
 from optout_core.processor import Processor
 from optout_core.settings import Settings
 
@@ -24,17 +26,26 @@ if TYPE_CHECKING:
     from optout_core.reports import Report
 
 
-#: Seconds between a failed invocation and its messages' return to the queue. The host gives messages back at once, and
-#: after ten deliveries the broker dead-letters them: without a pause whatever ails us empties the queue within seconds.
-#: Budget, sending and this stay under the lock of five minutes.
+#: Seconds between a failed invocation and its messages' return to the queue, as much again for each earlier delivery.
+#: The host gives messages back at once, and after ten deliveries the broker dead-letters them: without a pause whatever
+#: ails us empties the queue within seconds.
 PAUSE_AFTER_FAILURE = 30.0
+#: Seconds after which the host ends us (host.json, `functionTimeout`; the locks last a little longer), less some for
+#: giving messages back.
+_LATEST = 240.0
+
+
+#: What sending retries and dead letters may take beside a queue that fails: two transfers that time out.
+_FOR_SENDING = timedelta(seconds=2 * SEND_TIMEOUT)
+
+_log = logging.getLogger("optout_core")
 
 
 class Service:
     """The function's whole work: it starts lazily on the worker's own event loop and processes what the trigger brings.
 
     Attributes:
-        observers: Called with the report of each invocation; the sandbox looks on through this.
+        observers: Called with each report; the sandbox looks on through this.
     """
 
     def __init__(
@@ -62,17 +73,30 @@ class Service:
         """Process the messages of one invocation.
 
         Raises:
-            Exception: Starting or processing failed, after `PAUSE_AFTER_FAILURE`; nothing may be completed.
+            Exception: Starting or processing failed, after a pause; nothing may be completed.
         """
+        started, now = monotonic(), _utc_now()
+        arrivals = [message.arrival(now) for message in messages]
         try:
             processor = await self._started()
-            now = _utc_now()
-            report = await processor.process([message.arrival(now) for message in messages])
+            await processor.process(arrivals, started + self._budget(arrivals, now))
         except Exception:
-            await self._sleep(PAUSE_AFTER_FAILURE)
+            await self._sleep(_pause(arrivals, monotonic() - started))
             raise
-        for observe in self.observers:
-            observe(report)
+
+    def _budget(self, arrivals: Iterable[Arrival], now: datetime) -> float:
+        budget = self._settings.invocation_budget
+        # A lock that has ended already tells of a clock that is wrong, and not of the time that is left.
+        locks = [arrival.locked_until for arrival in arrivals if arrival.locked_until and arrival.locked_until > now]
+        ends = [lock - now - _FOR_SENDING for lock in locks]
+        if ends and min(ends) < budget:
+            _log.warning(
+                "the messages are locked for %d s, which is less than INVOCATION_BUDGET (%d s) and what sending may"
+                " take: fewer recipients are asked for at a time; set lockDuration of the queue to PT5M",
+                (min(ends) + _FOR_SENDING).total_seconds(),
+                budget.total_seconds(),
+            )
+        return max(0.0, min([budget, *ends]).total_seconds())
 
     async def close(self) -> None:
         """Close all connections; the next invocation starts anew."""
@@ -90,7 +114,7 @@ class Service:
         # They tell of every link, retry and request at INFO; what matters to us comes as an error or is measured.
         for library in ("azure", "aiohttp"):
             logging.getLogger(library).setLevel(logging.WARNING)
-        telemetry = Telemetry()
+        telemetry = Telemetry(observers=self.observers)
         await self._resources.enter_async_context(self._credentials)
         await self._resources.enter_async_context(self._acs)
         self._client = OptOutsClient(self._acs.post, Limits.of(settings), telemetry)
@@ -110,6 +134,7 @@ class Service:
             keywords=settings.keywords,
             now=_utc_now,
             chance=random.random,
+            give_way=lambda: asyncio.sleep(0),
         )
 
 
@@ -118,6 +143,11 @@ def _connect(settings: Settings, credentials: Credentials) -> "ServiceBusClient"
     from azure.servicebus.aio import ServiceBusClient
 
     return connect_service_bus(ServiceBusClient, settings, credentials)
+
+
+def _pause(arrivals: Iterable[Arrival], elapsed: float) -> float:
+    deliveries = 1 + max((arrival.delivery_count for arrival in arrivals), default=0)
+    return max(0.0, min(PAUSE_AFTER_FAILURE * deliveries, _LATEST - elapsed))
 
 
 def _utc_now() -> datetime:

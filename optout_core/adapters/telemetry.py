@@ -19,7 +19,9 @@ from optout_core import __version__
 from optout_core.arrivals import Lineage
 from optout_core.errors import RequestRefused
 from optout_core.properties import DIAGNOSTIC_ID, TRACEPARENT
-from optout_core.reports import RecipientOutcome, Report
+from optout_core.reasons import Reason
+from optout_core.reports import Dispatched, RecipientOutcome, Report
+from optout_core.settlement import DeadLetter
 
 NAME = "optout_core"
 
@@ -28,14 +30,31 @@ NAME = "optout_core"
 _DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 120, 240)
 _AGES = (1, 10, 60, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400, 172_800, 259_200)
 
+_DETOURS = {
+    "dead_letters": "the dead-letter queue did not take %d messages; they wait in the queue of the opt-ins with their"
+    " verdict and come back by themselves; check that the queue is not full or disabled and that we may send to it",
+    "opt_ins": "the queue of the opt-ins did not take %d retries; they are dead letters (RetryRefused) and safe to"
+    " replay; check that the queue is not full or disabled and that we may send to it",
+}
+_Recipients = Counter[tuple[RecipientOutcome, Reason | None]]
+
 _log = logging.getLogger(NAME)
 
 
 class Telemetry:
     """Count, time and trace; attribute sets are in docs/metrics.md."""
 
-    def __init__(self, meters: MeterProvider | None = None, tracers: TracerProvider | None = None) -> None:
-        """Make the instruments; the providers are the process's own unless given."""
+    def __init__(
+        self,
+        meters: MeterProvider | None = None,
+        tracers: TracerProvider | None = None,
+        observers: Iterable[Callable[[Report], None]] = (),
+    ) -> None:
+        """Make the instruments; the providers are the process's own unless given.
+
+        `observers` are called with each report.
+        """
+        self._observers = observers
         meter = metrics.get_meter(NAME, __version__, meter_provider=meters)
         self._meter = meter
         self._tracer = trace.get_tracer(NAME, __version__, tracer_provider=tracers)
@@ -43,6 +62,9 @@ class Telemetry:
         self._recipients = meter.create_counter("optout.recipients", "{recipient}", "Recipients settled")
         self._retries = meter.create_counter("optout.retries.scheduled", "{message}", "Retry messages sent")
         self._dead_letters = meter.create_counter("optout.dead_letters", "{message}", "Dead letters sent")
+        self._detours = meter.create_counter(
+            "optout.detours", "{message}", "Messages that their queue did not take and the other one did"
+        )
         self._age = meter.create_histogram(
             "optout.event.age", "s", "From the opt-in to the removal", explicit_bucket_boundaries_advisory=_AGES
         )
@@ -125,32 +147,45 @@ class Telemetry:
                 self._request_size.record(recipients)
 
     def report(self, report: Report) -> None:
-        """Count what an invocation did, and say it in one line."""
+        """Count what was done, say it in one line, and hand it to the observers."""
         for (form, result), count in Counter((event.form, event.result) for event in report.events).items():
             self._events.add(count, {"form": form, "result": result.value})
-        settled = Counter((each.outcome, each.reason) for each in report.recipients)
-        for (outcome, reason), count in settled.items():
-            self._recipients.add(count, {"outcome": outcome.value, "reason": reason.value if reason else ""})
-        for each in report.recipients:
-            if each.outcome is RecipientOutcome.REMOVED:
+        recipients: _Recipients = Counter()
+        for each in report.settled:
+            counts = each.count()
+            recipients.update(counts)
+            if counts[RecipientOutcome.REMOVED, None]:
                 self._age.record(max(0.0, each.age))
-            elif each.outcome is RecipientOutcome.WAITING:
+            if counts[RecipientOutcome.WAITING, None]:
                 self._waiting.record(max(0.0, each.age))
-        if report.retries:
-            self._retries.add(report.retries)
-        for reason, count in Counter(report.dead_letters).items():
-            self._dead_letters.add(count, {"reason": reason.value})
-        self._say(report)
+        for (outcome, reason), count in recipients.items():
+            self._recipients.add(count, {"outcome": outcome.value, "reason": reason.value if reason else ""})
+        self._say(report, recipients, self._count_messages(report.dispatched))
+        for observe in self._observers:
+            observe(report)
 
-    def _say(self, report: Report) -> None:
-        outcomes = Counter(each.outcome for each in report.recipients)
-        reasons = Counter(reason.value for reason in report.dead_letters)
-        counts = {outcome.value: outcomes[outcome] for outcome in RecipientOutcome}
+    def _count_messages(self, dispatched: Dispatched) -> Counter[Reason]:
+        if dispatched.retries:
+            self._retries.add(len(dispatched.retries))
+        for queue, detoured in (("dead_letters", dispatched.parked), ("opt_ins", dispatched.refused)):
+            if detoured:
+                self._detours.add(len(detoured), {"queue": queue})
+                _log.error(_DETOURS[queue], len(detoured), extra={"optout.detours": len(detoured)})
+        reasons = Counter(each.reason for each in (*dispatched.dead_letters, *dispatched.refused) if each.reason)
+        for reason, count in reasons.items():
+            self._dead_letters.add(count, {"reason": reason.value})
+        return reasons
+
+    def _say(self, report: Report, recipients: _Recipients, reasons: Counter[Reason]) -> None:
+        counts = {outcome.value: 0 for outcome in RecipientOutcome}
+        for (outcome, _), count in recipients.items():
+            counts[outcome.value] += count
+        dead = {reason.value: count for reason, count in reasons.items()}
         _log.info(
             "settled %d messages: %s%s (version %s)",
             report.messages,
             ", ".join(f"{count} {name}" for name, count in counts.items()),
-            f" {dict(reasons)}" if reasons else "",
+            f" {dead}" if dead else "",
             __version__,
             extra={f"optout.{name}": count for name, count in (counts | {"messages": report.messages}).items()}
             | {"optout.version": __version__},
@@ -176,7 +211,10 @@ def _dead_events(report: Report) -> dict[str, Counter[str]]:
     for event in report.events:
         if event.reason:
             dead.setdefault(str(event.id), Counter())[event.reason.value] += 1
-    for each in report.recipients:
-        if each.reason:
-            dead.setdefault(str(each.event), Counter())[each.reason.value] += 1
+    for each in report.settled:
+        reasons = [
+            settlement.reason.value for settlement in each.settlements.values() if isinstance(settlement, DeadLetter)
+        ]
+        if reasons:
+            dead.setdefault(str(each.event.id), Counter()).update(reasons)
     return dead

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from optout_core.masking import mask_body, show
-from optout_core.messages import Queue
+from optout_core.outgoing import Queue
 from optout_core.reasons import Replay
 from optout_ops.audit import Recorder
 from optout_ops.exits import Guarded, OpsError

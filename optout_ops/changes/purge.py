@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TextIO
 
-from optout_core.messages import Queue
+from optout_core.outgoing import Queue
 from optout_ops.exits import Guarded, OpsError
 from optout_ops.letters import archive
 from optout_ops.letters.filters import Filter

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from optout_core.messages import Outgoing, Queue
+from optout_core.outgoing import Outgoing, Queue
 from optout_ops.exits import Mistake
 from optout_ops.letters import archive
 from optout_ops.letters.letter import Letter, read_letter

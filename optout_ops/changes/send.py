@@ -11,7 +11,7 @@ from optout_core.envelopes import Form
 from optout_core.errors import EventError
 from optout_core.events import CONTENT_TYPE, Event, Ignored, decode
 from optout_core.masking import show
-from optout_core.messages import Outgoing, Queue
+from optout_core.outgoing import Outgoing, Queue
 from optout_ops.queues.pacing import Pace, send_at_pace
 from optout_ops.queues.protocols import QueuePair
 from optout_ops.run import Run

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from optout_core.messages import Queue
+from optout_core.outgoing import Queue
 from optout_core.settings import Settings
 from optout_ops.audit import AuditTrail
 from optout_ops.exits import ExitCode, Mistake, OpsError, OutOfReach

@@ -6,12 +6,24 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from optout_core.masking import mask_body, show
+from optout_core.masking import mask_body, show, show_value
 from optout_ops.exits import Mistake
+from optout_ops.json_lines import read_line
 from optout_ops.queues.messages import QueueMessage
+
+#: What an archive keeps of a message as it is.
+_SHARED = (
+    "sequence_number",
+    "enqueued_at",
+    "delivery_count",
+    "message_id",
+    "content_type",
+    "correlation_id",
+    "subject",
+)
 
 
 class ArchiveLine(BaseModel):
@@ -34,30 +46,20 @@ class ArchiveLine(BaseModel):
 
 def write(message: QueueMessage, *, reveal: bool) -> str:
     """Write the message of a dead letter as one line; only with `reveal` it holds the numbers and can be put back."""
-    try:
-        text, raw = message.body.decode(), None
-    except UnicodeDecodeError:
-        text, raw = None, base64.b64encode(message.body).decode()
     entry = ArchiveLine(
-        sequence_number=message.sequence_number,
-        enqueued_at=message.enqueued_at,
-        delivery_count=message.delivery_count,
-        message_id=message.message_id,
-        content_type=message.content_type,
-        correlation_id=message.correlation_id,
-        subject=message.subject,
+        **{name: getattr(message, name) for name in _SHARED},
         properties={name: _tagged(value) for name, value in message.properties.items()},
-        body=text,
-        body_base64=raw,
+        **_body(message.body),
         masked=not reveal,
     )
-    if not reveal:
-        # Bytes that are not text may hold numbers in any form: leave them out.
-        entry = entry.model_copy(update={"body_base64": None})
     document = entry.model_dump(mode="json", by_alias=True, exclude_none=True)
-    if not reveal and text is not None:
-        document["body"] = mask_body(message.body)
-    return json.dumps(document if reveal else _masked(document), ensure_ascii=False, separators=(",", ":")) + "\n"
+    if not reveal:
+        document = {name: show(value) if isinstance(value, str) else value for name, value in document.items()}
+        document["properties"] = {show(name): show_value(value) for name, value in message.properties.items()}
+        # Bytes that are not text may hold numbers in any form: leave them out.
+        if document.pop("bodyBase64", None) is None:
+            document["body"] = show(mask_body(message.body))
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def read(line: str, number: int) -> QueueMessage:
@@ -70,14 +72,7 @@ def read(line: str, number: int) -> QueueMessage:
     Raises:
         Mistake: It is not a line of an archive, or its numbers are masked.
     """
-    try:
-        entry = ArchiveLine.model_validate_json(line)
-    except ValidationError as error:
-        problem = error.errors(include_input=False)[0]
-        where = ".".join(str(step) for step in problem["loc"])
-        raise Mistake(
-            f"line {number} of the archive cannot be read: {where}: {problem['msg']}; nothing was put back"
-        ) from None
+    entry = read_line(ArchiveLine, line, f"line {number} of the archive", "nothing was put back")
     if entry.masked:
         raise Mistake(
             f"line {number} of the archive is masked and cannot be put back; nothing was; export it with --reveal"
@@ -88,14 +83,8 @@ def read(line: str, number: int) -> QueueMessage:
     except (ValueError, KeyError):
         raise Mistake(f"line {number} of the archive is damaged; nothing was put back") from None
     return QueueMessage(
-        sequence_number=entry.sequence_number,
-        enqueued_at=entry.enqueued_at,
-        delivery_count=entry.delivery_count,
+        **{name: getattr(entry, name) for name in _SHARED},
         body=body,
-        message_id=entry.message_id,
-        content_type=entry.content_type,
-        correlation_id=entry.correlation_id,
-        subject=entry.subject,
         properties=properties,
     )
 
@@ -115,7 +104,8 @@ def _untagged(value: object) -> object:
     return value
 
 
-def _masked(value: object) -> object:
-    if isinstance(value, dict):
-        return {show(name): _masked(each) for name, each in value.items()}
-    return show(value) if isinstance(value, str) else value
+def _body(body: bytes) -> dict[str, Any]:
+    try:
+        return {"body": body.decode()}
+    except UnicodeDecodeError:
+        return {"body_base64": base64.b64encode(body).decode()}

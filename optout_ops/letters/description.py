@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from optout_core import properties
-from optout_core.masking import holds_number, mask_body, show
+from optout_core.masking import mask_body, show, show_value
 from optout_core.reasons import Reason, Replay
 from optout_ops.letters.letter import Letter
 from optout_ops.letters.verdicts import ReplayVerdict
@@ -46,7 +46,7 @@ def full_document(letter: Letter, verdict: ReplayVerdict, *, reveal: bool) -> di
         "replay": letter.lineage.replay_id,
         "deliveryCount": letter.message.delivery_count,
         "unreadable": letter.decode_error,
-        "properties": _masked(letter.message.properties),
+        "properties": {show(name): show_value(value) for name, value in letter.message.properties.items()},
         "body": body.decode(errors="replace") if reveal else mask_body(body),
     }
 
@@ -107,13 +107,3 @@ def meaning(code: str) -> str:
 def utc(time: datetime) -> str:
     """Write a time: UTC, to the second."""
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def _masked(facts: Mapping[str, object]) -> dict[str, object]:
-    return {show(name): _masked_value(value) for name, value in facts.items()}
-
-
-def _masked_value(value: object) -> object:
-    if isinstance(value, bool | int | float) and not holds_number(str(value)):
-        return value
-    return show(str(value))

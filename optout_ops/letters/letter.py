@@ -78,7 +78,7 @@ class Letter:
     @property
     def event_id(self) -> Untrusted:
         """Give the id of its event; where body and property name none, the MessageId or a digest."""
-        return self.events[0].id if self.events else self.message.arrival.event_id
+        return self.events[0].id if self.events else self.message.event_id
 
     @property
     def recipients(self) -> tuple[Number, ...]:
@@ -124,10 +124,10 @@ _REASONS = {reason.value: reason for reason in Reason}
 
 def read_letter(message: QueueMessage) -> Letter:
     """Decode a message of the dead-letter queue, whoever sent it; never raises."""
-    lineage = read_lineage(message.arrival)
+    lineage = read_lineage(message)
     decode_error: str | None = None
     try:
-        decoded = decode(_without_arrival(message.arrival))
+        decoded = decode(_without_arrival(message))
     except EventError as error:
         decoded, decode_error = (), str(error)
     times = [event.time for event in decoded if not isinstance(event, Ignored)]

@@ -11,7 +11,8 @@ from hashlib import sha256
 from optout_core import properties
 from optout_core.events import CONTENT_TYPE, OptIn, OptOut, encode
 from optout_core.masking import show
-from optout_core.messages import Kind, Outgoing, Queue, message_id
+from optout_core.messages import Kind, message_id
+from optout_core.outgoing import Outgoing, Queue
 from optout_ops.letters.letter import REPLAY_OF, Letter
 
 _DEAD_LETTER_PROPERTIES = frozenset(
@@ -94,5 +95,5 @@ def _id(letter: Letter, kind: Kind, *about: str) -> str:
     if len(letter.events) == 1 and isinstance(event := letter.events[0], OptIn):
         return message_id(event, kind, letter.lineage, (letter.code, *(to.text for to in event.recipients), *about))
     digest = sha256("\0".join((letter.code, *about)).encode() + letter.message.body).hexdigest()[:16]
-    root = sha256(letter.message.arrival.id.encode()).hexdigest()[:32]
+    root = sha256(letter.message.id.encode()).hexdigest()[:32]
     return f"{root}:{kind}{letter.lineage.hop + 1}:{digest}"

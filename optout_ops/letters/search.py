@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 
 from optout_core.masking import show
-from optout_core.messages import Queue
+from optout_core.outgoing import Queue
 from optout_ops.exits import OpsError
 from optout_ops.letters.filters import Filter
 from optout_ops.letters.letter import Letter, read_letter

@@ -23,8 +23,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_e
 from optout_core.adapters import received
 from optout_core.adapters.connections import Credentials, connect_service_bus
 from optout_core.adapters.outbox import ServiceBusOutbox
-from optout_core.errors import SendFailed
-from optout_core.messages import Outgoing, Queue
+from optout_core.outgoing import Outgoing, Queue
 from optout_core.settings import Settings
 from optout_ops.exits import Mistake
 from optout_ops.queues.errors import translated
@@ -45,7 +44,7 @@ _RETRY: dict[str, Any] = {"retry_total": 1, "retry_backoff_factor": 0.5}
 
 
 def _is_busy(error: BaseException) -> bool:
-    return isinstance(error.__cause__ if isinstance(error, SendFailed) else error, ServiceBusServerBusyError)
+    return isinstance(error, ServiceBusServerBusyError)
 
 
 #: But a namespace that throttles us asks for ten seconds (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-throttling).
@@ -153,14 +152,22 @@ class ServiceBusQueues:
         Raises:
             OutOfReach: The broker did not take all of them.
         """
-        queue = outgoing[0].queue
+        queue, rest = outgoing[0].queue, outgoing
+
+        async def send_rest() -> None:
+            nonlocal rest
+            not_taken = await self._outbox.send(rest)
+            rest = [each.message for each in not_taken]
+            if not_taken:
+                raise not_taken[0].why
+
         try:
-            await _BUSY(self._outbox.send, outgoing)
-        except SendFailed as error:
+            await _BUSY(send_rest)
+        except Exception as error:
             # A refused sender says nothing of why; a management request does.
             await self.may_send(queue)
             with translated(self.names[queue]):
-                raise (error.__cause__ or error) from None
+                raise error from None
 
     async def may_send(self, queue: Queue) -> None:
         """Try the right to send by cancelling a scheduled message that does not exist, which changes nothing.
@@ -182,15 +189,4 @@ class ServiceBusQueues:
 def read_message(message: ServiceBusReceivedMessage) -> QueueMessage:
     """Read a message as the function reads it, and what only operators need."""
     arrival = received.read(message, received.enqueued_at(message) or datetime.now(UTC))
-    return QueueMessage(
-        sequence_number=received.attribute(message, "sequence_number") or 0,
-        enqueued_at=arrival.enqueued_at,
-        delivery_count=received.attribute(message, "delivery_count") or 0,
-        body=arrival.body,
-        message_id=arrival.message_id,
-        content_type=arrival.content_type,
-        correlation_id=arrival.correlation_id,
-        subject=arrival.subject,
-        unreadable=arrival.unreadable,
-        properties=arrival.properties,
-    )
+    return QueueMessage.at(received.attribute(message, "sequence_number") or 0, arrival)

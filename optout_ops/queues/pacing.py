@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from aiolimiter import AsyncLimiter
 
-from optout_core.messages import Outgoing
+from optout_core.outgoing import Outgoing
 from optout_ops.queues.protocols import Sends
 
 #: Messages of one burst at any rate: about what one transfer holds.

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from optout_core.messages import Outgoing, Queue
+from optout_core.outgoing import Outgoing, Queue
 from optout_ops.queues.messages import QueueMessage
 from optout_ops.queues.sequence_numbers import SequenceNumbers
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from optout_core.messages import Queue
+from optout_core.outgoing import Queue
 from optout_ops.audit import AuditTrail
 from optout_ops.exits import ExitCode, Mistake
 from optout_ops.letters.filters import Filter

@@ -11,7 +11,7 @@ Rules:
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from optout_core.messages import Queue
+from optout_core.outgoing import Queue
 from optout_ops.exits import ExitCode
 from optout_ops.letters.letter import Letter, read_letter, recipients_by_replay
 from optout_ops.letters.replacement import replacement

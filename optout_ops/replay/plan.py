@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 from optout_core.masking import show
 from optout_core.reasons import Replay
 from optout_ops.exits import Mistake
+from optout_ops.json_lines import read_line
 from optout_ops.letters.letter import Letter
 from optout_ops.letters.verdicts import ReplayVerdict
 
@@ -87,14 +88,7 @@ def read_letters(lines: Iterable[str]) -> Iterator[PlannedLetter]:
     for number, line in enumerate(lines, start=2):
         if not line.strip():
             continue
-        try:
-            planned = PlannedLetter.model_validate_json(line)
-        except ValidationError as error:
-            problem = error.errors(include_input=False)[0]
-            where = ".".join(str(step) for step in problem["loc"])
-            raise Mistake(
-                f"line {number} of the plan cannot be read: {where}: {problem['msg']}; nothing was sent"
-            ) from None
+        planned = read_line(PlannedLetter, line, f"line {number} of the plan", "nothing was sent")
         if planned.sequence_number <= last:
             raise Mistake(
                 f"line {number} of the plan is out of order; lines may be removed, not moved; nothing was sent"

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
 from optout_core import properties
-from optout_core.messages import Queue
+from optout_core.outgoing import Queue
 from optout_ops.letters.letter import REPLAY_OF, read_letter
 from optout_ops.queues.messages import QueueMessage
 from optout_ops.queues.protocols import Peeks

@@ -26,10 +26,12 @@ from servicebus_sandbox.amqp import (
     Ulong,
     Ushort,
 )
-from servicebus_sandbox.decode import MAX_DEPTH, decode, decode_at, end_of, map_entries
+from servicebus_sandbox.decode import MAX_DEPTH, decode, decode_at, map_entries
 from servicebus_sandbox.encode import encode
 from servicebus_sandbox.frames import FRAME_HEAD, Attach, Flow, Open, decode_performative, encode_frame
-from servicebus_sandbox.messages import Entries, decode_message, split_batch
+from servicebus_sandbox.messages import decode_message
+from servicebus_sandbox.sections import Entries, split_batch
+from servicebus_sandbox.skip import end_of
 
 BITS = {Ubyte: 8, Ushort: 16, Uint: 32, Ulong: 64}
 SIGNED_BITS = {Byte: 8, Short: 16, Int: 32, Long: 64, Timestamp: 64}
@@ -185,7 +187,7 @@ def test_what_is_no_map_has_no_entries(malformed):
     ("section", "content", "fault"),
     [
         (0x70, "text", "header is no list"),
-        (0x70, [None, None, "soon"], "ttl is no uint"),
+        (0x70, [None, None, "soon"], "a str where a Uint belongs"),
         (0x72, {Symbol("x-opt-scheduled-enqueue-time"): "soon"}, "is no timestamp"),
         (0x72, [], "expected a map"),
         (0x73, {}, "properties are no list"),

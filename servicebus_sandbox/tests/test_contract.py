@@ -120,7 +120,7 @@ async def test_a_message_without_an_id_gets_one_from_the_service_and_no_time_to_
 
     assert re.fullmatch("[0-9a-f]{32}", message.message_id)
     assert message.time_to_live is None
-    assert message.enqueued_sequence_number == 0
+    assert message.enqueued_sequence_number is None
 
 
 async def test_delivery_annotations_and_a_body_that_is_a_value_arrive(client):

@@ -19,7 +19,8 @@ from servicebus_sandbox.frames import (
     Flow,
     Transfer,
 )
-from servicebus_sandbox.messages import BATCH_FORMAT, decode_message
+from servicebus_sandbox.messages import decode_message
+from servicebus_sandbox.sections import BATCH_FORMAT
 from servicebus_sandbox.tests.peer import Q, message, ready
 
 HELD = 4

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from servicebus_sandbox import EntityNotFound, QueueProperties, State
 from servicebus_sandbox.errors import LockLost, MessageNotFound, NotAllowed, QuotaExceeded
 from servicebus_sandbox.messages import Message, decode_message, encode_message
-from servicebus_sandbox.queues import Namespace
+from servicebus_sandbox.namespace import Namespace
 
 START = 1_700_000_000.0
 LOCK, WINDOW, LIFE = 30.0, 600.0, 3600.0

@@ -25,7 +25,8 @@ from servicebus_sandbox.amqp import (
 from servicebus_sandbox.decode import decode_at, map_entries
 from servicebus_sandbox.encode import encode
 from servicebus_sandbox.frames import ACCEPTED, RECEIVER, SENDER, Disposition, Transfer
-from servicebus_sandbox.messages import BATCH_FORMAT, data_sections, decode_message
+from servicebus_sandbox.messages import decode_message
+from servicebus_sandbox.sections import BATCH_FORMAT, data_sections
 from servicebus_sandbox.tests.peer import Q, ready
 
 HEADER, DELIVERY_ANNOTATIONS, ANNOTATIONS, PROPERTIES, APPLICATION_PROPERTIES, DATA = range(0x70, 0x76)
@@ -176,16 +177,24 @@ async def test_delivery_annotations_come_back_all_but_an_old_lock_token(broker):
     assert taken == {"hop": "one"}
 
 
-async def test_every_message_has_an_enqueue_sequence_number_and_an_active_one_no_state(broker):
+async def test_a_message_that_was_not_forwarded_has_no_enqueue_sequence_number_and_an_active_one_no_state(broker):
     annotations = (await through(broker, data()))[ANNOTATIONS]
 
-    assert annotations["x-opt-enqueue-sequence-number"] == 0
-    assert annotations.keys() == {
-        "x-opt-enqueue-sequence-number",
-        "x-opt-enqueued-time",
-        "x-opt-locked-until",
-        "x-opt-sequence-number",
-    }
+    assert annotations.keys() == {"x-opt-enqueued-time", "x-opt-locked-until", "x-opt-sequence-number"}
+
+
+@pytest.mark.parametrize(("mode", "length"), [(0, 16), (1, 0)], ids=["peek-lock", "receive-and-delete"])
+async def test_the_tag_of_a_delivery_is_the_token_of_its_lock(broker, mode, length):
+    async with ready(broker) as peer:
+        assert await send(peer, data()) is None
+        await peer.attach(Q, RECEIVER, 1, snd_settle_mode=Ubyte(mode))
+        peer.credit(1, 1)
+        transfer, content = await peer.expect(Transfer)
+    token = sections_of(content)[DELIVERY_ANNOTATIONS].get("x-opt-lock-token")
+
+    assert len(transfer.delivery_tag) == length
+    assert transfer.delivery_tag == (token.bytes_le if token else b"")
+    assert bool(transfer.settled) is (length == 0)
 
 
 # Time to live: header, then expiry and creation.
@@ -232,6 +241,27 @@ async def test_an_expiry_is_cut_whatever_the_creation_time(broker, created):
 
     assert sections[HEADER][2] == 3_000
     assert type(sections[PROPERTIES][8]) is Timestamp
+
+
+@pytest.mark.parametrize(
+    ("ttl", "times", "shown"),
+    [
+        (Uint(60_000), {"absolute_expiry_time": Timestamp(99_000), "creation_time": Timestamp(10_000)}, 70_000),
+        (Uint(60_000), {"absolute_expiry_time": Timestamp(99_000)}, 1_700_000_060_000),
+        (None, {"absolute_expiry_time": Timestamp(99_000), "creation_time": Timestamp(10_000)}, None),
+    ],
+    ids=["another", "without a creation", "without a time to live"],
+)
+async def test_an_expiry_that_the_time_to_live_does_not_say_is_ignored_and_the_one_that_holds_is_shown(
+    ttl, times, shown
+):
+    async with Broker(QUEUES, clock=lambda: 1_700_000_000.0) as broker:
+        sent = section(HEADER, [None, None, ttl]) + properties(message_id="m", **times) + data()
+        sections = await through(broker, sent)
+
+    assert sections[HEADER][2] == ttl
+    assert sections[PROPERTIES][0] == "m"
+    assert sections[PROPERTIES][8] == shown
 
 
 async def test_a_forwarded_dead_letter_has_no_time_to_live_any_more(broker):
@@ -295,20 +325,32 @@ async def test_a_batch_may_have_256_kb_to_the_last_byte_too(broker, size, condit
     assert len(broker.queue(Q)) == (2 if condition is None else 0)
 
 
-async def test_one_property_over_32_kb_is_refused_as_something_that_may_heal(broker):
+async def test_one_property_may_have_32_kb_to_the_last_byte_and_a_larger_one_is_refused_as_something_that_may_heal(
+    broker,
+):
+    # A key of one character is three bytes, the head of a long text five.
+    fits = "x" * (32_768 - 3 - 5)
     async with ready(broker) as peer:
-        fits = section(APPLICATION_PROPERTIES, {"a": "x" * 32_000, "b": "x" * 30_000}) + data()
-        assert await send(peer, fits) is None
-        large = section(APPLICATION_PROPERTIES, {"a": "x" * 33_000}) + data()
+        assert await send(peer, section(APPLICATION_PROPERTIES, {"a": fits}) + data()) is None
+        large = section(APPLICATION_PROPERTIES, {"a": fits + "x"}) + data()
         assert await send(peer, large) == "amqp:internal-error"
 
 
-async def test_more_than_64_kb_of_properties_together_are_refused_as_too_large(broker):
+@pytest.mark.parametrize("kind", ["properties", "annotations"])
+async def test_a_message_may_have_64_kb_without_its_body_to_the_last_byte(broker, kind):
+    def sized(size):
+        header = section(HEADER, [None, None, Uint(60_000)])
+        if kind == "annotations":
+            rest = section(ANNOTATIONS, {Symbol("mine"): "x" * 60_000})
+            return header + rest + section(APPLICATION_PROPERTIES, {"a": "x" * (size - len(header) - len(rest) - 20)})
+        rest = section(APPLICATION_PROPERTIES, {"a": "x" * 30_000, "b": "x" * 30_000, "c": ""})
+        return header + rest + properties(subject="x" * (size - len(header) - len(rest) - 29))
+
+    fits = sized(65_536)
+    assert len(fits) == 65_536
     async with ready(broker) as peer:
-        large = section(APPLICATION_PROPERTIES, {f"p{number}": "x" * 30_000 for number in range(3)}) + data()
-        assert await send(peer, large) == "amqp:link:message-size-exceeded"
-        large = section(ANNOTATIONS, {Symbol("mine"): "x" * 66_000}) + data()
-        assert await send(peer, large) == "amqp:link:message-size-exceeded"
+        assert await send(peer, fits + data(b"x" * 100_000)) is None
+        assert await send(peer, sized(65_537) + data()) == "amqp:link:message-size-exceeded"
 
 
 @pytest.mark.parametrize("name", ["message_id", "group_id", "reply_to_group_id"])
@@ -330,6 +372,8 @@ ODD = [
     properties(correlation_id=Int(5)),
     properties(group_sequence=Int(5)),
 ]
+#: Not even the switch lets these in: the broker itself reads the header.
+ODD_HEADERS = [["yes"], [None, Uint(4)], [None, None, 60_000], [None, None, None, Uint(1)], [*[None] * 4, Int(1)]]
 
 
 @pytest.mark.parametrize("odd", ODD)
@@ -340,6 +384,13 @@ async def test_what_amqp_forbids_is_refused_unless_a_switch_lets_it_in(broker, o
     async with allowing(odd_types=True) as peer:
         assert await send(peer, odd + data()) is None
         assert odd[3:] in await receive(peer) or sections_of(odd).keys() == {PROPERTIES}
+
+
+@pytest.mark.parametrize("header", ODD_HEADERS)
+async def test_a_header_with_a_field_of_a_wrong_type_is_refused(broker, header):
+    async with ready(broker) as peer:
+        assert await send(peer, section(HEADER, header) + data()) == "com.microsoft:argument-error"
+        assert await send(peer, section(HEADER, [True, Ubyte(4), Uint(9), False, Uint(0)]) + data()) is None
 
 
 async def test_a_batch_with_one_odd_message_is_refused_whole(broker):

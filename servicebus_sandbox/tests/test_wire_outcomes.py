@@ -6,10 +6,17 @@ from uuid import UUID
 import pytest
 
 from servicebus_sandbox import Broker, QueueProperties
-from servicebus_sandbox.amqp import Array, Described, Symbol, Ubyte, Ulong
-from servicebus_sandbox.frames import ACCEPTED, RECEIVER, Disposition, Transfer
+from servicebus_sandbox.amqp import Array, Described, Symbol, Ubyte, Uint, Ulong
+from servicebus_sandbox.frames import (
+    ACCEPTED,
+    RECEIVER,
+    Detach,
+    Disposition,
+    Transfer,
+    modified,
+)
 from servicebus_sandbox.messages import decode_message
-from servicebus_sandbox.tests.peer import RELEASED, Q, message, ready
+from servicebus_sandbox.tests.peer import RELEASED, Q, locked, message, ready
 
 ERROR, REJECTED, MODIFIED = Ulong(0x1D), Ulong(0x25), Ulong(0x27)
 
@@ -149,3 +156,122 @@ async def test_a_message_that_somebody_else_gets_after_the_lock_ended_is_lost_to
 
     assert lost.value[0].value[0] == "com.microsoft:message-lock-lost"
     assert done == ACCEPTED
+
+
+async def test_outcomes_are_applied_and_echoed_and_unknown_ones_refused(broker):
+    queue = broker.queue(Q)
+    queue.send([decode_message(message()) for _ in range(6)])
+    rejection = Described(Ulong(0x25), [Described(Ulong(0x1D), [Symbol("x"), None, {Symbol("DeadLetterReason"): "R"}])])
+    states = [
+        ACCEPTED,
+        modified(failed=True, undeliverable_here=False),
+        modified(failed=True, undeliverable_here=True),
+        modified(failed=False, undeliverable_here=False),
+        rejection,
+        Described(Ulong(0x34), [b"transaction"]),
+    ]
+    async with ready(broker) as peer:
+        await peer.attach(Q, RECEIVER, rcv_settle_mode=Ubyte(1))
+        peer.credit(6)
+        ids = [(await peer.expect(Transfer))[0].delivery_id for _ in states]
+        echoes = []
+        for delivery_id, state in zip(ids, states, strict=True):
+            peer.send(Disposition(RECEIVER, delivery_id, state=state))
+            echoes.append((await peer.expect(Disposition)).state)
+
+    assert echoes[:4] == states[:4]
+    assert echoes[4] == Described(Ulong(0x25), [])
+    assert echoes[5].value[0].value[0] == "amqp:not-implemented"
+    assert (queue.active, queue.deferred, queue.dead_lettered) == (3, 1, 1)
+    assert [stored.delivery_count for stored in queue.messages()] == [1, 1, 1, 0]
+    assert queue.dead_letters.messages()[0].message.application_properties == {"DeadLetterReason": "R"}
+
+
+async def test_a_malformed_outcome_is_refused_and_one_that_decides_nothing_waits(broker):
+    broker.queue(Q).send([decode_message(message())])
+    async with ready(broker) as peer:
+        await peer.attach(Q, RECEIVER)
+        peer.credit(1)
+        transfer, _ = await peer.expect(Transfer)
+        peer.send(Disposition(RECEIVER, transfer.delivery_id, state=Described(Ulong(0x23), [Uint(0), Ulong(0)])))
+        await peer.nothing_of(Disposition)
+        peer.send(Disposition(RECEIVER, transfer.delivery_id, state=Described(Ulong(0x27), 5)))
+        answer = await peer.expect(Disposition)
+
+    assert "malformed" in answer.state.value[0].value[1]
+    assert broker.queue(Q).locked == 1
+
+
+async def test_a_range_of_deliveries_is_settled_at_once_and_a_settled_disposition_is_not_answered(broker):
+    broker.queue(Q).send([decode_message(message()) for _ in range(10)])
+    async with ready(broker) as peer:
+        await peer.attach(Q, RECEIVER)
+        peer.credit(10)
+        ids = [(await peer.expect(Transfer))[0].delivery_id for _ in range(10)]
+        peer.send(Disposition(RECEIVER, ids[0], ids[8], settled=True, state=ACCEPTED))
+        peer.send(Disposition(RECEIVER, ids[9], settled=True, state=RELEASED))
+        await broker.wait_until(lambda: broker.queue(Q).locked == 0)
+        await peer.nothing_of(Disposition)
+
+    assert [stored.delivery_count for stored in broker.queue(Q).messages()] == [0]
+
+
+async def test_what_is_said_of_a_message_after_its_link_is_detached_is_not_heard(broker):
+    broker.queue(Q).send([decode_message(message())])
+    async with ready(broker) as peer:
+        await peer.attach(Q, RECEIVER)
+        peer.credit(1)
+        transfer, _ = await peer.expect(Transfer)
+        peer.send(Detach(Uint(0), closed=True))
+        assert await peer.read_until(Detach)
+        peer.send(Disposition(RECEIVER, transfer.delivery_id, settled=True, state=ACCEPTED))
+        status, _ = await peer.manage(
+            "update-disposition",
+            {"disposition-status": "completed", "lock-tokens": Array([UUID(bytes_le=transfer.delivery_tag)])},
+        )
+
+    assert status["statusCode"] == 200
+    assert len(broker.queue(Q)) == 0
+
+
+async def test_messages_of_a_lost_connection_stay_locked_until_their_locks_expire():
+    async with Broker({Q: QueueProperties(lock_duration=timedelta(seconds=0.2))}) as broker:
+        broker.queue(Q).send([decode_message(message())])
+        async with ready(broker) as peer:
+            await peer.attach(Q, RECEIVER)
+            peer.credit(1)
+            await peer.expect(Transfer)
+        await broker.wait_until(lambda: not broker.queue_links())
+        assert broker.queue(Q).locked == 1
+        await broker.wait_until(lambda: broker.queue(Q).locked == 0)
+
+        assert broker.queue(Q).messages()[0].delivery_count == 1
+
+
+async def test_a_clock_set_by_hand_ends_locks_at_once():
+    now = 1_700_000_000.0
+    async with Broker({Q: QueueProperties()}, clock=lambda: now) as broker, ready(broker) as peer:
+        broker.queue(Q).send([decode_message(message())])
+        await peer.attach(Q, RECEIVER)
+        peer.credit(2)
+        first, _ = await peer.expect(Transfer)
+        now += 61
+        broker.clock_moved()
+        again, _ = await peer.expect(Transfer)
+
+    assert again.delivery_tag != first.delivery_tag
+
+
+async def test_a_dead_letter_cannot_be_dead_lettered_again(broker):
+    queue = broker.queue(Q)
+    queue.send([decode_message(message())])
+    queue.dead_letter(locked(queue))
+    async with ready(broker) as peer:
+        await peer.attach(f"{Q}/$DeadLetterQueue", RECEIVER)
+        peer.credit(1)
+        transfer, _ = await peer.expect(Transfer)
+        peer.send(Disposition(RECEIVER, transfer.delivery_id, state=Described(Ulong(0x25), [])))
+        answer = await peer.expect(Disposition)
+
+    assert answer.state.value[0].value[0] == "amqp:not-allowed"
+    assert queue.dead_letters.locked == 1

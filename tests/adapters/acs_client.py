@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from time import monotonic
 
 from pydantic import SecretStr
 
@@ -17,7 +18,7 @@ PERSON = "+15555555551"
 ANOTHER = "+15555555552"
 
 #: Generous: a test that wants to see a limit at work names it.
-LIMITS = Limits(budget=20, concurrency=16, failures=1000, cooldown=30)
+LIMITS = Limits(concurrency=16, failures=1000, cooldown=30)
 
 
 def first(recipients, count):
@@ -61,15 +62,20 @@ class Watch:
 class Caller:
     """The client under test, and what it did."""
 
-    def __init__(self, acs, limits, sleep, telemetry, choose):
+    def __init__(self, acs, limits, budget, sleep, telemetry, choose):
         self.acs = acs
+        self.budget = budget
         self.naps = Naps()
         self.watch = Watch()
         self.client = OptOutsClient(acs.post, limits, telemetry or self.watch, sleep=sleep or self.naps, choose=choose)
 
+    async def ask(self, batches):
+        """Ask for batches within the budget."""
+        return await self.client.remove(batches, monotonic() + self.budget)
+
     async def remove(self, *recipients, sender=SENDER):
         """Give the outcome of each recipient, by number."""
-        outcomes = await self.client.remove(plan(pair(to, sender) for to in recipients))
+        outcomes = await self.ask(plan(pair(to, sender) for to in recipients))
         assert {asked.sender.text for asked in outcomes} <= {sender}
         return {asked.recipient.text: outcome for asked, outcome in outcomes.items()}
 
@@ -86,6 +92,7 @@ async def open_client(
     sleep=None,
     telemetry=None,
     timeout=5,  # noqa: ASYNC109 - of ours
+    budget=20,
     choose=first,
     **limits,
 ):
@@ -93,12 +100,12 @@ async def open_client(
     bounds = replace(LIMITS, **limits)
     sign = sign or HmacSigner(endpoint.url, SecretStr(getattr(endpoint, "access_key", "pw==")))
     async with HttpEndpoint(endpoint.url, sign, timeout=timeout) as acs:
-        yield Caller(acs, bounds, sleep, telemetry, choose)
+        yield Caller(acs, bounds, budget, sleep, telemetry, choose)
 
 
 async def removing_one_by_one(caller, recipients):
     """Ask for each recipient in a request of its own, all at once; give the verdicts in the same order."""
-    outcomes = await caller.client.remove([batch(to) for to in recipients])
+    outcomes = await caller.ask([batch(to) for to in recipients])
     return [outcomes[pair(to)].verdict for to in recipients]
 
 

@@ -3,7 +3,7 @@
 import importlib
 import sys
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from servicebus_sandbox.encode import encode
 from tests.build import canonical, wire
 
 ROOT = Path(__file__).parents[2]
+LOCK = timedelta(minutes=5)
 
 
 def section(code, value):
@@ -37,7 +38,7 @@ def sequence(*contents):
     return section(0x76, [*contents])
 
 
-def amqp(body=b"", *, properties=None, enqueued_at=None, number=1, delivery_count=0, **standard):
+def amqp(body=b"", *, properties=None, enqueued_at=None, number=1, delivery_count=0, locked_for=LOCK, **standard):
     """Encode a message as the broker hands it out.
 
     Args:
@@ -46,6 +47,7 @@ def amqp(body=b"", *, properties=None, enqueued_at=None, number=1, delivery_coun
         enqueued_at: When it was accepted; aware; now, unless it is named.
         number: The sequence number.
         delivery_count: Deliveries in vain.
+        locked_for: How long it is still locked.
         standard: `message_id`, `correlation_id`, `content_type`.
     """
     millis = int((enqueued_at or datetime.now(UTC)).timestamp() * 1000)
@@ -54,7 +56,7 @@ def amqp(body=b"", *, properties=None, enqueued_at=None, number=1, delivery_coun
     annotations = {
         Symbol("x-opt-sequence-number"): Long(number),
         Symbol("x-opt-enqueued-time"): Timestamp(millis),
-        Symbol("x-opt-locked-until"): Timestamp(millis + 300_000 * (delivery_count + 1)),
+        Symbol("x-opt-locked-until"): Timestamp(int((datetime.now(UTC) + locked_for).timestamp() * 1000)),
     }
     sections = [
         section(0x70, [None, None, None, None, Uint(delivery_count)]),
@@ -82,17 +84,22 @@ def converted(data, metadata):
     return WholeMessagesConverter.decode(data, trigger_metadata=metadata, pytype=list)
 
 
-def encoded(*documents):
+def encoded(*documents, **facts):
     """Encode a batch of messages with one data section each; a document that is no bytes is written as JSON."""
     return [
-        amqp(data(each if isinstance(each, bytes) else wire(each)), message_id=f"message-{number}", number=number + 1)
+        amqp(
+            data(each if isinstance(each, bytes) else wire(each)),
+            message_id=f"message-{number}",
+            number=number + 1,
+            **facts,
+        )
         for number, each in enumerate(documents)
     ]
 
 
-def messages(*documents):
-    """Give what the function gets for such a batch."""
-    return whole(*encoded(*documents))
+def messages(*documents, **facts):
+    """Give what the function gets for such a batch; `facts` as `amqp` takes them."""
+    return whole(*encoded(*documents, **facts))
 
 
 def fresh(*recipients, **attributes):

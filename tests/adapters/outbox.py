@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from azure.servicebus.aio import ServiceBusClient
 
 from optout_core.adapters.outbox import ServiceBusOutbox
-from optout_core.messages import Outgoing, Queue
+from optout_core.outgoing import Outgoing, Queue
 
 OPT_INS, DEAD_LETTERS = "opt-ins", "opt-ins-dead-letter"
 QUEUES = {Queue.OPT_INS: OPT_INS, Queue.DEAD_LETTERS: DEAD_LETTERS}

@@ -1,5 +1,7 @@
 """What the processor may expect of an endpoint: the fake and the client over a real socket keep the same promises."""
 
+from time import monotonic
+
 import pytest
 
 from optout_core.api import Outcome, Verdict
@@ -58,22 +60,22 @@ def verdicts(outcomes):
 async def test_everybody_asked_about_has_an_outcome_and_nobody_else(side):
     pairs = {pair(to, sender) for sender in (SENDER, "+18009999999") for to in people(150)}
 
-    outcomes = await side.endpoint.remove(plan(pairs))
+    outcomes = await side.endpoint.remove(plan(pairs), monotonic() + 20)
 
     assert verdicts(outcomes) == dict.fromkeys(pairs, Verdict.REMOVED)
     assert {outcome.status for outcome in outcomes.values()} == {200}
 
 
 async def test_asking_about_nobody_gives_nothing(side):
-    assert await side.endpoint.remove(()) == {}
+    assert await side.endpoint.remove((), monotonic() + 20) == {}
 
 
 async def test_one_that_fails_fails_alone_and_heals(side):
     side.fail_once(PERSON)
     asked = batch(PERSON, ANOTHER)
 
-    first = await side.endpoint.remove([asked])
-    second = await side.endpoint.remove([asked])
+    first = await side.endpoint.remove([asked], monotonic() + 20)
+    second = await side.endpoint.remove([asked], monotonic() + 20)
 
     assert verdicts(first) == {pair(PERSON): Verdict.FAILED, pair(ANOTHER): Verdict.REMOVED}
     assert set(verdicts(second).values()) == {Verdict.REMOVED}
@@ -83,9 +85,9 @@ async def test_an_endpoint_that_is_down_raises_nothing_and_heals(side):
     side.go_down(PERSON, ANOTHER)
     asked = batch(PERSON, ANOTHER)
 
-    first = await side.endpoint.remove([asked])
+    first = await side.endpoint.remove([asked], monotonic() + 20)
     side.come_back()
-    second = await side.endpoint.remove([asked])
+    second = await side.endpoint.remove([asked], monotonic() + 20)
 
     assert set(verdicts(first).values()) == {Verdict.UNAVAILABLE}
     assert set(verdicts(second).values()) == {Verdict.REMOVED}

@@ -90,11 +90,11 @@ async def test_with_a_slow_endpoint_every_connection_comes_back():
     batches = [batch(to) for to in people(32)]
     async with Server(None) as server, open_client(server, timeout=0.05, budget=0.3, cooldown=0.01) as caller:
         for _ in range(40):
-            await caller.client.remove(batches)
+            await caller.ask(batches)
         slow = False
         verdicts: set[Verdict] = set()
         while verdicts != {Verdict.REMOVED}:
-            verdicts = {outcome.verdict for outcome in (await caller.client.remove(batches)).values()}
+            verdicts = {outcome.verdict for outcome in (await caller.ask(batches)).values()}
 
         assert len(caller.acs._session.connector._acquired) == 0
 
@@ -104,7 +104,7 @@ async def test_the_library_does_not_bound_the_connections_so_that_none_can_be_wa
     endpoint.faults = [Fault(delay=0.5)]
 
     async with open_client(endpoint, concurrency=1, budget=0.8) as caller:
-        outcomes = await caller.client.remove([batch(to) for to in people(3)])
+        outcomes = await caller.ask([batch(to) for to in people(3)])
 
         assert not caller.client.gate_is_open
     assert sorted(outcome.detail for outcome in outcomes.values()) == ["", *["the invocation's time was up"] * 2]

@@ -9,13 +9,14 @@ import pytest
 from optout_core.envelopes import Form
 from optout_core.errors import BatchRejected, EndpointUnavailable, RequestRefused
 from optout_core.masking import Untrusted
-from optout_core.numbers import read_number
+from optout_core.outgoing import Outgoing, Queue
 from optout_core.reasons import Reason
-from optout_core.reports import EventReport, EventResult, RecipientOutcome, RecipientReport, Report
+from optout_core.reports import Dispatched, EventReport, EventResult, Report, SettledEvent
+from optout_core.settlement import DeadLetter, Removed, RetryLater
 from sandbox.endpoint import Fault
-from tests.adapters.acs_client import PERSON, SENDER, open_client, people, removing_one_by_one
+from tests.adapters.acs_client import open_client, people, removing_one_by_one
 from tests.adapters.telemetry import open_telemetry
-from tests.build import NOW
+from tests.build import NOW, lineage, numbers, opt_in
 
 UNITS = {
     "optout.events": "{event}",
@@ -27,6 +28,7 @@ UNITS = {
     "optout.waiting.age": "s",
     "optout.retries.scheduled": "{message}",
     "optout.dead_letters": "{message}",
+    "optout.detours": "{message}",
     "optout.invocation.duration": "s",
     "optout.breaker.open": "1",
 }
@@ -38,19 +40,19 @@ def measured():
         yield everything
 
 
-def recipient(outcome=RecipientOutcome.REMOVED, reason=None, age=90.0, event="ev-1"):
-    waits = NOW + timedelta(minutes=1) if outcome is RecipientOutcome.WAITING else None
-    return RecipientReport(
-        source=Untrusted("shop"),
-        event=Untrusted(event),
-        sender=read_number(SENDER),
-        recipient=read_number(PERSON),
-        outcome=outcome,
-        reason=reason,
-        attempts=1,
-        next_try=waits,
-        age=age,
-    )
+WAITS = RetryLater(NOW + timedelta(minutes=1), 1)
+
+
+def settled(*settlements, age=90.0, event="ev-1"):
+    """An event of so many seconds ago, with a recipient for each settlement."""
+    people = numbers(*(f"+1555000{number:04}" for number in range(len(settlements))))
+    said = opt_in(*(each.text for each in people), id=event, time=NOW - timedelta(seconds=age))
+    return SettledEvent(event=said, lineage=lineage(), settlements=dict(zip(people, settlements, strict=True)), now=NOW)
+
+
+def message(number, reason=None):
+    queue = Queue.DEAD_LETTERS if reason else Queue.OPT_INS
+    return Outgoing(queue=queue, message_id=f"m-{number}", body=b"", content_type=None, properties={}, reason=reason)
 
 
 def event(source, name, form, result, reason=None):
@@ -58,7 +60,7 @@ def event(source, name, form, result, reason=None):
 
 
 def report(**facts):
-    return replace(Report(messages=1, events=(), recipients=(), retries=0, dead_letters=()), **facts)
+    return replace(Report(messages=1), **facts)
 
 
 EVERYTHING = report(
@@ -69,14 +71,17 @@ EVERYTHING = report(
         event("acs", "ev-3", Form.EVENT_GRID, EventResult.IGNORED),
         event("", "message-4", "unknown", EventResult.DEAD_LETTERED, Reason.MALFORMED_EVENT),
     ),
-    recipients=(
-        recipient(),
-        recipient(),
-        recipient(RecipientOutcome.WAITING),
-        recipient(RecipientOutcome.DEAD_LETTERED, Reason.STALE_OPT_IN),
+    settled=(settled(Removed(), Removed()), settled(WAITS, DeadLetter(Reason.STALE_OPT_IN), event="ev-2")),
+    dispatched=Dispatched(
+        retries=[message(1)],
+        dead_letters=[
+            message(2, Reason.MALFORMED_EVENT),
+            message(3, Reason.STALE_OPT_IN),
+            message(4, Reason.STALE_OPT_IN),
+        ],
+        parked=[message(5)],
+        refused=[message(6, Reason.RETRY_REFUSED), message(7, Reason.RETRY_REFUSED)],
     ),
-    retries=1,
-    dead_letters=(Reason.MALFORMED_EVENT, Reason.STALE_OPT_IN, Reason.STALE_OPT_IN),
 )
 
 
@@ -123,9 +128,10 @@ def test_a_report_is_counted_by_form_result_outcome_and_reason(measured):
         ("waiting", ""): 1,
         ("dead_lettered", "StaleOptIn"): 1,
     }
-    assert measured.points("optout.dead_letters") == {("MalformedEvent",): 1, ("StaleOptIn",): 2}
+    assert measured.points("optout.dead_letters") == {("MalformedEvent",): 1, ("StaleOptIn",): 2, ("RetryRefused",): 2}
     assert measured.points("optout.retries.scheduled") == {(): 1}
-    assert measured.points("optout.event.age") == {(): 2}
+    assert measured.points("optout.detours") == {("dead_letters",): 1, ("opt_ins",): 2}
+    assert measured.points("optout.event.age") == {(): 1}
     assert measured.points("optout.waiting.age") == {(): 1}
 
 
@@ -142,6 +148,7 @@ def test_the_attributes_are_named_as_the_document_says(measured):
         "optout.requests": {"status_class"},
         "optout.request.duration": {"status_class"},
         "optout.dead_letters": {"reason"},
+        "optout.detours": {"queue"},
     }
 
 
@@ -153,7 +160,7 @@ def test_an_invocation_without_messages_counts_nothing_but_itself(measured):
 
 
 def test_an_event_from_the_future_is_no_time_old(measured):
-    measured.telemetry.report(report(recipients=(recipient(age=-5.0),)))
+    measured.telemetry.report(report(settled=(settled(Removed(), age=-5.0),)))
 
     [point] = measured.metrics()["optout.event.age"].data.data_points
     assert (point.count, point.sum) == (1, 0.0)
@@ -222,8 +229,8 @@ def test_the_breaker_is_looked_at_when_metrics_are_collected(measured):
     assert (closed, opened) == ({(): 0}, {(): 1})
 
 
-@pytest.mark.parametrize("age", [0.0, 1e300])
+@pytest.mark.parametrize("age", [0.0, 6e10])
 def test_odd_ages_do_no_harm(measured, age):
-    measured.telemetry.report(report(recipients=(recipient(age=age), recipient(RecipientOutcome.WAITING, age=age))))
+    measured.telemetry.report(report(settled=(settled(Removed(), WAITS, age=age),)))
 
     assert measured.points("optout.event.age") == {(): 1}

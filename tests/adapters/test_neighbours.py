@@ -5,12 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from optout_core.keywords import Keywords
-from optout_core.processor import Processor
 from sandbox.endpoint import Fault, Item
 from tests.adapters.acs_client import open_client, people
-from tests.build import NOW, RULE, SCHEDULE, arrival, canonical
-from tests.fakes import FakeClock, FakeOutbox, FakeTelemetry, delivered
+from tests.build import NOW, arrival, canonical
+from tests.core.job import Job
+from tests.fakes import delivered
 
 CULPRIT = "+15556666666"
 
@@ -19,25 +18,15 @@ class Days:
     """The function in front of an endpoint, with a clock that jumps from retry to retry."""
 
     def __init__(self, caller):
-        self.clock = FakeClock(NOW)
-        self.outbox = FakeOutbox()
+        self.job = Job(endpoint=caller.client)
+        self.clock, self.outbox = self.job.clock, self.job.outbox
         self.ends = Counter()
         self.rounds = 0
-        self.processor = Processor(
-            endpoint=caller.client,
-            outbox=self.outbox,
-            telemetry=FakeTelemetry(),
-            rule=RULE,
-            schedule=SCHEDULE,
-            keywords=Keywords(),
-            now=self.clock,
-            chance=lambda: 0.0,
-        )
 
     async def process(self, *arrivals):
         """Process messages, and count who was removed or dead-lettered; give the retries."""
         sent = len(self.outbox.retries)
-        report = await self.processor.process(arrivals)
+        report = await self.job.process(arrivals)
         self.rounds += 1
         self.ends.update(each.reason or each.outcome for each in report.recipients if each.next_try is None)
         return self.outbox.retries[sent:]

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 import pytest_asyncio
 
-from optout_core.messages import Queue
+from optout_core.outgoing import Queue
 from servicebus_sandbox import Broker, State, load_queues
 from tests.adapters.outbox import (
     DEAD_LETTERS,

@@ -5,8 +5,7 @@ from contextlib import contextmanager
 import pytest
 import pytest_asyncio
 
-from optout_core.errors import SendFailed
-from optout_core.messages import Queue
+from optout_core.outgoing import Queue
 from servicebus_sandbox import Broker, load_queues
 from tests.adapters.outbox import LATER, QUEUES, ids, open_outbox, outgoing
 from tests.build import QUEUES_FILE
@@ -27,8 +26,9 @@ class Fake:
 
     @contextmanager
     def broken(self):
-        self.outbox.accepts.append(1)
+        self.outbox.closed.add(Queue.DEAD_LETTERS)
         yield
+        self.outbox.closed.clear()
 
 
 class Real:
@@ -76,13 +76,35 @@ async def test_an_id_that_was_sent_is_accepted_and_dropped(side):
     assert side.kept(Queue.DEAD_LETTERS)[-2:] == ["again", "new"]
 
 
-async def test_what_failed_can_be_sent_again_whole_and_is_there_once(side):
-    messages = [outgoing("retry", Queue.OPT_INS, scheduled_at=LATER), outgoing("dead")]
+async def test_what_was_not_taken_is_given_back_and_nothing_else(side):
+    retry, dead = outgoing("retry", Queue.OPT_INS, scheduled_at=LATER), outgoing("dead")
 
-    with side.broken(), pytest.raises(SendFailed):
-        await side.outbox.send(messages)
+    with side.broken():
+        not_taken = await side.outbox.send([dead, retry])
+
+    assert [each.message for each in not_taken] == [dead]
     assert "dead" not in side.kept(Queue.DEAD_LETTERS)
+    assert side.kept(Queue.OPT_INS).count("retry") == 1
+    assert not side.outbox.is_in_doubt
+
+
+async def test_it_is_in_doubt_from_when_nothing_is_taken_until_something_is(side):
+    with side.broken():
+        await side.outbox.send([outgoing("in vain")])
+        assert side.outbox.is_in_doubt
+        await side.outbox.send([])
+        assert side.outbox.is_in_doubt
+
+    await side.outbox.send([outgoing("the next")])
+    assert not side.outbox.is_in_doubt
+
+
+async def test_what_failed_can_be_sent_again_whole_and_is_there_once(side):
+    messages = [outgoing("late retry", Queue.OPT_INS, scheduled_at=LATER), outgoing("late dead")]
+
+    with side.broken():
+        await side.outbox.send(messages)
     await side.outbox.send(messages)
 
-    assert side.kept(Queue.OPT_INS).count("retry") == 1
-    assert side.kept(Queue.DEAD_LETTERS).count("dead") == 1
+    assert side.kept(Queue.OPT_INS).count("late retry") == 1
+    assert side.kept(Queue.DEAD_LETTERS).count("late dead") == 1

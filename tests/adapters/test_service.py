@@ -108,7 +108,7 @@ async def test_starting_that_fails_is_given_back_after_the_pause_too(service, mo
     naps = Naps()
     service._sleep = naps
 
-    def fail():
+    def fail(**_):
         raise OSError("no memory for a meter")
 
     monkeypatch.setattr("optout_core.adapters.service.Telemetry", fail)
@@ -129,12 +129,12 @@ async def test_what_fails_is_given_back_after_a_pause_since_ten_deliveries_are_s
 
     monkeypatch.setattr("optout_core.adapters.service._connect", refuse)
 
-    with pytest.raises(SendFailed):
-        await service.process(messages(b"a dead letter for which there is no broker"))
-    await service.process(messages(fresh()))
+    for body in (b"a dead letter for which there is no broker", fresh()):
+        with pytest.raises(SendFailed):
+            await service.process(messages(body))
     await service.close()
 
-    assert naps.seconds == [PAUSE_AFTER_FAILURE]
+    assert naps.seconds == [PAUSE_AFTER_FAILURE] * 2
     assert PAUSE_AFTER_FAILURE * 10 >= 300
 
 
@@ -226,3 +226,35 @@ async def test_the_breaker_of_a_service_that_was_closed_is_not_shown_any_more():
     printed, _ = await process.communicate()
 
     assert (process.returncode, printed.decode().strip()) == (0, "[1, 0, 0]")
+
+
+async def test_the_pause_grows_with_the_deliveries_and_ends_before_the_function_is_ended(environ, monkeypatch):
+    naps = Naps()
+    service = Service(environ, sleep=naps)
+
+    def refuse(*_):
+        raise OSError("there is no broker")
+
+    monkeypatch.setattr("optout_core.adapters.service._connect", refuse)
+
+    for deliveries in (0, 1, 5, 9):
+        with pytest.raises(SendFailed):
+            await service.process(messages(b"garbled", delivery_count=deliveries))
+    await service.close()
+
+    assert naps.seconds[:3] == [30.0, 60.0, 180.0]
+    assert 200 < naps.seconds[3] <= 240
+    assert sum(naps.seconds) > 8 * 60
+
+
+async def test_a_lock_shorter_than_the_budget_is_said_and_leaves_time_for_sending(environ, caplog, endpoint):
+    service = Service(environ, sleep=Naps())
+
+    # Nobody is asked for, so everybody has to wait, and there is no broker to wait at.
+    with pytest.raises(SendFailed):
+        await service.process(messages(fresh(), locked_for=timedelta(seconds=30)))
+    await service.close()
+
+    assert endpoint.requests == []
+    [record] = [each for each in caplog.records if each.levelname == "WARNING" and "locked" in each.getMessage()]
+    assert "set lockDuration of the queue to PT5M" in record.getMessage()

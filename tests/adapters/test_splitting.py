@@ -61,7 +61,7 @@ async def test_a_marked_culprit_costs_one_request_uses_up_a_try_and_does_not_ope
     endpoint.faults = [Fault(to=CULPRIT, status=500)]
 
     async with open_client(endpoint, failures=1) as caller:
-        outcomes = await caller.client.remove(plan((), apart=[[pair(CULPRIT)]]))
+        outcomes = await caller.ask(plan((), apart=[[pair(CULPRIT)]]))
 
         assert not caller.client.gate_is_open
     assert outcomes[pair(CULPRIT)].verdict is Verdict.FAILED
@@ -73,7 +73,7 @@ async def test_in_an_outage_a_marked_recipient_is_put_off_like_the_others(endpoi
 
     async with open_client(endpoint, failures=2) as caller:
         await caller.remove(*people(100))
-        outcomes = await caller.client.remove(plan((), apart=[[pair(CULPRIT)]]))
+        outcomes = await caller.ask(plan((), apart=[[pair(CULPRIT)]]))
 
     assert outcomes[pair(CULPRIT)].verdict is Verdict.UNAVAILABLE
 
@@ -212,7 +212,7 @@ async def test_a_sender_with_nothing_but_refused_numbers_does_not_keep_another_f
     asked = plan([*(pair(to, OTHER_SENDER) for to in garbage), pair(PERSON)])
 
     async with open_client(endpoint, budget=60) as caller:
-        outcomes = await caller.client.remove(asked)
+        outcomes = await caller.ask(asked)
 
         assert not caller.client.gate_is_open
     refused = [asked for asked, outcome in outcomes.items() if outcome.verdict is Verdict.REFUSED]
@@ -229,7 +229,7 @@ async def test_each_round_settles_more_where_the_budget_does_not_suffice(endpoin
 
     async with open_client(endpoint, budget=0.5) as caller:
         while left and len(rounds) < 30:
-            outcomes = await caller.client.remove(plan(sorted(left, key=lambda asked: asked.recipient.text)))
+            outcomes = await caller.ask(plan(sorted(left, key=lambda asked: asked.recipient.text)))
             settled = {asked for asked, outcome in outcomes.items() if outcome.verdict is not Verdict.UNAVAILABLE}
             rounds.append(len(settled))
             left -= settled
@@ -248,7 +248,7 @@ async def test_with_a_slow_endpoint_every_round_makes_progress_and_marks_who_is_
         removed, left = of(outcomes, Verdict.REMOVED), of(outcomes, Verdict.UNAVAILABLE)
         assert len(removed) >= 80
         assert {outcomes[to].alone for to in left} == {True}
-        again = await caller.client.remove(plan((), apart=[[pair(to) for to in recipients if to in left]]))
+        again = await caller.ask(plan((), apart=[[pair(to) for to in recipients if to in left]]))
 
     verdicts = {asked.recipient.text: outcome.verdict for asked, outcome in again.items()}
     assert verdicts.pop(REFUSED) in {Verdict.REJECTED, Verdict.UNAVAILABLE}
@@ -281,7 +281,7 @@ async def test_a_sender_that_is_refused_by_name_is_not_split(endpoint):
     endpoint.faults = [Fault(status=400, body="problem-from")]
 
     async with open_client(endpoint) as caller:
-        outcomes = await caller.client.remove([batch(*people(100))])
+        outcomes = await caller.ask([batch(*people(100))])
 
     assert {outcome.verdict for outcome in outcomes.values()} == {Verdict.SENDER_REJECTED}
     assert len(endpoint.requests) == 1

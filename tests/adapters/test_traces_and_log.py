@@ -7,13 +7,11 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from optout_core import __version__
 from optout_core.errors import EndpointUnavailable, RequestRefused
-from optout_core.keywords import Keywords
-from optout_core.processor import Processor
 from sandbox.endpoint import REFERENCE_FAULTS, Fault
 from tests.adapters.acs_client import PERSON, open_client
 from tests.adapters.telemetry import open_telemetry
-from tests.build import NOW, RULE, SCHEDULE, arrival, canonical, lineage
-from tests.fakes import FakeClock, FakeOutbox
+from tests.build import arrival, canonical, lineage
+from tests.core.job import Job
 
 TRACE_ID, SPAN_ID = 0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -33,16 +31,7 @@ def log(caplog):
 
 def processor(endpoint, measured, outbox=None):
     """The whole job, with our own telemetry."""
-    return Processor(
-        endpoint=endpoint,
-        outbox=outbox or FakeOutbox(),
-        telemetry=measured.telemetry,
-        rule=RULE,
-        schedule=SCHEDULE,
-        keywords=Keywords(),
-        now=FakeClock(NOW),
-        chance=lambda: 0.0,
-    )
+    return Job(endpoint=endpoint, outbox=outbox, telemetry=measured.telemetry)
 
 
 def links_of(measured):

@@ -1,5 +1,7 @@
 """The whole job with parts that remember, and what a test asks of it afterwards."""
 
+import asyncio
+from time import monotonic
 from typing import Any
 
 from optout_core.api import Outcome, Verdict
@@ -16,21 +18,56 @@ UNAVAILABLE = Outcome(Verdict.UNAVAILABLE, "no answer", retry_after=600)
 class Job:
     """A processor and everything around it."""
 
-    def __init__(self, script=None, accepts=(), chance=0.0, endpoint=None, **parts):
+    def __init__(self, script=None, accepts=(), chance=lambda: 0.0, endpoint=None, **parts):
         outcomes = {to: list(outcomes) for to, outcomes in (script or {}).items()}
         self.endpoint = endpoint or FakeEndpoint(outcomes)
-        self.outbox = FakeOutbox(list(accepts))
         self.clock = FakeClock(NOW)
+        self.outbox = parts.pop("outbox", None) or FakeOutbox(list(accepts))
+        parts = {"now": self.clock} | parts
         self.telemetry: Any = parts.get("telemetry") or FakeTelemetry()
-        ordinary: dict[str, Any] = {"rule": RULE, "schedule": SCHEDULE, "keywords": Keywords()}
-        processor = Processor(
+        self._recorder = _Recorder(self.telemetry)
+        ordinary: dict[str, Any] = {"rule": RULE, "schedule": SCHEDULE, "keywords": Keywords(), "give_way": _give_way}
+        self.processor = Processor(
             endpoint=self.endpoint,
             outbox=self.outbox,
-            now=self.clock,
-            chance=lambda: chance,
-            **(ordinary | parts | {"telemetry": self.telemetry}),
+            chance=chance,
+            **(ordinary | parts | {"telemetry": self._recorder}),
         )
-        self.process = processor.process
+
+    async def process(self, arrivals):
+        """Process one invocation; give its slices' reports as one."""
+        before = len(self._recorder.reports)
+        await self.processor.process(arrivals, deadline=monotonic() + 20)
+        return Whole(self._recorder.reports[before:])
+
+
+class _Recorder:
+    """Remembers every report, and hands it on."""
+
+    def __init__(self, telemetry):
+        self.reports = []
+        self.invocation = telemetry.invocation
+        self._report = telemetry.report
+
+    def report(self, report):
+        self.reports.append(report)
+        self._report(report)
+
+
+class Whole:
+    """What was done in all slices of an invocation."""
+
+    def __init__(self, reports):
+        self.slices = reports
+        self.messages = sum(each.messages for each in reports)
+        self.events = tuple(event for each in reports for event in each.events)
+        self.recipients = tuple(recipient for each in reports for recipient in each.recipients)
+        self.retries = sum(len(each.dispatched.retries) for each in reports)
+        self.dead_letters = tuple(message.reason for each in reports for message in each.dispatched.dead_letters)
+
+
+async def _give_way():
+    await asyncio.sleep(0)
 
 
 def where(report):

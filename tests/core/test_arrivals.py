@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from optout_core.arrivals import Lineage, moment, read_lineage
-from tests.build import MINUTE, NOW, TRACEPARENT, arrival
+from tests.build import MINUTE, NOW, OUR_ID, TRACEPARENT, arrival
 
 
 def test_the_first_delivery_has_no_lineage():
@@ -25,7 +25,7 @@ def test_a_lineage_is_read_from_the_properties():
         "Diagnostic-Id": TRACEPARENT,
     }
 
-    assert read_lineage(arrival(properties=properties, correlation_id="c-1")) == Lineage(
+    assert read_lineage(arrival(message_id=OUR_ID, properties=properties, correlation_id="c-1")) == Lineage(
         attempt=2,
         hop=5,
         first_enqueued=datetime(2026, 1, 23, 10, tzinfo=UTC),
@@ -41,9 +41,22 @@ def test_a_lineage_is_read_from_the_properties():
 def test_a_count_that_makes_no_sense_counts_as_absent(count):
     names = ("optout-attempt", "optout-hop", "optout-of", "optout-replay-count")
 
-    lineage = read_lineage(arrival(properties=dict.fromkeys(names, count)))
+    lineage = read_lineage(arrival(message_id=OUR_ID, properties=dict.fromkeys(names, count)))
 
     assert lineage == read_lineage(arrival())
+
+
+def test_what_counts_for_or_against_a_recipient_is_believed_only_on_a_message_that_we_sent():
+    """A publisher that sets `optout-attempt` to 5 would have the first failure called the last."""
+    names = ("optout-attempt", "optout-of", "optout-replay-count", "optout-alone")
+
+    lineage = read_lineage(arrival(properties=dict.fromkeys(names, 1) | {"optout-replay-id": "r-1"}))
+
+    assert lineage == read_lineage(arrival())
+
+
+def test_a_hop_is_believed_of_anybody_since_one_that_begins_anew_could_repeat_an_id():
+    assert read_lineage(arrival(properties={"optout-hop": 7})).hop == 7
 
 
 @pytest.mark.parametrize("value", ["", "yesterday", 7, None, True])
@@ -94,11 +107,13 @@ def test_a_trace_state_without_a_number_is_carried_on(state):
     "replay_id", ["replay 9", "x" * 65, "15555555551", "+15555555551", "r-1555-555-5551", "r\x1b[31m"]
 )
 def test_a_replay_id_that_is_none_of_ours_counts_as_absent(replay_id):
-    assert read_lineage(arrival(properties={"optout-replay-id": replay_id})).replay_id is None
+    assert read_lineage(arrival(message_id=OUR_ID, properties={"optout-replay-id": replay_id})).replay_id is None
 
 
 def test_a_replay_id_of_ours_is_carried_on():
-    assert read_lineage(arrival(properties={"optout-replay-id": "20260123T100000Z-0a1b2c"})).replay_id
+    assert read_lineage(
+        arrival(message_id=OUR_ID, properties={"optout-replay-id": "20260123T100000Z-0a1b2c"})
+    ).replay_id
 
 
 @pytest.mark.parametrize(

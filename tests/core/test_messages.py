@@ -9,7 +9,8 @@ from optout_core.api import Outcome, Verdict
 from optout_core.arrivals import read_lineage
 from optout_core.errors import MalformedEvent, UnsupportedEvent
 from optout_core.masking import Untrusted
-from optout_core.messages import MAX_DESCRIPTION, Queue, dead_letters, retry_messages, undecodable
+from optout_core.messages import MAX_DESCRIPTION, dead_letters, retry_messages, undecodable
+from optout_core.outgoing import Queue
 from optout_core.reasons import Reason
 from optout_core.settlement import DeadLetter, Removed, RetryLater
 from tests.build import (
@@ -264,6 +265,7 @@ def test_a_slimmed_message_keeps_what_routes_it_and_what_is_the_publishers():
         "traceparent": TRACEPARENT,
         "optout-attempt": 0,
         "optout-hop": 5,
+        "optout-first-enqueued": message.enqueued_at.isoformat(),
         "DeadLetterReason": "MalformedEvent",
     }
     assert (slim.message_id, slim.body, slim.reason) == (letter.message_id, letter.body, letter.reason)
@@ -322,4 +324,4 @@ def test_a_property_of_ours_that_holds_a_number_is_not_carried_on_and_one_of_the
 
 def test_every_property_of_ours_is_among_them():
     assert {"optout-event-id", "optout-part", "DeadLetterReason", "traceparent", "Diagnostic-Id"} < properties.OURS
-    assert len(properties.OURS) == 18
+    assert len(properties.OURS) == 19

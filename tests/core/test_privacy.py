@@ -16,23 +16,24 @@ from optout_core import errors
 from optout_core.api import Outcome, Verdict, read_answer
 from optout_core.batches import plan
 from optout_core.consent import OptInRule
-from optout_core.contract import Consent, OptInEvent, OptInRequest, Recipient
+from optout_core.contract import Consent, OptInEvent, OptInRequest
 from optout_core.envelopes import open_envelopes
 from optout_core.errors import EventError, RequestError
 from optout_core.events import decode
+from optout_core.incoming import Incoming
 from optout_core.keywords import Keywords
 from optout_core.masking import Untrusted
 from optout_core.messages import dead_letters, retry_messages
 from optout_core.numbers import Number, read_number, read_sender
-from optout_core.processor import Processor, _Asked, _Message, _Settled
+from optout_core.outgoing import NotTaken
+from optout_core.processor import _Asked
 from optout_core.reasons import Reason
-from optout_core.reports import report_recipients
+from optout_core.reports import SettledEvent
 from optout_core.settings import Settings
 from optout_core.settlement import DeadLetter, Removed, RetryLater, Settlement
 from tests.build import (
     MINUTE,
     NOW,
-    RULE,
     SCHEDULE,
     answer,
     arrival,
@@ -48,7 +49,6 @@ from tests.build import (
 )
 from tests.core.job import Job
 from tests.core.strategies import people
-from tests.fakes import FakeEndpoint, FakeOutbox, FakeTelemetry
 
 CORE = [path.stem for path in (Path(__file__).parents[2] / "optout_core").glob("[a-z]*.py")]
 
@@ -60,19 +60,6 @@ def classes_with_values():
             holds_values = is_dataclass(found) or issubclass(found, BaseModel)
             if holds_values and found.__module__ == f"optout_core.{name}" and not found.__subclasses__():
                 yield found
-
-
-def processor(rule=RULE):
-    return Processor(
-        endpoint=FakeEndpoint(),
-        outbox=FakeOutbox(),
-        telemetry=FakeTelemetry(),
-        rule=rule,
-        schedule=SCHEDULE,
-        keywords=Keywords(),
-        now=lambda: NOW,
-        chance=lambda: 0.0,
-    )
 
 
 def values(sender, recipients):
@@ -89,7 +76,11 @@ def values(sender, recipients):
     settlements: dict[Number, Settlement] = {to: DeadLetter(Reason.RECIPIENT_REJECTED, said) for to in people}
     settlements |= {first: RetryLater(NOW, 1), read_number(sender): Removed()}
     event = opt_in(*recipients, sender=sender)
-    report = asyncio.run(processor().process([message, arrival(stop)]))
+    job = Job()
+    asyncio.run(job.process([message, arrival(stop)]))
+    [report] = job.telemetry.reports
+    settled = SettledEvent(event=event, lineage=lineage(), settlements=settlements, now=NOW)
+    letter, *_ = dead_letters(event, lineage(), settlements)
     rule = OptInRule(MINUTE, frozenset({read_sender(sender)}))
     return [
         message,
@@ -101,7 +92,6 @@ def values(sender, recipients):
         opt_out(*recipients, sender=sender),
         OptInEvent.model_validate(json.loads(message.body) | {"unknown": words}),
         OptInRequest.model_validate(bare(*recipients, sender=sender)),
-        Recipient(to=sender),
         Consent(capturedAt=None, method=sender, reference=sender),
         pair(recipients[0], sender),
         *people,
@@ -116,9 +106,12 @@ def values(sender, recipients):
         rule,
         *retry_messages(event, lineage(), settlements),
         *dead_letters(event, lineage(), settlements),
-        *report_recipients(event, lineage(), settlements, NOW),
+        settled,
+        *settled.recipients(),
         *report.events,
         report,
+        report.dispatched,
+        NotTaken(letter, ConnectionError()),
         Settings.from_environ(
             {
                 "ACS_ENDPOINT": "https://x.example",
@@ -126,10 +119,9 @@ def values(sender, recipients):
                 "ALLOWED_SENDERS": sender,
             }
         ),
-        processor(rule),
-        _Message(arrival=message, lineage=lineage(), events=decode(message)),
-        _Asked(event, lineage(), {first: Reason.STALE_OPT_IN}),
-        _Settled(event, lineage(), settlements),
+        Job(rule=rule).processor,
+        Incoming.read(message, lineage(), Keywords()),
+        _Asked.of(event, lineage(), {first: Reason.STALE_OPT_IN}),
     ]
 
 

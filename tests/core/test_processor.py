@@ -14,6 +14,7 @@ from tests.build import (
     MINUTE,
     NOW,
     OTHER,
+    OUR_ID,
     PERSON,
     RULE,
     SENDER,
@@ -49,7 +50,7 @@ async def test_a_report_says_when_how_often_and_how_old():
     job = Job({OTHER: [FAILED], THIRD: [REJECTED]})
     properties = {"optout-attempt": 2, "optout-hop": 2}
 
-    report = await job.process([arrival(canonical(PERSON, OTHER, THIRD), properties=properties)])
+    report = await job.process([arrival(canonical(PERSON, OTHER, THIRD), message_id=OUR_ID, properties=properties)])
 
     removed, retried, refused = report.recipients
     assert {each.source.raw for each in report.recipients} == {SOURCE}
@@ -59,7 +60,7 @@ async def test_a_report_says_when_how_often_and_how_old():
     assert (retried.attempts, retried.next_try) == (3, NOW + 10 * MINUTE)
     assert (refused.attempts, refused.next_try) == (3, None)
     assert (report.messages, report.retries, report.dead_letters) == (1, 1, (Reason.RECIPIENT_REJECTED,))
-    assert job.telemetry.reports == [report]
+    assert job.telemetry.reports == report.slices
 
 
 async def test_recipients_of_many_events_are_asked_in_one_request():
@@ -180,14 +181,16 @@ async def test_an_opt_in_grows_stale_while_it_waits_and_is_then_not_sent():
 async def test_an_outage_uses_up_no_attempt_and_retry_after_is_honoured():
     job = Job({PERSON: [UNAVAILABLE]})
 
-    report = await job.process([arrival(canonical(), properties={"optout-attempt": 4, "optout-hop": 4})])
+    report = await job.process(
+        [arrival(canonical(), message_id=OUR_ID, properties={"optout-attempt": 4, "optout-hop": 4})]
+    )
 
     assert waiting(job) == [(PERSON, 10 * MINUTE)]
     assert report.recipients[0].attempts == 4
 
 
 async def test_recipients_of_one_event_that_wait_for_the_same_reason_stay_together():
-    job = Job({PERSON: [FAILED], OTHER: [FAILED]}, chance=0.5)
+    job = Job({PERSON: [FAILED], OTHER: [FAILED]}, chance=lambda: 0.5)
 
     await job.process([arrival(bare(PERSON, OTHER))])
 
@@ -196,27 +199,43 @@ async def test_recipients_of_one_event_that_wait_for_the_same_reason_stay_togeth
 
 
 async def test_when_the_broker_takes_nothing_nothing_is_reported():
-    job = Job({PERSON: [FAILED]}, accepts=[0])
+    job = Job({PERSON: [FAILED]}, accepts=[0, 0])
 
-    with pytest.raises(SendFailed):
+    with pytest.raises(SendFailed, match=r"did not take 1 of 1 .* in neither queue .*; nothing is lost"):
         await job.process([arrival(bare(PERSON))])
 
     assert job.telemetry.reports == []
     assert len(job.telemetry.invocations) == 1
 
 
-async def test_a_redelivery_after_a_crash_sends_nothing_twice():
-    job = Job({PERSON: [FAILED, FAILED], OTHER: [REJECTED, REJECTED]}, accepts=[1])
-    messages = [arrival(bare(PERSON, OTHER)), arrival(b"\xff", message_id="bad")]
-    with pytest.raises(SendFailed):
-        await job.process(messages)
-    job.clock.time += MINUTE
+async def test_after_that_sending_is_proven_before_acs_is_called():
+    job = Job({PERSON: [FAILED]}, accepts=[0, 0, 0, 0])
+    messages = [arrival(bare(PERSON)), arrival(bare(OTHER), message_id="two")]
+    for _ in range(2):
+        with pytest.raises(SendFailed):
+            await job.process(messages)
+    assert job.endpoint.asked == [PERSON, OTHER]
 
     report = await job.process(messages)
+    await job.process([arrival(bare(THIRD), message_id="three")])
+
+    assert job.endpoint.asked == [PERSON, OTHER, THIRD]
+    assert where(report) == [
+        (each.event.raw, to, "WAITING", None) for each, to in zip(report.recipients, (PERSON, OTHER), strict=True)
+    ]
+    assert waiting(job) == [(PERSON, timedelta(seconds=30)), (OTHER, timedelta(seconds=30))]
+
+
+async def test_a_redelivery_after_a_crash_sends_nothing_twice():
+    job = Job({PERSON: [FAILED, FAILED], OTHER: [REJECTED, REJECTED]})
+    messages = [arrival(bare(PERSON, OTHER)), arrival(b"\xff", message_id="bad")]
+    await job.process(messages)
+    job.clock.time += MINUTE
+
+    await job.process(messages)
 
     assert waiting(job) == [(PERSON, timedelta(seconds=30))]
     assert [letter.reason for letter in job.outbox.dead_letters] == [Reason.RECIPIENT_REJECTED, Reason.MALFORMED_EVENT]
-    assert job.telemetry.reports == [report]
 
 
 async def test_an_invocation_is_linked_to_the_lineages_of_all_its_messages():

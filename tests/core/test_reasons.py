@@ -21,6 +21,7 @@ DESIGNED = {
     "SenderRejected": Replay.AFTER_A_FIX,
     "RequestRefused": Replay.AFTER_A_FIX,
     "RetriesExhausted": Replay.SAFE,
+    "RetryRefused": Replay.SAFE,
     "StaleOptIn": Replay.NEVER,
     "NewerOptOut": Replay.NEVER,
     "UnclearOptOut": Replay.AFTER_A_FIX,

@@ -17,6 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sandbox.endpoint import Endpoint
+from servicebus_sandbox import LISTEN, SEND, AccessKey, Broker, load_queues
+
+#: The folder of the suite of Service Bus clients.
+SERVICEBUS = Path(__file__).with_name("servicebus")
 
 Services = Callable[[Path], AbstractAsyncContextManager[Mapping[str, str]]]
 
@@ -36,6 +40,22 @@ async def acs(folder: Path) -> AsyncIterator[Mapping[str, str]]:
             "ACS_TLS_ENDPOINT": with_tls.url,
             "ACS_TOKEN": "opaque",
             "NODE_EXTRA_CA_CERTS": str(certificate),
+        }
+
+
+@asynccontextmanager
+async def servicebus(_folder: Path) -> AsyncIterator[Mapping[str, str]]:
+    """Start the broker with the suite's queues, and with keys that only receive and only send."""
+    keys = [
+        AccessKey("RootManageSharedAccessKey", "sandbox"),
+        AccessKey("listener", "listens", frozenset({LISTEN})),
+        AccessKey("sender", "sends", frozenset({SEND})),
+    ]
+    async with Broker(load_queues(SERVICEBUS / "queues.json"), keys=keys) as broker:
+        yield {
+            "SERVICEBUS_CONNECTION_STRING": broker.connection_string,
+            "SERVICEBUS_LISTEN_ONLY": broker.connection_string_of("listener"),
+            "SERVICEBUS_SEND_ONLY": broker.connection_string_of("sender"),
         }
 
 
@@ -66,4 +86,4 @@ def certified(file: Path) -> ssl.SSLContext:
     return context
 
 
-SERVICES: Mapping[str, Services] = {"acs": acs}
+SERVICES: Mapping[str, Services] = {"acs": acs, "servicebus": servicebus}

@@ -14,7 +14,8 @@ from sandbox.run import SHORT_DELAYS, function
 from servicebus_sandbox import Broker, load_queues
 from servicebus_sandbox.amqp import Symbol
 from servicebus_sandbox.encode import encode
-from servicebus_sandbox.messages import Entries, Message
+from servicebus_sandbox.messages import Message
+from servicebus_sandbox.sections import Entries
 from tests.build import QUEUES_FILE, dead_letter
 from tests.ops.command_line import Said, run
 

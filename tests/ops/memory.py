@@ -4,7 +4,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from optout_core.messages import Outgoing, Queue
+from optout_core.outgoing import Outgoing, Queue
 from optout_ops.exits import OutOfReach
 from optout_ops.letters.letter import REPLAY_OF
 from optout_ops.queues.messages import QueueMessage
@@ -129,7 +129,7 @@ def returned(message, reason="RecipientRejected"):
     facts = {name: value for name, value in message.properties.items() if name != REPLAY_OF}
     return Outgoing(
         queue=Queue.DEAD_LETTERS,
-        message_id=f"{message.message_id}:d",
+        message_id=f"{message.message_id.rsplit(':', 2)[0]}:d9:{message.message_id[-16:]}",
         body=message.body,
         content_type=message.content_type,
         properties=facts | {"DeadLetterReason": reason, "optout-hop": message.properties["optout-hop"] + 1},

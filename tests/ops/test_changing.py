@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from optout_core.messages import Queue
+from optout_core.outgoing import Queue
 from tests.build import PERSON, canonical, dead_letter, dead_letters, wire
 from tests.ops.bus import current
 

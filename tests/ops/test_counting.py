@@ -131,6 +131,18 @@ def test_an_archived_dead_letter_comes_back_as_it_was():
         assert archive.read(archive.write(before, reveal=True), 1) == before
 
 
+def test_a_masked_archive_shows_no_property_that_is_a_phone_number_and_every_count():
+    letter = replace(dead_letter(number=12345678, phone=15555555551, tries=3), delivery_count=2)
+
+    text = archive.write(letter, reveal=False)
+
+    document = json.loads(text)
+    assert "15555555551" not in text
+    assert document["properties"]["phone"] == "1555•••5551"
+    assert document["properties"]["tries"] == 3
+    assert (document["sequenceNumber"], document["deliveryCount"]) == (12345678, 2)
+
+
 def test_a_masked_archive_holds_no_number_and_is_not_taken_back():
     text = archive.write(dead_letter(note="call +15555555551"), reveal=False)
 

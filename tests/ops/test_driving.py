@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from optout_core.messages import Queue
+from optout_core.outgoing import Queue
 from optout_ops.audit import AuditTrail, RunRecorder
 from optout_ops.exits import ExitCode, OutOfReach
 from optout_ops.letters.letter import REPLAY_OF

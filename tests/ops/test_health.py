@@ -11,8 +11,8 @@ import pytest_asyncio
 
 from optout_core.batches import Batch
 from optout_core.errors import RequestRefused
-from optout_core.messages import Queue
 from optout_core.numbers import read_sender
+from optout_core.outgoing import Queue
 from optout_core.settings import Settings
 from optout_ops.audit import AuditTrail
 from optout_ops.exits import ExitCode, OpsError, OutOfReach

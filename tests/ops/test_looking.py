@@ -71,7 +71,7 @@ def test_a_dead_letter_is_told_as_a_person_reads_it(desk):
     assert "mend the cause, then: optout dlq replay --fixed --event e2 (see docs/runbook.md#recipientrejected)" in said
 
 
-@pytest.mark.parametrize("name", ["2", "e2", "urn:test/e2:d6:2"])
+@pytest.mark.parametrize("name", ["2", "e2", f"urn:test/e2:d6:{2:016x}"])
 def test_a_dead_letter_is_found_by_number_event_or_message_id(desk, name):
     desk.put(dead_letter(1), REJECTED)
 

@@ -7,7 +7,8 @@ import pytest
 
 from servicebus_sandbox.amqp import Symbol, Timestamp, Ulong
 from servicebus_sandbox.encode import encode
-from servicebus_sandbox.messages import Entries, Message
+from servicebus_sandbox.messages import Message
+from servicebus_sandbox.sections import Entries
 from tests.ops.bus import current
 from tests.ops.command_line import QUICK
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 import pytest_asyncio
 
-from optout_core.messages import Outgoing, Queue
+from optout_core.outgoing import Outgoing, Queue
 from optout_core.settings import Settings
 from optout_ops.exits import OutOfReach
 from optout_ops.queues.client import ServiceBusQueues

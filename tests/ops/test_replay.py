@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from optout_core.messages import Queue
+from optout_core.outgoing import Queue
 from tests.build import NOW, OTHER, PERSON, bare, dead_letter, dead_letter_properties, dead_letters, wire
 from tests.ops.bus import current
 from tests.ops.command_line import QUICK
@@ -53,7 +53,7 @@ def test_a_replayed_dead_letter_gets_a_new_id_a_further_hop_and_a_fresh_start(de
 
     [after] = desk.queues.opt_ins
     assert after.message_id.startswith("urn:test/e4:p7:")
-    assert after.properties["optout-replay-of"] == "urn:test/e4:d6:4"
+    assert after.properties["optout-replay-of"] == f"urn:test/e4:d6:{4:016x}"
     assert after.properties["optout-replay-id"] == said.json["replay"]
     assert after.properties["optout-replay-count"] == 1
     assert after.properties["optout-attempt"] == 0

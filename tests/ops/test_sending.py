@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from optout_core.messages import Queue
+from optout_core.outgoing import Queue
 from tests.build import OTHER, PERSON, bare, canonical
 from tests.ops.bus import ROOT
 

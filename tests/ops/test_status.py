@@ -1,6 +1,6 @@
 """`optout dlq status`: what became of a replay, told later."""
 
-from optout_core.messages import Queue
+from optout_core.outgoing import Queue
 from tests.build import dead_letter, dead_letters
 from tests.ops.command_line import QUICK
 from tests.ops.memory import returned

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from optout_core.messages import Outgoing, Queue
+from optout_core.outgoing import Outgoing, Queue
 from optout_ops.letters.letter import REPLAY_OF
 from optout_ops.replay.ramp import Ramp
 from optout_ops.replay.watcher import Watcher

@@ -73,7 +73,7 @@ async def hosting(broker, function, *, queue="opt-ins", key=None, port=None, **s
     try:
         address = Address.parse(connection)
         address = replace(address, port=port or address.port)
-        trigger = Trigger(name="f", queue=queue, address=address, settings=HostJson(**settings), grace=0.1)
+        trigger = Trigger(name="f", queue=queue, address=address, settings=HostJson(**settings), grace=0.1, busy=0.4)
         host = Host(trigger, worker)
         async with running(host):
             yield host

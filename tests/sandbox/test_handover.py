@@ -6,9 +6,15 @@ import uuid
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sandbox.dotnet import LEFT_OUT, Undecodable, json_of, text_of
+from servicebus_sandbox import Limits
 from servicebus_sandbox.amqp import Array, Char, DecimalBits, Described, Float, Long, Symbol, Timestamp, Ulong
+from servicebus_sandbox.errors import Refused
+from servicebus_sandbox.messages import Stamps, decode_message, encode_message
+from servicebus_sandbox.tests.test_codec import values
 from tests.adapters.function import amqp, data, handed_over, section
 
 ARRIVED = datetime(2026, 11, 28, 15, 45, 16, 112_000, tzinfo=UTC)
@@ -67,6 +73,43 @@ def test_a_property_that_dotnet_cannot_decode_fails_the_receive(sent):
         handed_over(amqp(data(b"x")), amqp(data(b"x"), properties={"odd": sent}))
 
 
+_DESCRIBED = st.builds(
+    Described,
+    st.sampled_from([Symbol(f"com.microsoft:{name}") for name in ("uri", "datetime-offset", "timespan")]),
+    st.one_of(values, st.integers(-(2**63), 2**63 - 1).map(Long)),
+)
+_ANY = st.one_of(values, _DESCRIBED, st.lists(_DESCRIBED, max_size=2))
+
+
+@pytest.mark.parametrize("odd_types", [False, True])
+@given(
+    properties=st.dictionaries(st.one_of(st.text(max_size=5), st.binary(max_size=3), st.integers(0, 9)), _ANY),
+    header=st.lists(_ANY, max_size=6),
+    standard=st.lists(_ANY, max_size=14),
+    annotations=st.dictionaries(
+        st.sampled_from(["x-opt-partition-key", "x-opt-deadletter-source", "x-opt-sequence-number", "x"]).map(Symbol),
+        _ANY,
+    ),
+)
+def test_whatever_the_broker_lets_in_is_handed_over_or_fails_the_receive(
+    odd_types, properties, header, standard, annotations
+):
+    """Anything else would end the host."""
+    sections = ((0x70, header), (0x72, annotations), (0x73, standard), (0x74, properties))
+    for left_out in range(1 << len(sections)):
+        parts = [section(code, value) for number, (code, value) in enumerate(sections) if not left_out >> number & 1]
+        try:
+            message = decode_message(b"".join(parts) + data(b"x"), Limits(odd_types=odd_types))
+        except (Refused, ValueError):
+            continue
+        stamps = Stamps(sequence_number=1, enqueued_ms=1_700_000_000_000, state=0, delivery_count=0)
+        try:
+            _, metadata = handed_over(encode_message(message, stamps))
+        except Undecodable:
+            continue
+        assert json.dumps([datum.python_value for datum in metadata.values()])
+
+
 @pytest.mark.parametrize(
     ("sent", "shown"), [(uuid.UUID(int=5), str(uuid.UUID(int=5))), (Ulong(7), "7"), (b"\x01\xff", "01FF"), (None, None)]
 )
@@ -75,7 +118,7 @@ def test_an_id_as_dotnet_shows_it(sent, shown):
 
 
 def test_the_message_is_its_lock_token_as_dotnet_writes_it_and_the_bytes_as_they_came():
-    content = amqp(data(b"x"), properties={"d": DecimalBits(bytes(16)), "c": Char("c")})
+    content = amqp(data(b"x"), properties={"d": DecimalBits(bytes.fromhex("3040" + 28 * "0")), "c": Char("c")})
 
     handed, _ = handed_over(amqp(), content)
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,12 +16,22 @@ from optout_core.adapters.trigger import WholeMessage
 from sandbox.address import Address
 from sandbox.host import Host, HostEnded, Trigger, running
 from sandbox.host_json import ClientRetries, HostJson
+from sandbox.run import ROOT
 from sandbox.worker import Worker
 from servicebus_sandbox import LISTEN, SEND, AccessKey, Broker
 from servicebus_sandbox.amqp import Char, DecimalBits, Symbol
+from servicebus_sandbox.errors import LinkDetached
 from servicebus_sandbox.messages import decode_message
 from tests.adapters.function import amqp, data, section
 from tests.sandbox.feeding import QUEUES, Function, an_app, hosting, publish, until, with_locks_of
+
+QUICK = ClientRetries(delay=timedelta(milliseconds=50))
+
+
+def errors_of(caplog):
+    """What was logged as an error."""
+    return [each.message for each in caplog.records if each.levelname == "ERROR"]
+
 
 # --- what the .NET client cannot decode ---
 
@@ -69,38 +81,109 @@ async def test_an_unknown_queue_is_an_error_without_any_pause_and_the_host_goes_
     async with hosting(broker, function, queue="mistyped"):
         await asyncio.sleep(0.5)
 
-    errors = [each.message for each in caplog.records if each.levelname == "ERROR"]
+    errors = errors_of(caplog)
     assert len(errors) > 10
     assert all("could not be found" in each and each.endswith("(MessagingEntityNotFound)") for each in errors)
 
 
-async def test_a_key_that_may_not_listen_is_an_error_without_any_pause(caplog):
-    keys = (AccessKey("send-only", "c2VuZA==", frozenset({SEND})), AccessKey("listen", "bGlzdGVu", frozenset({LISTEN})))
-    async with Broker(QUEUES, keys=keys) as broker, hosting(broker, Function(), key="send-only"):
-        await asyncio.sleep(0.5)
+async def test_a_disabled_queue_is_an_error_without_any_pause_until_it_is_enabled(broker, caplog):
+    function = Function()
+    await publish(broker, ServiceBusMessage(b"1"))
+    broker.set_status("opt-ins", "ReceiveDisabled")
 
-    errors = [each.message for each in caplog.records if each.levelname == "ERROR"]
+    async with hosting(broker, function):
+        await asyncio.sleep(0.3)
+        given = list(function.given)
+        broker.set_status("opt-ins", "Active")
+        await until(lambda: len(broker.queue("opt-ins")) == 0)
+
+    errors = errors_of(caplog)
+    assert (given, function.given) == ([], [[b"1"]])
     assert len(errors) > 10
-    assert all("System.UnauthorizedAccessException" in each and "'Listen' claim" in each for each in errors)
+    assert all(each.endswith("its status is ReceiveDisabled (MessagingEntityDisabled)") for each in errors)
+
+
+async def test_a_key_that_may_not_listen_is_tried_four_times_before_it_is_an_error(caplog):
+    keys = (AccessKey("send-only", "c2VuZA==", frozenset({SEND})), AccessKey("listen", "bGlzdGVu", frozenset({LISTEN})))
+    async with Broker(QUEUES, keys=keys) as broker, hosting(broker, Function(), key="send-only", retries=QUICK):
+        await asyncio.sleep(0.5)
+        early = errors_of(caplog)
+        await asyncio.sleep(0.7)
+
+    [error] = errors_of(caplog)
+    assert early == []
+    assert "System.UnauthorizedAccessException: unauthorized access: 'Listen' claim is required" in error
+
+
+async def test_a_namespace_that_is_away_for_a_while_is_not_in_the_log_and_longer_is_an_error_each_time(caplog):
+    function = Function()
+    async with Broker(QUEUES) as first, hosting(first, function, retries=QUICK):
+        await publish(first, ServiceBusMessage(b"before"))
+        await until(lambda: len(first.queue("opt-ins")) == 0)
+        await first.__aexit__()
+        await asyncio.sleep(0.3)
+        async with Broker(QUEUES, first.port) as second:
+            await publish(second, ServiceBusMessage(b"after"))
+            await until(lambda: len(second.queue("opt-ins")) == 0)
+            silent = errors_of(caplog)
+        await until(lambda: len(errors_of(caplog)) == 2)
+
+    assert function.given == [[b"before"], [b"after"]]
+    assert silent == []
+    assert all(each.endswith("(ServiceCommunicationProblem)") for each in errors_of(caplog))
+
+
+async def test_a_busy_service_is_given_time_without_a_word(broker, caplog):
+    function = Function()
+    await publish(broker, ServiceBusMessage(b"1"))
+
+    with broker.fail_receives() as refused:
+        async with hosting(broker, function, retries=QUICK):
+            await asyncio.sleep(0.3)
+            # The first pause of the client alone would have been over.
+            met, given = refused.met, list(function.given)
+            await until(lambda: errors_of(caplog), patience=30)
+            tries = refused.met
+
+    assert (met, given) == (1, [])
+    # The next receive may have begun.
+    assert tries in (1 + QUICK.max_retries, 2 + QUICK.max_retries)
+    assert errors_of(caplog)[0].endswith("(ServiceBusy)")
+
+
+async def test_a_link_that_is_detached_while_the_host_waits_or_works_costs_nothing(broker, caplog):
+    """What Service Bus does to links of ten minutes without a message, and a full batch in work."""
+    function = Function(takes=0.3)
+    async with hosting(broker, function, max_batch=2, retries=QUICK):
+        await until(broker.queue_links)
+        [waiting] = broker.queue_links()
+        waiting.detach(LinkDetached("force detached"))
+        broker.queue("opt-ins").send([decode_message(amqp(data(b"%d" % number))) for number in (1, 2)])
+        await until(lambda: len(function.given) == 1)
+        detached = broker.detach_idle_links(0)
+        await until(lambda: len(broker.queue("opt-ins")) == 0)
+
+    assert detached == 1
+    assert function.given == [[b"1", b"2"]]
+    assert errors_of(caplog) == []
 
 
 async def test_a_wrong_key_is_tried_four_times_before_it_is_an_error(broker, caplog):
     wrong = replace(Address.parse(broker.connection_string), key="bm90IHRoZSBrZXk=")
-    retries = ClientRetries(delay=timedelta(milliseconds=50))
-    trigger = Trigger(name="f", queue="opt-ins", address=wrong, settings=HostJson(retries=retries))
+    trigger = Trigger(name="f", queue="opt-ins", address=wrong, settings=HostJson(retries=QUICK))
     worker = Worker(Function().app)
     await worker.start()
 
     async with running(Host(trigger, worker)):
         await asyncio.sleep(0.5)
-        early = [each for each in caplog.records if each.levelname == "ERROR"]
+        early = errors_of(caplog)
         await asyncio.sleep(0.7)
     await worker.close()
 
     assert early == []
-    [error] = [each.message for each in caplog.records if each.levelname == "ERROR"]
+    [error] = errors_of(caplog)
     assert "System.UnauthorizedAccessException: Put token failed. status-code: 401" in error
-    assert [retries.pause(number) for number in (1, 2, 3)] == pytest.approx([0.1, 0.2, 0.4])
+    assert [QUICK.pause(number) for number in (1, 2, 3)] == pytest.approx([0.1, 0.2, 0.4])
 
 
 def test_the_pauses_are_those_of_the_client():
@@ -276,3 +359,21 @@ async def test_a_host_that_ends_by_itself_ends_who_waits_for_it_with_a_message(b
         async with running(Broken(trigger, worker)):
             await asyncio.Event().wait()
     await worker.close()
+
+
+def test_up_ends_when_its_host_does_and_says_so():
+    """The host is broken from outside: a bug that does it is not to be had."""
+    broken = (
+        "from sandbox.__main__ import main; from sandbox.host import Host\n"
+        "async def turn(self): raise RuntimeError('a bug')\n"
+        "Host._turn = turn\n"
+        "main(['up'])"
+    )
+
+    ran = subprocess.run(
+        [sys.executable, "-c", broken], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert ran.returncode == 1
+    assert "the host ended (RuntimeError: a bug); messages wait in the queue; start the sandbox again" in ran.stderr
+    assert "Traceback" not in ran.stderr

@@ -60,9 +60,26 @@ def test_every_key_of_a_batch_trigger_is_honoured(read):
     )
 
 
-@pytest.mark.parametrize("key", ["maxConcurrentCalls", "maxAutoLockRenewalDuration", "sessionIdleTimeout"])
-def test_a_key_that_means_nothing_to_a_batch_trigger_is_let_pass(read, key):
-    assert read(service_bus(**{key: 1})) == HostJson()
+@pytest.mark.parametrize(
+    "document",
+    [
+        service_bus(
+            maxConcurrentCalls=1,
+            maxConcurrentCallsPerSession=1,
+            maxConcurrentSessions=1,
+            maxAutoLockRenewalDuration="00:05:00",
+            sessionIdleTimeout="00:01:00",
+        ),
+        service_bus(maxBatchWaitTime="00:02:30"),
+        service_bus(
+            prefetchCount=0, minMessageBatchSize=1, transportType="amqpTcp", enableCrossEntityTransactions=False
+        ),
+        {"logging": {}, "telemetryMode": "OpenTelemetry", "extensionBundle": {}, "concurrency": {}, "retry": {}},
+    ],
+    ids=["of single messages", "the wait for a batch", "what it does anyway", "of other parts"],
+)
+def test_a_key_that_means_nothing_to_a_batch_trigger_is_let_pass(read, document):
+    assert read(document) == HostJson()
 
 
 @pytest.mark.parametrize(
@@ -76,6 +93,7 @@ def test_a_key_that_means_nothing_to_a_batch_trigger_is_let_pass(read, key):
         ({"extensions": {"queues": {}}}, "extensions.queues is not imitated"),
         ({"singleton": {}}, "singleton is not imitated"),
         (service_bus(prefetchCount=10), "prefetchCount must be 0"),
+        (service_bus(maxBatchWaitTime="00:02:31"), "maxBatchWaitTime must be at most 0:02:30"),
         (service_bus(minMessageBatchSize=5), "minMessageBatchSize must be 1"),
         (service_bus(enableCrossEntityTransactions=True), "enableCrossEntityTransactions must be false"),
         (service_bus(transportType="amqpWebSockets"), 'transportType must be "amqpTcp"'),

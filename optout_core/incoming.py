@@ -1,0 +1,80 @@
+"""One message of an invocation, decoded as far as it can be. Pure."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Self
+
+from optout_core.arrivals import Arrival, Lineage
+from optout_core.errors import EventError
+from optout_core.events import Event, Ignored, OptIn, OptOut, decode, decode_stops
+from optout_core.keywords import Keywords
+from optout_core.masking import Untrusted
+from optout_core.messages import undecodable
+from optout_core.outgoing import Outgoing, read_parked
+from optout_core.reports import EventReport, EventResult, report_event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A message, and what it says.
+
+    Attributes:
+        arrival: The message as it came.
+        lineage: How often it has been round.
+        events: What it says; of one that is refused only the STOPs that can be read.
+        error: Why it is refused as a whole, or None.
+        parked: The dead letter that it is, with its verdict, or None.
+    """
+
+    arrival: Arrival
+    lineage: Lineage
+    events: tuple[Event, ...] = ()
+    error: EventError | None = None
+    parked: Outgoing | None = None
+
+    @classmethod
+    def read(cls, arrival: Arrival, lineage: Lineage, keywords: Keywords) -> Self:
+        """Decode a message; one that cannot be decoded is no error here."""
+        if parked := read_parked(arrival):
+            return cls(arrival=arrival, lineage=lineage, parked=parked)
+        if lineage.sent_back:
+            # Somebody sent a dead letter back by hand, with its properties: the schedule starts anew.
+            lineage = replace(lineage, attempt=0)
+        try:
+            return cls(arrival=arrival, lineage=lineage, events=decode(arrival, keywords))
+        except EventError as error:
+            return cls(arrival=arrival, lineage=lineage, events=decode_stops(arrival, keywords), error=error)
+
+    def __len__(self) -> int:
+        """Count what there is to do: the recipients, or one where there are none."""
+        return sum(1 if isinstance(event, Ignored) else len(event.recipients) for event in self.events) or 1
+
+    def opt_ins(self) -> Iterator[OptIn]:
+        """Give the opt-ins in it."""
+        return (event for event in self.events if isinstance(event, OptIn))
+
+    def opt_outs(self) -> Iterator[OptOut]:
+        """Give the STOPs in it."""
+        return (event for event in self.events if isinstance(event, OptOut))
+
+    def of_dead_letter(self) -> Iterator[OptIn | OptOut]:
+        """Give what the dead letter that it is was about; nothing where its body is no event."""
+        with suppress(EventError):
+            yield from (event for event in decode(self.arrival) if not isinstance(event, Ignored))
+
+    def dead_letter(self) -> Outgoing | None:
+        """Give the dead letter that it is as a whole, or None."""
+        return undecodable(self.arrival, self.lineage, self.error) if self.error else self.parked
+
+    def reports(self) -> Iterator[EventReport]:
+        """Report its events; one that waited as a dead letter was reported before."""
+        yield from map(report_event, self.events)
+        if self.error:
+            yield EventReport(
+                source=Untrusted(""),
+                id=Untrusted(self.arrival.id),
+                form="unknown",
+                result=EventResult.DEAD_LETTERED,
+                reason=self.error.reason,
+            )
