@@ -30,6 +30,8 @@ _REASONS = {
 }
 #: On whom ACS fails for good: while nobody else is asked for, that is an outage, and they wait.
 _MAY_WAIT = {Fate.FAILING, Fate.KILLER}
+#: Whom the endpoint never takes off, whatever else goes wrong; and whom it takes off where something else does.
+_REFUSED, _REFUSED_WHOLE = {Fate.REJECTED, Fate.STILL, Fate.FAILING}, {Fate.POISON, Fate.KILLER}
 _NUMBER = re.compile(r"1?555\d{7}")
 _SHOWN = 8
 
@@ -99,14 +101,12 @@ def _places(plan, seen):
     published = {(event.event_id, event.sender, to) for event in plan.events for to in event.recipients}
     for name, found in (("ACS", set(removed)), ("opt-ins", set(waiting)), ("the dead letters", set(dead))):
         yield from _each(f"nobody published it, and it is in {name}", found - published)
-    yield from _each(
-        "nobody published it, and ACS was asked for it", {each["to"] for each in seen.journal} - set(owners)
-    )
+    yield from _each("ACS was asked for whom nobody published", {each["to"] for each in taken_off} - set(owners))
     yield from _each("lost: it is nowhere", published - set(removed) - set(waiting) - set(dead))
-    yield from _each(
-        "it still waits", {one for one in waiting if plan.fates[one[2]] not in _MAY_WAIT} if published else ()
-    )
-    # An original that was delivered too often holds those whom it was done for as well.
+    yield from _each("it still waits", {one for one in waiting if plan.fates.get(one[2]) not in _MAY_WAIT})
+    # An original that was delivered too often holds those whom it was done for as well; and in bad weather ACS may take
+    # off whom it refuses at other times, without a word.
+    undecided |= {one for one in removed if Kind.WEATHER in plan.kinds and plan.fates[one[2]] in _REFUSED_WHOLE}
     yield from _each("removed and in a queue", (set(removed) & (set(waiting) | set(dead))) - undecided)
     if not plan.may_repeat:
         yield from _each("removed twice", (one for one, count in removed.items() if count > 1))
@@ -118,20 +118,18 @@ def _unreadable(plan, seen):
     expected = Counter(event.body for event in plan.events if not event.recipients)
     found = Counter(message.body for message in seen.dead if not recipients(message))
     yield from _each("no event, and its bytes are not among the dead letters", (expected - found).elements())
-    yield from _each(
-        "no event, and its bytes are a dead letter that nobody published, or twice", (found - expected).elements()
-    )
+    yield from _each("no event, and its bytes are too many dead letters", (found - expected).elements())
 
 
 def _reasons(plan, seen):
-    allowed = {fate: reasons | _of_broker(plan) for fate, reasons in _REASONS.items()}
+    allowed = {fate: reasons | _of_refusals(plan) for fate, reasons in _REASONS.items()}
     wrong = defaultdict(set)
     for message in seen.dead:
         reason, people = _reason(message), recipients(message)
         count = message.properties.get("optout-recipients")
         if people and count not in {None, len(people)}:
             yield f"a dead letter says {count} recipients and holds {len(people)}: {people[0][0]}"
-        if not people and reason != "MalformedEvent" and reason not in _of_broker(plan):
+        if not people and reason != "MalformedEvent" and reason not in _of_refusals(plan):
             wrong[f"no event, and dead-lettered as {reason}"].add(message.message_id)
         for one in people:
             fate = plan.fates.get(one[2])
@@ -143,16 +141,10 @@ def _reasons(plan, seen):
     yield from _each("taken off the list, whom ACS refuses", {to for to in removed if plan.fates.get(to) in _REFUSED})
 
 
-#: Whom the endpoint never takes off, whatever else goes wrong.
-_REFUSED = {Fate.REJECTED, Fate.STILL, Fate.FAILING}
-
-
-def _of_broker(plan):
-    reasons = set()
-    if {Kind.REFUSE_OPT_INS, Kind.REFUSE_BOTH} & set(plan.kinds):
-        # The retry was not taken, and the dead letter was.
-        reasons |= {"RetryRefused"}
-    return reasons
+def _of_refusals(plan):
+    # The retry was not taken, and the dead letter was.
+    refuses_opt_ins = {Kind.REFUSE_OPT_INS, Kind.REFUSE_BOTH} & set(plan.kinds)
+    return {"RetryRefused"} if refuses_opt_ins else set()
 
 
 def _privacy(seen):
@@ -161,9 +153,8 @@ def _privacy(seen):
     for message in (*seen.waiting, *seen.dead):
         beside = {"MessageId": message.message_id, "CorrelationId": message.correlation_id, **message.properties}
         beside.pop("traceparent", None)
-        yield from (
-            f"the property {name} holds a number" for name, value in beside.items() if holds_number(str(value or ""))
-        )
+        held = [name for name, value in beside.items() if holds_number(str(value or ""))]
+        yield from (f"the property {name} holds a number" for name in held)
 
 
 def _ends(seen):
