@@ -4,11 +4,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help run test lint check environment lock
+.PHONY: help run test lint check sdk-tests environment lock
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: environment ## Publish the samples, let the function work, show what became of everything
 	@$(BIN)/python -m sandbox
@@ -24,6 +24,9 @@ lint: environment ## Check style, format and types
 check: lint ## What CI runs: lint, then all tests with coverage
 	$(BIN)/python -m pytest -n auto --cov
 	$(BIN)/coverage report --fail-under=100 --skip-covered --include='optout_core/*.py' --omit='optout_core/adapters/*'
+
+sdk-tests: environment ## Run azure-servicebus' own tests against the broker (half an hour, Linux)
+	@$(BIN)/python servicebus_sandbox/tests/sdk/run.py
 
 environment: ## Make the virtual environment, or leave it alone when it is up to date
 	@$(PYTHON) scripts/environment.py $(VENV) requirements-dev.txt
