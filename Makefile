@@ -4,11 +4,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help run test lint check chaos environment lock
+.PHONY: help run test lint check chaos sdk-tests environment lock
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: environment ## Publish the samples, let the function work, show what became of everything
 	@$(BIN)/python -m sandbox
@@ -29,6 +29,9 @@ SEEDS ?= 14-53
 
 chaos: environment ## Break everything, ten minutes long; SEEDS=17 runs one again, SEEDS=14-200,300 many
 	@CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/chaos/test_chaos.py
+
+sdk-tests: environment ## Run azure-servicebus' own tests against the broker (half an hour, Linux)
+	@$(BIN)/python servicebus_sandbox/tests/sdk/run.py
 
 environment: ## Make the virtual environment, or leave it alone when it is up to date
 	@$(PYTHON) scripts/environment.py $(VENV) requirements-dev.txt

@@ -9,7 +9,7 @@ import gc
 import ssl
 import time
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -26,12 +26,10 @@ from azure.servicebus.exceptions import (
     ServiceBusServerBusyError,
 )
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from servicebus_sandbox import LISTEN, SEND, AccessKey, Broker, EntityNotFound, QueueProperties
 from servicebus_sandbox.frames import SENDER, Disposition
+from servicebus_sandbox.tests.certificates import make_certificate
 from servicebus_sandbox.tests.peer import connected, message
 
 pytestmark = [
@@ -279,11 +277,8 @@ async def test_receives_can_be_refused_for_a_while_and_the_client_is_told_that_t
 
 
 async def test_with_a_certificate_the_broker_serves_tls(tmp_path):
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    make_certificate(certificate, key)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    trusting = ssl.create_default_context(cafile=certificate)
+    context = make_certificate(tmp_path, x509.DNSName("localhost"))
+    trusting = ssl.create_default_context(cafile=tmp_path / "certificate.pem")
     async with Broker(QUEUES, tls=context) as broker:
         async with connected(broker, ssl=trusting, server_hostname="localhost") as peer:
             await peer.open()
@@ -295,23 +290,6 @@ async def test_with_a_certificate_the_broker_serves_tls(tmp_path):
             await broker.drop_connections()
         assert broker.queue("plain").active == 1
         assert "UseDevelopmentEmulator" not in broker.connection_string
-
-
-def make_certificate(certificate, key):
-    """Write a self-signed certificate for localhost."""
-    private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder(
-            name, name, private.public_key(), x509.random_serial_number(), now, now + timedelta(days=1)
-        )
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(private, hashes.SHA256())
-    )
-    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    kind, bare = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    key.write_bytes(private.private_bytes(serialization.Encoding.PEM, kind, bare))
 
 
 async def test_faults_of_the_network_lose_nothing_and_double_nothing():
