@@ -22,7 +22,7 @@ _PATIENT, _IMPATIENT = (
     {"HTTP_TIMEOUT": "PT8S", "INVOCATION_BUDGET": "PT10S"},
     {"HTTP_TIMEOUT": "PT0.8S", "INVOCATION_BUDGET": "PT1.5S"},
 )
-_LONG_LOCK, _SHORT_LOCK = 60, 5
+_LONG_LOCK, _SHORT_LOCK = 60, 6
 _KEY = base64.b64encode(b"chaos").decode()
 _SETTINGS = {
     "OPT_IN_QUEUE": "opt-ins",
