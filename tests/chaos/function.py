@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import sys
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def main(settings, host_json):
     # Everything is logged: no number may stand in any of it.
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     service.PAUSE_AFTER_FAILURE = PAUSE
+    vars(service)["_FOR_SENDING"] = timedelta(seconds=2 * SEND_TIMEOUT)
     vars(service)["ServiceBusOutbox"] = partial(outbox.ServiceBusOutbox, timeout=SEND_TIMEOUT)
     connection.IDLE_TIMEOUT = IDLE_TIMEOUT
     try:

@@ -22,7 +22,7 @@ _PATIENT, _IMPATIENT = (
     {"HTTP_TIMEOUT": "PT8S", "INVOCATION_BUDGET": "PT10S"},
     {"HTTP_TIMEOUT": "PT0.8S", "INVOCATION_BUDGET": "PT1.5S"},
 )
-_LONG_LOCK, _SHORT_LOCK = 60, 5
+_LONG_LOCK, _SHORT_LOCK = 60, 6
 _KEY = base64.b64encode(b"chaos").decode()
 _SETTINGS = {
     "OPT_IN_QUEUE": "opt-ins",
@@ -88,8 +88,8 @@ class World:
     async def stop_function(self):
         """Ask it to end in the middle of its work, and start it anew."""
         function = self._functions[0]
-        # While it starts there is nothing to be ended in good order.
-        await asyncio.gather(*self._restarts)
+        # While it starts there is nothing to be ended in good order; a start that a kill overtook has failed.
+        await asyncio.gather(*self._restarts, return_exceptions=True)
         self._codes.append(await function.stop())
         self._later(function.start(*self._arguments))
 
