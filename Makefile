@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help run test lint check sdk-tests environment lock
+.PHONY: help run test lint check chaos sdk-tests environment lock
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -14,7 +14,7 @@ run: environment ## Publish the samples, let the function work, show what became
 	@$(BIN)/python -m sandbox
 
 test: environment ## Run all tests
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n auto --dist loadgroup
 
 lint: environment ## Check style, format and types
 	$(BIN)/ruff check
@@ -22,8 +22,13 @@ lint: environment ## Check style, format and types
 	$(BIN)/mypy
 
 check: lint ## What CI runs: lint, then all tests with coverage
-	$(BIN)/python -m pytest -n auto --cov
+	$(BIN)/python -m pytest -n auto --dist loadgroup --cov
 	$(BIN)/coverage report --fail-under=100 --skip-covered --include='optout_core/*.py' --omit='optout_core/adapters/*'
+
+SEEDS ?= 14-53
+
+chaos: environment ## Break everything, ten minutes long; SEEDS=17 runs one again, SEEDS=14-200,300 many
+	@CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/chaos/test_chaos.py
 
 sdk-tests: environment ## Run azure-servicebus' own tests against the broker (half an hour, Linux)
 	@$(BIN)/python servicebus_sandbox/tests/sdk/run.py

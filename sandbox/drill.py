@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, cast
 
 from azure.servicebus.aio import ServiceBusClient
@@ -34,7 +34,7 @@ _MOST_INCIDENTS = 40
 #: What the publisher of a message that nobody looked at in time gave it.
 _TIME_TO_LIVE = timedelta(hours=1)
 #: Letters that are made before others have their turn.
-_AT_ONCE = 500
+_AT_ONCE = 100
 
 #: How often a reason comes up, where not once: what publishers and outages do makes most of a real queue.
 _WEIGHTS = {
@@ -96,11 +96,11 @@ def letters(count: int, now: datetime) -> Iterator[Letter]:
     mess = Mess(random.Random(count))  # noqa: S311 - no secret
     reasons = [*Reason, *mess.random.choices([*Reason], [_WEIGHTS.get(each, 1) for each in Reason], k=count)][:count]
     mess.random.shuffle(reasons)
+    # What nobody looked at in time waited before anything else happened: the broker's clock only goes forward.
+    reasons.sort(key=lambda reason: reason is not Reason.TTL_EXPIRED)
     ages = _ages(min(count, _MOST_INCIDENTS))
     for number, reason in enumerate(reasons):
-        age = ages[number * len(ages) // count]
-        # What nobody looked at in time waited before anything else happened: the clock only goes forward.
-        age = ages[0] if reason is Reason.TTL_EXPIRED else age
+        age = ages[0] if reason is Reason.TTL_EXPIRED else ages[number * len(ages) // count]
         yield Letter(age=age, reason=reason, publication=_publication(reason, mess, now - age, number))
 
 
@@ -119,27 +119,25 @@ async def fill(
     Raises:
         ServiceBusError: The queue is full.
     """
-    now = datetime.now(UTC)
-    made = sorted(letters(count, now), key=lambda letter: -letter.age)
     client = ServiceBusClient.from_connection_string(settings["ServiceBusConnection"], retry_total=0)
     opt_ins, dead = settings["OPT_IN_QUEUE"], settings["DEAD_LETTER_QUEUE"]
     async with client, client.get_queue_sender(opt_ins) as to_opt_ins, client.get_queue_sender(dead) as to_dead:
         done = 0
-        for age, group in groupby(made, key=lambda letter: letter.age):
-            incident = tuple(group)
-            expiring = _of(incident, {Reason.TTL_EXPIRED})
-            if expiring:
-                _move(broker, clock, age + _TIME_TO_LIVE)
-                await publish(to_opt_ins, expiring)
-            _move(broker, clock, age)
-            for start in range(0, len(incident), _AT_ONCE):
-                part = incident[start : start + _AT_ONCE]
-                await publish(to_dead, _of(part, {*Reason} - _UNREAD))
+        for age, incident in groupby(letters(count, datetime.now(UTC)), key=lambda letter: letter.age):
+            while part := tuple(islice(incident, _AT_ONCE)):
+                if expiring := _of(part, {Reason.TTL_EXPIRED}):
+                    _move(broker, clock, age + _TIME_TO_LIVE)
+                    await publish(to_opt_ins, expiring)
                 if undelivered := _of(part, {Reason.MAX_DELIVERY_COUNT_EXCEEDED}):
+                    _move(broker, clock, age)
                     await publish(to_opt_ins, undelivered)
                     _deliver_in_vain(broker, opt_ins)
+                if written := _of(part, {*Reason} - _UNREAD):
+                    _move(broker, clock, age)
+                    await publish(to_dead, written)
                 done += len(part)
                 progress(done)
+                # Whoever wants to end it is heard.
                 await asyncio.sleep(0)
     _move(broker, clock, timedelta(0))
 

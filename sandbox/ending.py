@@ -22,6 +22,7 @@ from optout_core.masking import show
 from sandbox.host import HostEnded
 from sandbox.host_json import HostError
 from sandbox.output import OutputFailed, tell
+from servicebus_sandbox import EntityNotFound
 
 #: Ctrl-C; a service manager or a container; a terminal that was closed. Windows has no SIGHUP.
 _SIGNALS = [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -60,32 +61,20 @@ def run(work: Coroutine[Any, Any, Any], *, stays: bool = False) -> Any:  # noqa:
     gone = "the sandbox and all that was in it are gone"
     try:
         return asyncio.run(_until_told(work))
-    except _Interrupted as interrupted:
-        tell(f"Ended; {gone}." if stays else f"Interrupted; {gone}.")
-        raise typer.Exit(Exit.SETTLED if stays else 128 + interrupted.number) from None
-    except KeyboardInterrupt:
-        # Where the event loop takes no signal handlers, and before it runs.
-        tell(f"Interrupted; {gone}.")
-        raise typer.Exit(Exit.SETTLED if stays else Exit.INTERRUPTED) from None
+    except (_Interrupted, KeyboardInterrupt) as interrupted:
+        # KeyboardInterrupt comes where the event loop takes no signal handlers.
+        number = interrupted.number if isinstance(interrupted, _Interrupted) else signal.SIGINT
+        tell(f"{'Ended' if stays else 'Interrupted'}; {gone}.")
+        raise typer.Exit(Exit.SETTLED if stays else 128 + number) from None
     except OutputFailed as failed:
-        if isinstance(failed.__cause__, BrokenPipeError):
-            # Whoever read had seen enough.
-            if stays:
-                tell(f"Ended, since nobody reads standard output any more; {gone}.")
-            raise typer.Exit(Exit.SETTLED) from None
-        fail(Exit.USAGE, f"standard output cannot be written ({failed}); {gone}; send it elsewhere")
-    except (SettingsError, HostError, OSError, ValueError) as error:
-        fail(Exit.USAGE, str(error))
-    except HostEnded as error:
-        fail(Exit.WAITING, str(error))
-    except ServiceBusError as error:
-        # The service says so when a token for the queue is shown, and the SDK reports every refused token alike.
-        status = getattr(error.inner_exception, "status_code", None)
-        if isinstance(error, MessagingEntityNotFoundError) or status == HTTPStatus.NOT_FOUND:
-            fail(Exit.UNREACHABLE, "the namespace has no such queue; check OPT_IN_QUEUE and DEAD_LETTER_QUEUE")
-        fail(
-            Exit.UNREACHABLE, f"the broker cannot be reached ({type(error).__name__}); nothing was lost; check --broker"
-        )
+        if not isinstance(failed.__cause__, BrokenPipeError):
+            fail(Exit.USAGE, f"standard output cannot be written ({failed}); {gone}; send it elsewhere")
+        # Whoever read had seen enough.
+        if stays:
+            tell(f"Ended, since nobody reads standard output any more; {gone}.")
+        raise typer.Exit(Exit.SETTLED) from None
+    except _EXPECTED as error:
+        fail(*_explain(error))
 
 
 def fail(code: Exit, text: str) -> NoReturn:
@@ -96,6 +85,22 @@ def fail(code: Exit, text: str) -> NoReturn:
     """
     tell(f"[red]Error:[/] {escape(show(text))}")
     raise typer.Exit(code)
+
+
+_EXPECTED = (SettingsError, HostError, HostEnded, ServiceBusError, EntityNotFound, OSError, ValueError)
+
+
+def _explain(error: Exception) -> tuple[Exit, str]:
+    if isinstance(error, HostEnded):
+        return Exit.WAITING, str(error)
+    if isinstance(error, ServiceBusError | EntityNotFound):
+        # The service says so when a token for the queue is shown, and the SDK reports every refused token alike.
+        status = getattr(getattr(error, "inner_exception", None), "status_code", None)
+        if isinstance(error, MessagingEntityNotFoundError | EntityNotFound) or status == HTTPStatus.NOT_FOUND:
+            return Exit.UNREACHABLE, "the namespace has no such queue; check OPT_IN_QUEUE and DEAD_LETTER_QUEUE"
+        lost = f"the broker cannot be reached ({type(error).__name__}); nothing was lost; check --broker"
+        return Exit.UNREACHABLE, lost
+    return Exit.USAGE, str(error)
 
 
 async def _until_told(work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - what the work gives

@@ -70,8 +70,10 @@ class LineWriter:
 
     def __init__(self) -> None:
         """Begin; `failed` gets the error when a line cannot be written."""
-        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
+        self.failed: asyncio.Future[None] = self._loop.create_future()
+        # At the end nobody asks for it any more, and asyncio would tell of that.
+        self.failed.add_done_callback(lambda failed: failed.cancelled() or failed.exception())
         self._lines: SimpleQueue[str | None] = SimpleQueue()
         self._left_out = 0
         self._thread = threading.Thread(target=self._work, daemon=True, name="lines")
@@ -82,9 +84,7 @@ class LineWriter:
         if self._lines.qsize() >= _MOST_WAITING:
             self._left_out += 1
             return
-        if self._left_out:
-            self._lines.put(f"… {self._left_out:,} lines left out: they came faster than they were read")
-            self._left_out = 0
+        self._say_what_was_left_out()
         self._lines.put(line)
 
     def fail(self, error: OutputFailed) -> None:
@@ -94,9 +94,15 @@ class LineWriter:
 
     async def close(self) -> None:
         """Write what waits, as far as it is read in time."""
+        self._say_what_was_left_out()
         self._lines.put(None)
         await asyncio.to_thread(self._thread.join, _LAST_LINES)
         self.failed.cancel()
+
+    def _say_what_was_left_out(self) -> None:
+        if self._left_out:
+            self._lines.put(f"… {self._left_out:,} lines left out: they came faster than they were read")
+            self._left_out = 0
 
     def _work(self) -> None:
         while (line := self._lines.get()) is not None:

@@ -22,6 +22,10 @@ from sandbox.host_json import HostError
 
 BINDING = "serviceBusTrigger"
 
+#: What is honoured of a trigger's binding, or says nothing that a host could do.
+_HONOURED = {"type", "direction", "name", "dataType", "queueName", "connection", "cardinality", "accessRights"}
+_NO_SESSIONS = ("isSessionsEnabled", False)
+
 #: Seconds that what still runs has to end when the sandbox ends.
 _PATIENCE = 5.0
 
@@ -62,9 +66,13 @@ def index(app: func.FunctionApp) -> Indexed:
         raise HostError(f"the sandbox runs an app with one function; this one has {len(functions)}")
     found = functions[0]
     name, function = str(found.get_function_name()), found.get_user_function()
-    binding = json.loads(str(found))["bindings"][0]
-    if binding["type"] != BINDING or binding["cardinality"] != "MANY":
+    binding, *others = json.loads(str(found))["bindings"]
+    if binding["type"] != BINDING or binding.get("cardinality") != "MANY":
         raise HostError(f"{name} must have a Service Bus trigger with cardinality MANY")
+    odd = [key for key, value in binding.items() if key not in _HONOURED and (key, value) != _NO_SESSIONS]
+    odd += [f"a binding {other['type']}" for other in others]
+    if odd:
+        raise HostError(f"{name}: {', '.join(odd)} is not imitated by the sandbox's host")
     argument = str(binding["name"])
     annotation = typing.get_type_hints(function).get(argument)
     if isinstance(annotation, GenericAlias):

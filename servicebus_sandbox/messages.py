@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -167,7 +168,7 @@ def decode_message(payload: bytes, limits: Limits = NO_LIMITS) -> Message:
     body = []
     for code, start, value_at, end in sections(payload):
         if code == HEADER:
-            facts |= _read_header(payload, value_at)
+            facts |= _read_header(payload[value_at:end])
         elif code == DELIVERY_ANNOTATIONS:
             facts["delivery_annotations"] = _read_delivery_annotations(payload, value_at)
         elif code == ANNOTATIONS:
@@ -242,8 +243,10 @@ _DEAD_LETTER_SOURCE = encode(Symbol("x-opt-deadletter-source"))
 _ENQUEUE_SEQUENCE_NUMBER = encode(Symbol("x-opt-enqueue-sequence-number"))
 
 
-def _read_header(payload: bytes, value_at: int) -> dict[str, Any]:
-    fields, _ = decode_at(payload, value_at)
+@lru_cache(maxsize=32)
+def _read_header(encoded: bytes) -> Mapping[str, Any]:
+    """Read what a header says. Most messages have one of a few headers."""
+    fields, _ = decode_at(encoded, 0)
     if not isinstance(fields, list):
         raise DecodeError("a header is no list")
     durable, priority, ttl, *_ = *fields, None, None, None

@@ -8,7 +8,7 @@ import warnings
 import pytest
 
 #: The folders whose tests talk to a broker.
-WITH_BROKER = {"adapters", "infra", "ops", "sandbox"}
+WITH_BROKER = {"adapters", "chaos", "infra", "ops", "sandbox"}
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -37,6 +37,8 @@ class Proxy:
         passing = [connection.task for connection in self._connections]
         self.cut()
         await asyncio.gather(*passing, return_exceptions=True)
+        # A socket that is aborted is closed in the next turn of the loop.
+        await asyncio.sleep(0)
 
     def drop(self, *ways):
         """Drop packets from now on, without a word: what clients send (UP), what they are sent (DOWN), or both."""
@@ -74,13 +76,16 @@ class _Connection:
         with suppress(OSError):
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
             self._writers.append(far_writer)
-            await asyncio.gather(self._pass(reader, far_writer, UP), self._pass(far_reader, self._writers[0], DOWN))
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._pass(reader, far_writer, UP))
+                both.create_task(self._pass(far_reader, self._writers[0], DOWN))
 
     async def _pass(self, reader, writer, way):
-        while content := await reader.read(65536):
-            if way not in self.broken:
-                writer.write(content)
-                await writer.drain()
+        with suppress(OSError):
+            while content := await reader.read(65536):
+                if way not in self.broken:
+                    writer.write(content)
+                    await writer.drain()
         if way not in self.broken:
             writer.close()
 

@@ -95,6 +95,14 @@ class Letter:
         """Count the recipients; a dead letter that cannot be decoded counts as one."""
         return len(self.recipients) or 1
 
+    def cases(self) -> Iterator[tuple[str, ...]]:
+        """Give what is the same in every dead letter about one event and recipient; holds a number, never print it."""
+        if self.decode_error is not None:
+            yield self.message.id, self.fingerprint
+        for event in self.events:
+            if not isinstance(event, Ignored):
+                yield from ((event.source.raw, event.id.raw, event.sender.text, to.text) for to in event.recipients)
+
     @property
     def fingerprint(self) -> str:
         """Give 16 hexadecimal characters that differ when id, reason or body differ."""

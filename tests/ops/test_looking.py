@@ -172,3 +172,17 @@ async def test_nothing_is_locked_by_looking(bus):
 
     assert [each.code for each in said] == [0, 0, 0]
     assert bus.dead_letters.locked == 0
+
+
+def test_a_recipient_that_two_dead_letters_of_one_event_hold_is_counted_once(desk):
+    """A message that was delivered again, and answered otherwise, leaves two."""
+    desk.put(
+        dead_letter(1, "RecipientRejected", "+15555555551", "+15555555552", name="e"),
+        dead_letter(2, "RecipientRejected", "+15555555552", name="e"),
+        dead_letter(3, "RecipientRejected", "+15555555552", name="another"),
+        dead_letter(4, "RecipientRejected", body=b"\xff"),
+    )
+
+    [row] = desk.dlq("summary", "--json").json
+
+    assert (row["count"], row["recipients"]) == (4, 4)

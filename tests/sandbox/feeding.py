@@ -30,14 +30,14 @@ def with_locks_of(seconds, **changed):
     return {name: replace(each, lock_duration=duration, **changed) for name, each in QUEUES.items()}
 
 
-def an_app(function):
+def an_app(function, **changed):
     """An app with a batch trigger for a function."""
     app = func.FunctionApp()
     app.service_bus_queue_trigger(
         arg_name="messages",
         queue_name="%OPT_IN_QUEUE%",
         connection="ServiceBusConnection",
-        cardinality=func.Cardinality.MANY,
+        **{"cardinality": func.Cardinality.MANY, **changed},
     )(function)
     return app
 

@@ -81,6 +81,43 @@ def test_an_app_with_no_function_is_refused():
         index(func.FunctionApp())
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"is_sessions_enabled": True}, "isSessionsEnabled is not imitated"),
+        ({"auto_complete_messages": False}, "autoCompleteMessages is not imitated"),
+        ({"cardinality": func.Cardinality.ONE}, "cardinality MANY"),
+        ({"cardinality": None}, "cardinality MANY"),
+    ],
+)
+def test_an_option_of_the_trigger_that_is_not_honoured_is_refused_by_name(options, named):
+    async def process(messages: List[WholeMessage]) -> None:  # noqa: UP006 - as the worker needs it
+        """Never called."""
+
+    with pytest.raises(HostError, match=named):
+        index(an_app(process, **options))
+
+
+def test_a_topic_or_an_output_binding_is_refused_by_name():
+    async def process(messages: List[WholeMessage]) -> None:  # noqa: UP006 - as the worker needs it
+        """Never called."""
+
+    topic = func.FunctionApp()
+    topic.service_bus_topic_trigger(
+        arg_name="messages", topic_name="t", subscription_name="s", connection="c", cardinality=func.Cardinality.MANY
+    )(process)
+    with pytest.raises(HostError, match="topicName, subscriptionName is not imitated"):
+        index(topic)
+    output = func.FunctionApp()
+    output.queue_output(arg_name="out", queue_name="q", connection="c")(
+        output.service_bus_queue_trigger(
+            arg_name="messages", queue_name="q", connection="c", cardinality=func.Cardinality.MANY
+        )(process)
+    )
+    with pytest.raises(HostError, match="a binding queue is not imitated"):
+        index(output)
+
+
 def test_an_app_that_binds_bytes_is_refused_by_name():
     async def process(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006 - as the worker needs it
         """Never called."""

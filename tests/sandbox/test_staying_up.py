@@ -216,6 +216,25 @@ def test_what_its_starter_wants_ignored_is_ignored():
         process.communicate(timeout=20)
 
 
+@pytest.mark.parametrize("arguments", [("up",), ("up", "--no-function"), ("up", "--fill", "5")], ids=" ".join)
+def test_a_mistyped_queue_is_one_line(sandbox, arguments):
+    ran = sandbox(*arguments, DEAD_LETTER_QUEUE="opt-ins-dead-leter")
+
+    assert ran.code == 4
+    assert ran.err.splitlines()[-1].endswith("no such queue; check OPT_IN_QUEUE and DEAD_LETTER_QUEUE")
+
+
+def test_a_signal_ends_the_filling_of_the_queue():
+    with started([sys.executable, "-m", "sandbox", "up", "--fill", "100000"]) as process:
+        time.sleep(6)
+        process.terminate()
+        out, err = process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert out == ""
+    assert err.splitlines()[-1] == "Ended; the sandbox and all that was in it are gone."
+
+
 @pytest.mark.parametrize("command", STAYING)
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_reader_that_goes_ends_it_well(command, quiet):
