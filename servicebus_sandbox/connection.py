@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from uuid import uuid4
 
 from servicebus_sandbox.amqp import Array, DecodeError, Symbol, Ubyte, Uint, Ushort
@@ -64,14 +63,15 @@ class Connection(asyncio.Protocol):
         lost: Set when the connection is gone.
     """
 
-    def __init__(self, exchange: Exchange, on_lost: Callable[[Connection], None]) -> None:
+    def __init__(self, exchange: Exchange, alive: set[Connection]) -> None:
         self.exchange = exchange
         self.grants = Grants(exchange)
         self._paused = False
         self._unsent = 0
         self.lost = asyncio.Event()
         self.payload_room = _SMALLEST_FRAME - _TRANSFER_ROOM
-        self._on_lost = on_lost
+        # With those that are made and not lost. Where the handshake of TLS fails, asyncio calls neither method.
+        self._alive = alive
         self._loop = asyncio.get_running_loop()
         self.now = self._loop.time
         self._transport: asyncio.Transport | None = None
@@ -96,6 +96,7 @@ class Connection(asyncio.Protocol):
         """Begin."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a TCP server makes no other; for mypy
         self._transport = transport
+        self._alive.add(self)
         self._watch_idleness()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -107,7 +108,7 @@ class Connection(asyncio.Protocol):
             session.stop()
         self._sessions.clear()
         self._transport = None
-        self._on_lost(self)
+        self._alive.discard(self)
         self.lost.set()
 
     def pause_writing(self) -> None:

@@ -60,7 +60,9 @@ class Broker:
         self._idle_timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.get_running_loop().create_server(self._connect, HOST, self._port, ssl=self._tls)
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Connection(self._exchange, self._connections), HOST, self._port, ssl=self._tls
+        )
         self._port = self._server.sockets[0].getsockname()[1]
         self._watch_idle_links()
         return self
@@ -68,8 +70,8 @@ class Broker:
     async def __aexit__(self, *_: object) -> None:
         if self._server is not None:
             self._server.close()
+            # Not `wait_closed`: from Python 3.12 it waits for clients that do not go on with the handshake of TLS.
             await self.drop_connections()
-            await self._server.wait_closed()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         self._exchange.close()
@@ -208,8 +210,3 @@ class Broker:
             (link.idle_since for link in self.queue_links() if link.idle_since is not None), default=loop.time()
         )
         self._idle_timer = loop.call_at(oldest + patience, self._watch_idle_links)
-
-    def _connect(self) -> Connection:
-        connection = Connection(self._exchange, self._connections.discard)
-        self._connections.add(connection)
-        return connection

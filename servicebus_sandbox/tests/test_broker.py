@@ -292,6 +292,18 @@ async def test_with_a_certificate_the_broker_serves_tls(tmp_path):
         assert "UseDevelopmentEmulator" not in broker.connection_string
 
 
+async def test_a_broker_ends_whatever_became_of_the_handshakes_of_tls(tmp_path):
+    context = make_certificate(tmp_path, x509.DNSName("localhost"))
+    async with asyncio.timeout(10):
+        async with Broker(QUEUES, tls=context) as broker:
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await asyncio.open_connection("127.0.0.1", broker.port, ssl=ssl.create_default_context())
+            _, silent = await asyncio.open_connection("127.0.0.1", broker.port)
+            await broker.drop_connections()
+        silent.close()
+        await silent.wait_closed()
+
+
 async def test_faults_of_the_network_lose_nothing_and_double_nothing():
     """One story, since opening again after each fault takes the client most of a second."""
     async with running(retries=2) as bench:

@@ -12,6 +12,7 @@ Exit codes: 0 all is as expected; 1 something else fails or passes; 2 the tests 
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -63,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.record and given.files:
         parser.error("--record needs a run of all files")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     release = version(PACKAGE)
     try:
         tests = fetch(release)
@@ -81,8 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def say(line: str) -> None:
-    """Tell whoever called make."""
-    print(line, flush=True)  # noqa: T201 - a command line
+    """Tell whoever called make, if they still listen."""
+    try:
+        print(line, flush=True)  # noqa: T201 - a command line
+    except BrokenPipeError:
+        # Python would complain once more when it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fetch(release: str) -> Path:
@@ -119,7 +125,11 @@ def run(tests: Path, files: Sequence[str], workers: int, timeout: int) -> list[R
         f"--junitxml={report}",
     ]
     paths = os.pathsep.join((str(ROOT), str(HERE)))
-    subprocess.run([*command, *chosen], cwd=tests, env=os.environ | {"PYTHONPATH": paths}, check=False)
+    with subprocess.Popen([*command, *chosen], cwd=tests, env=os.environ | {"PYTHONPATH": paths}) as running:
+        try:
+            running.wait()
+        finally:
+            running.terminate()
     return read(report)
 
 
@@ -182,4 +192,7 @@ def table(results: Sequence[Result], reasons: Mapping[str, str], release: str) -
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        raise SystemExit(main())
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGINT) from None
