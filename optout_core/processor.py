@@ -15,7 +15,7 @@ from typing import Protocol, Self, TypeVar
 from optout_core.api import Outcome, Verdict
 from optout_core.arrivals import Arrival, Lineage, read_lineage
 from optout_core.batches import Batch, Pair, plan
-from optout_core.consent import OptInRule, unclear
+from optout_core.consent import ConsentKey, OptInRule, unclear
 from optout_core.dispatch import Outbox, as_dispatched, dispatch
 from optout_core.events import OptIn
 from optout_core.incoming import Incoming
@@ -35,6 +35,7 @@ STRETCH = 500
 #: What becomes of recipients who are not asked for, because nothing could be recorded of them.
 _IN_DOUBT = Outcome(Verdict.UNAVAILABLE, "not asked: the broker takes neither retries nor dead letters")
 
+_Received = tuple[Arrival, Lineage]
 _Work = TypeVar("_Work", bound=Sized)
 
 
@@ -93,23 +94,35 @@ class Processor:
         """
         lineages = [read_lineage(arrival) for arrival in arrivals]
         with self.telemetry.invocation(lineages):
-            async for messages in self._slices(zip(arrivals, lineages, strict=True)):
-                self.telemetry.report(await self._process(messages, deadline))
+            received = list(zip(arrivals, lineages, strict=True))
+            stops: Mapping[ConsentKey, datetime] | None = None
+            async for messages, rest in self._slices(received):
+                if stops is None:
+                    # Those of later slices too: an older opt-in of this one may not be applied against them.
+                    later = [stop async for message in self._read(rest) for stop in message.opt_outs()]
+                    stops = self.rule.newest_stops([*later, *(stop for each in messages for stop in each.opt_outs())])
+                self.telemetry.report(await self._process(messages, stops, deadline))
 
-    async def _slices(self, arrivals: Iterable[tuple[Arrival, Lineage]]) -> AsyncIterator[list[Incoming]]:
+    async def _slices(self, received: Sequence[_Received]) -> AsyncIterator[tuple[list[Incoming], Sequence[_Received]]]:
         messages: list[Incoming] = []
-        size = 0
-        async for message in self._in_turn(Incoming.read(*each, self.keywords) for each in arrivals):
+        size = done = 0
+        async for message in self._read(received):
             messages.append(message)
             size += len(message)
+            done += 1
             if size >= SLICE:
-                yield messages
+                yield messages, received[done:]
                 messages, size = [], 0
         if messages:
-            yield messages
+            yield messages, ()
 
-    async def _process(self, messages: Sequence[Incoming], deadline: float) -> Report:
-        asked = self._admit(messages)
+    def _read(self, received: Iterable[_Received]) -> AsyncIterator[Incoming]:
+        return self._in_turn(Incoming.read(arrival, lineage, self.keywords) for arrival, lineage in received)
+
+    async def _process(
+        self, messages: Sequence[Incoming], stops: Mapping[ConsentKey, datetime], deadline: float
+    ) -> Report:
+        asked = self._admit(messages, stops)
         batches = _plan(asked)
         # Sending is proven before ACS is called: what could not be recorded would be done again and again.
         outcomes = _put_off(batches) if self.outbox.is_in_doubt else await self.endpoint.remove(batches, deadline)
@@ -132,8 +145,7 @@ class Processor:
             dispatched=dispatched,
         )
 
-    def _admit(self, messages: Sequence[Incoming]) -> "list[_Asked]":
-        stops = self.rule.newest_stops(stop for message in messages for stop in message.opt_outs())
+    def _admit(self, messages: Sequence[Incoming], stops: Mapping[ConsentKey, datetime]) -> "list[_Asked]":
         now = self.now()
         return [
             _Asked.of(opt_in, message.lineage, self.rule.objections(opt_in, stops, now, message.lineage.sent_back))

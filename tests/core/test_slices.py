@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from optout_core.processor import SLICE, STRETCH
-from tests.build import arrival, bare
+from optout_core.reasons import Reason
+from tests.build import MINUTE, NOW, arrival, bare, canonical, text_message
 from tests.core.job import FAILED, Job, waiting
 from tests.fakes import FakeEndpoint
 
@@ -84,3 +85,19 @@ async def test_a_slice_that_cannot_be_sent_leaves_those_before_it_recorded():
         await job.process([crowd(number, SLICE) for number in range(3)])
 
     assert len(job.telemetry.reports) == 1
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_a_stop_counts_for_every_slice_wherever_it_stands(place):
+    person = "+15555555551"
+    stop = arrival(text_message("STOP", person=person[1:]), message_id="stop")
+    messages = [crowd(1, SLICE), crowd(2, SLICE)]
+    messages.insert(place, stop)
+    opt_in = arrival(canonical(person, time=(NOW - 20 * MINUTE).isoformat()), message_id="opt-in")
+    job = job_with(Witness())
+
+    await job.process([opt_in, *messages])
+    await job.process([*messages, opt_in])
+
+    assert person not in job.endpoint.asked
+    assert {message.reason for message in job.outbox.dead_letters} == {Reason.NEWER_OPT_OUT}
