@@ -13,7 +13,7 @@ from contextlib import suppress
 from struct import error as StructError  # noqa: N812 - a class in all but its name
 from typing import TYPE_CHECKING, Any
 
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_fixed
 
 from optout_core.outgoing import NotTaken, Outgoing, Queue
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 #: Seconds for one transfer, and for opening what it needs.
 SEND_TIMEOUT = 30.0
+
+#: Seconds between two tries of a transfer: the blip that ended the first should be over.
+PAUSE = 1.0
 
 #: Bytes. azure-servicebus 7.15 measures a batch before it copies the first message's id into its envelope
 #: (`ServiceBusMessageBatch._add`), so a batch that it calls full may be refused.
@@ -92,6 +95,7 @@ class _Sender:
         # Whatever goes wrong, the second try has a new connection; what is still wrong then is not ours to mend.
         self._twice = AsyncRetrying(
             stop=stop_after_attempt(2),
+            wait=wait_fixed(PAUSE),
             retry=retry_if_exception(lambda error: isinstance(error, Exception) and not _blames_messages(error)),
             after=self._drop,
             reraise=True,
