@@ -32,6 +32,8 @@ _REASONS = {
 _MAY_WAIT = {Fate.FAILING, Fate.KILLER}
 #: Whom the endpoint never takes off, whatever else goes wrong; and whom it takes off where something else does.
 _REFUSED, _REFUSED_WHOLE = {Fate.REJECTED, Fate.STILL, Fate.FAILING}, {Fate.POISON, Fate.KILLER}
+#: Where sending a retry may fail for longer than it is tried.
+_SENDS_FAIL = {Kind.REFUSE_OPT_INS, Kind.REFUSE_BOTH, Kind.CUT_BROKER, Kind.DROP_BROKER, Kind.LOSE_ANSWERS}
 _NUMBER = re.compile(r"1?555\d{7}")
 _SHOWN = 8
 
@@ -142,9 +144,8 @@ def _reasons(plan, seen):
 
 
 def _of_refusals(plan):
-    # The retry was not taken, and the dead letter was.
-    refuses_opt_ins = {Kind.REFUSE_OPT_INS, Kind.REFUSE_BOTH} & set(plan.kinds)
-    return {"RetryRefused"} if refuses_opt_ins else set()
+    # The retry was not taken, as far as the function could know, and the dead letter was.
+    return {"RetryRefused"} if _SENDS_FAIL & set(plan.kinds) else set()
 
 
 def _privacy(seen):
