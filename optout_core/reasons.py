@@ -57,7 +57,7 @@ class Reason(StrEnum):
     )
     RETRY_REFUSED = (
         "RetryRefused",
-        "the recipients were to wait for their next try, but the queue of the opt-ins did not take the message",
+        "the recipients were to wait for a next try, and the queue of the opt-ins did not say that it took the message",
         Replay.SAFE,
     )
     STALE_OPT_IN = (

@@ -64,6 +64,7 @@ class Service:
         if settings.connection_string is None:
             self._credentials(settings.namespace_client_id or settings.identity_client_id)
         self._sleep = sleep
+        self._has_warned = False
         self._starting = asyncio.Lock()
         self._client: OptOutsClient | None = None
         self._processor: Processor | None = None
@@ -88,15 +89,18 @@ class Service:
         budget = self._settings.invocation_budget
         # A lock that has ended already tells of a clock that is wrong, and not of the time that is left.
         locks = [arrival.locked_until for arrival in arrivals if arrival.locked_until and arrival.locked_until > now]
-        ends = [lock - now - _FOR_SENDING for lock in locks]
-        if ends and min(ends) < budget:
+        left = min(locks, default=now + budget + _FOR_SENDING) - now
+        if left >= budget + _FOR_SENDING:
+            return budget.total_seconds()
+        if not self._has_warned:
+            self._has_warned = True
             _log.warning(
-                "the messages are locked for %d s, which is less than INVOCATION_BUDGET (%d s) and what sending may"
-                " take: fewer recipients are asked for at a time; set lockDuration of the queue to PT5M",
-                (min(ends) + _FOR_SENDING).total_seconds(),
+                "messages are locked for %d s, less than INVOCATION_BUDGET (%d s) and what sending may take: fewer"
+                " recipients are asked for at a time; set lockDuration of the queue to PT5M",
+                left.total_seconds(),
                 budget.total_seconds(),
             )
-        return max(0.0, min([budget, *ends]).total_seconds())
+        return min(budget, max(left - _FOR_SENDING, left / 2)).total_seconds()
 
     async def close(self) -> None:
         """Close all connections; the next invocation starts anew."""

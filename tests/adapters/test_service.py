@@ -14,7 +14,7 @@ from optout_core.adapters.service import PAUSE_AFTER_FAILURE, Service
 from optout_core.errors import SendFailed, SettingsError
 from optout_core.reports import Report
 from optout_core.settings import Settings
-from sandbox.endpoint import Endpoint
+from sandbox.endpoint import Endpoint, Fault
 from servicebus_sandbox import load_queues
 from tests.adapters.acs_client import SENDER, Naps, RawServer
 from tests.adapters.function import ROOT, fresh, messages
@@ -247,14 +247,22 @@ async def test_the_pause_grows_with_the_deliveries_and_ends_before_the_function_
     assert sum(naps.seconds) > 8 * 60
 
 
-async def test_a_lock_shorter_than_the_budget_is_said_and_leaves_time_for_sending(environ, caplog, endpoint):
+async def test_a_lock_shorter_than_the_budget_is_said_once_and_half_of_it_is_left_for_sending(
+    environ, caplog, endpoint, monkeypatch
+):
+    def refuse(*_):
+        raise OSError("there is no broker")
+
+    monkeypatch.setattr("optout_core.adapters.service._connect", refuse)
+    endpoint.faults = [Fault(delay=3)]
     service = Service(environ, sleep=Naps())
 
-    # Nobody is asked for, so everybody has to wait, and there is no broker to wait at.
-    with pytest.raises(SendFailed):
-        await service.process(messages(fresh(), locked_for=timedelta(seconds=30)))
+    # Who is not answered within half a second has to wait, and there is no broker to wait at.
+    for _ in range(2):
+        with pytest.raises(SendFailed):
+            await service.process(messages(fresh(), locked_for=timedelta(seconds=1)))
     await service.close()
 
-    assert endpoint.requests == []
-    [record] = [each for each in caplog.records if each.levelname == "WARNING" and "locked" in each.getMessage()]
+    assert len(endpoint.requests) == 1
+    [record] = [each for each in caplog.records if "locked" in each.getMessage()]
     assert "set lockDuration of the queue to PT5M" in record.getMessage()

@@ -32,10 +32,10 @@ _REASONS = {
 _MAY_WAIT = {Fate.FAILING, Fate.KILLER}
 #: Whom the endpoint never takes off, whatever else goes wrong; and whom it takes off where something else does.
 _REFUSED, _REFUSED_WHOLE = {Fate.REJECTED, Fate.STILL, Fate.FAILING}, {Fate.POISON, Fate.KILLER}
-_NO_WAY_TO_OPT_INS = {
-    *(Kind.REFUSE_OPT_INS, Kind.REFUSE_BOTH),
-    *(Kind.CUT_BROKER, Kind.DROP_BROKER, Kind.LOSE_ANSWERS, Kind.DETACH),
-}
+#: Where the broker may take a message without our hearing of it, both times that it is sent.
+_ANSWERS_ARE_LOST = {Kind.CUT_BROKER, Kind.DROP_BROKER, Kind.LOSE_ANSWERS, Kind.DETACH}
+#: Where sending a retry may fail for longer than it is tried.
+_SENDS_FAIL = {Kind.REFUSE_OPT_INS, Kind.REFUSE_BOTH, *_ANSWERS_ARE_LOST}
 _NUMBER = re.compile(r"1?555\d{7}")
 _SHOWN = 8
 
@@ -111,6 +111,9 @@ def _places(plan, seen):
     # An original that was delivered too often holds those whom it was done for as well; and in bad weather ACS may take
     # off whom it refuses at other times, without a word.
     undecided |= {one for one in removed if Kind.WEATHER in plan.kinds and plan.fates[one[2]] in _REFUSED_WHOLE}
+    # Then the retry is there as well, and the dead letter says that nobody knew.
+    unheard = [message for message in seen.dead if _reason(message) == "RetryRefused"]
+    undecided |= {one for message in unheard for one in recipients(message) if _ANSWERS_ARE_LOST & set(plan.kinds)}
     yield from _each("removed and in a queue", (set(removed) & (set(waiting) | set(dead))) - undecided)
     if not plan.may_repeat:
         yield from _each("removed twice", (one for one, count in removed.items() if count > 1))
@@ -146,8 +149,8 @@ def _reasons(plan, seen):
 
 
 def _of_refusals(plan):
-    # The retry was not taken, and the dead letter was: each goes over a connection of its own.
-    return {"RetryRefused"} if _NO_WAY_TO_OPT_INS & set(plan.kinds) else set()
+    # The retry was not taken, as far as the function could know, and the dead letter was.
+    return {"RetryRefused"} if _SENDS_FAIL & set(plan.kinds) else set()
 
 
 def _privacy(seen):
