@@ -145,7 +145,11 @@ def result(case: ET.Element) -> Result:
     found = next((element for element in case if element.tag in outcomes), None)
     text = "" if found is None else (found.get("message") or "").strip().partition("\n")[0]
     outcome = "passed" if found is None else outcomes[found.tag]
-    return Result(case.get("file", ""), case.get("name", ""), outcome, text)
+    # The attribute `file` names the file of their decorators.
+    parts = case.get("classname", "").split(".")
+    folders = [part for part in parts if not part.startswith("Test")]
+    classes = [part for part in parts if part.startswith("Test")]
+    return Result(f"{'/'.join(folders)}.py", "::".join([*classes, case.get("name", "")]), outcome, text)
 
 
 def key(one: Result) -> str:
