@@ -30,7 +30,7 @@ SEEDS ?= 14-53
 chaos: environment ## Break everything, ten minutes long; SEEDS=17 runs one again, SEEDS=14-200,300 many
 	@CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/chaos/test_chaos.py
 
-sdk-tests: environment ## Run azure-servicebus' own tests against the broker (half an hour, Linux)
+sdk-tests: environment ## Run azure-servicebus' own tests against the broker (Linux; long)
 	@$(BIN)/python servicebus_sandbox/tests/sdk/run.py
 
 environment: ## Make the virtual environment, or leave it alone when it is up to date

@@ -3,7 +3,8 @@
     python servicebus_sandbox/tests/sdk/run.py [--workers 2] [--timeout 400] [--record] [test files ...]
 
 Their tests come from the package's source distribution, which pip downloads into build/sdk-tests; nothing of them is
-committed. `expected.json` says which fail and why. `--record` writes RESULTS.md. Linux only: every worker needs a
+committed. `expected.json` says which fail and why.
+`--record` writes servicebus_sandbox/tests/sdk/RESULTS.md. Linux only: every worker needs a
 loopback address of its own (127.0.0.2, 127.0.0.3 ...), whose port 5671 must be free.
 
 Exit codes: 0 all is as expected; 1 something else fails or passes; 2 the tests could not be had.
@@ -145,7 +146,11 @@ def result(case: ET.Element) -> Result:
     found = next((element for element in case if element.tag in outcomes), None)
     text = "" if found is None else (found.get("message") or "").strip().partition("\n")[0]
     outcome = "passed" if found is None else outcomes[found.tag]
-    return Result(case.get("file", ""), case.get("name", ""), outcome, text)
+    # The attribute `file` names the file of their decorators.
+    parts = case.get("classname", "").split(".")
+    folders = [part for part in parts if not part.startswith("Test")]
+    classes = [part for part in parts if part.startswith("Test")]
+    return Result(f"{'/'.join(folders)}.py", "::".join([*classes, case.get("name", "")]), outcome, text)
 
 
 def key(one: Result) -> str:
