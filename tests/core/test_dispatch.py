@@ -158,3 +158,22 @@ def test_an_id_that_has_waited_a_thousand_times_stays_within_what_the_broker_tak
 def _letters():
     event = opt_in(PERSON, id="x" * 92)
     return dead_letters(event, lineage(hop=999_998), dict.fromkeys(numbers(PERSON), DeadLetter(Reason.STALE_OPT_IN)))
+
+
+def test_a_message_that_is_refused_with_all_that_is_beside_it_keeps_its_body_and_its_verdict():
+    [letter] = _letters()
+    full = replace(letter, correlation_id="c-1", properties={**letter.properties, "tenant": "contoso"})
+
+    bare_letter = full.bare()
+
+    assert (bare_letter.body, bare_letter.message_id) == (letter.body, letter.message_id)
+    assert bare_letter.properties["DeadLetterReason"] == "StaleOptIn"
+    assert "tenant" not in bare_letter.properties
+    assert bare_letter.correlation_id is None
+
+
+def test_a_message_of_nothing_but_what_it_cannot_do_without_is_left_as_it_is():
+    [letter] = _letters()
+    essential = replace(letter, properties={properties.DEAD_LETTER_REASON: "x" * 70_000})
+
+    assert essential.bounded() == essential

@@ -254,3 +254,26 @@ async def test_no_message_is_no_work():
 
     assert (report.messages, report.events, report.recipients) == (0, (), ())
     assert job.endpoint.batches == []
+
+
+async def test_a_report_counts_recipients_by_where_they_are_and_why():
+    job = Job({OTHER: [FAILED], THIRD: [REJECTED]})
+
+    await job.process([arrival(canonical(PERSON, OTHER, THIRD))])
+
+    [report] = job.telemetry.reports
+    [settled] = report.settled
+    assert settled.count() == {
+        (RecipientOutcome.REMOVED, None): 1,
+        (RecipientOutcome.WAITING, None): 1,
+        (RecipientOutcome.DEAD_LETTERED, Reason.RECIPIENT_REJECTED): 1,
+    }
+
+
+async def test_an_event_of_which_everybody_is_removed_is_counted_as_one():
+    job = Job()
+
+    await job.process([arrival(canonical(PERSON, OTHER))])
+
+    [report] = job.telemetry.reports
+    assert report.settled[0].count() == {(RecipientOutcome.REMOVED, None): 2}
