@@ -18,7 +18,8 @@ SENDER = "+18001234567"
 #: Of the numbers that begin with +1555.
 _DIGITS = 7
 
-_PROPERTIES = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tenant": "contoso"}
+#: Some publishers set a few; none has to.
+_PROPERTIES = {"tenant": "contoso", "priority": 5}
 
 
 @dataclass(frozen=True, slots=True)
