@@ -1,6 +1,6 @@
 """How time and memory grow with the recipients of an invocation, each size in a fresh process.
 
-Prints a line of JSON: the microseconds of processor time of a recipient, and the megabytes that the process grew by.
+Prints a line of JSON: the fields of `Growth`.
 """
 
 import asyncio
@@ -15,11 +15,12 @@ from pathlib import Path
 
 from benchmarks.ours import started
 from benchmarks.workloads import Publisher
+from optout_core.batches import MAX_RECIPIENTS
 
-#: Of each event.
-RECIPIENTS = 100
 #: Recipients that are processed before the clock starts, and at least while it runs: a single short run says little.
 _WARM, _LEAST = 2_000, 20_000
+#: Seconds.
+_TICK = 0.005
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -30,38 +31,73 @@ class Growth:
     Attributes:
         recipients: Of the invocation.
         cpu: Microseconds of processor time for each.
+        blocked: The longest time in milliseconds for which nothing else ran on the loop; with the machine's own pauses.
         memory: Megabytes that the process grew by at most, the messages themselves not counted; None where the system
             does not say (it is Linux that does).
     """
 
     recipients: int
     cpu: float
+    blocked: float
     memory: float | None
 
 
-def growth(url: str, recipients: int) -> Growth:
-    """Measure one size in a process of its own."""
-    command = [sys.executable, "-m", __name__, url, str(recipients)]
+def growth(url: str, recipients: int, of_event: int = MAX_RECIPIENTS) -> Growth:
+    """Measure one size in a process of its own, with events of so many recipients."""
+    command = [sys.executable, "-m", __name__, url, str(recipients), str(of_event)]
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - ours
     return Growth(recipients, **json.loads(run.stdout))
 
 
-async def _measure(url: str, recipients: int) -> dict[str, float | None]:
-    publisher = Publisher(RECIPIENTS)
+async def _measure(url: str, recipients: int, of_event: int) -> dict[str, float | None]:
+    publisher, ticker = Publisher(of_event), Ticker()
     async with started(url) as ours:
-        await ours.process(publisher.arrivals(_WARM // RECIPIENTS))
+        await ours.process(Publisher().arrivals(_WARM))
+        ticking = asyncio.create_task(ticker.run())
         seconds = []
         for number in range(max(1, _LEAST // recipients)):
-            arrivals = publisher.arrivals(recipients // RECIPIENTS)
+            arrivals = publisher.arrivals(recipients // of_event)
             gc.collect()
+            await ticker.start()
             if not number:
                 before = _reset_peak()
             began = time.process_time()
             await ours.process(arrivals)
             seconds.append(time.process_time() - began)
+            ticker.stop()
         peak = _megabytes("VmHWM")
+        ticking.cancel()
     grown = None if before is None or peak is None else max(0.0, peak - before)
-    return {"cpu": statistics.median(seconds) / recipients * 1e6, "memory": grown}
+    return {"cpu": statistics.median(seconds) / recipients * 1e6, "blocked": ticker.longest * 1e3, "memory": grown}
+
+
+class Ticker:
+    """Something else on the loop.
+
+    Attributes:
+        longest: Seconds for which it had to wait, at most, between `start` and `stop`.
+    """
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._is_running = False
+
+    async def start(self) -> None:
+        """Begin to count, once the loop is through with what was before."""
+        await asyncio.sleep(2 * _TICK)
+        self._is_running = True
+
+    def stop(self) -> None:
+        """Count no more."""
+        self._is_running = False
+
+    async def run(self) -> None:
+        """Tick until it is cancelled."""
+        while True:
+            was_running, began = self._is_running, time.perf_counter()
+            await asyncio.sleep(_TICK)
+            if was_running:
+                self.longest = max(self.longest, time.perf_counter() - began - _TICK)
 
 
 def _reset_peak() -> float | None:
@@ -79,4 +115,4 @@ def _megabytes(name: str) -> float | None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(_measure(sys.argv[1], int(sys.argv[2])))))
+    print(json.dumps(asyncio.run(_measure(sys.argv[1], *map(int, sys.argv[2:])))))

@@ -15,6 +15,7 @@ class Scale:
         sample: Of them as many by the sample pattern; its time is scaled up.
         small: Of them as many in batches of 4 messages; their time is scaled up.
         growth: Recipients of one invocation, from few to many.
+        large: Recipients of one invocation in events that are as large as Service Bus takes.
         processes: Fresh processes that import the function.
         hosted: Events that the sandbox's host and broker bring.
     """
@@ -26,6 +27,7 @@ class Scale:
     sample: int = 48
     small: int = 80
     growth: tuple[int, ...] = (1_000, 10_000, 100_000)
+    large: int = 180_000
     processes: int = 7
     hosted: int = 6_000
 
@@ -34,5 +36,6 @@ ORDINARY = Scale()
 LONG = replace(ORDINARY, growth=(*ORDINARY.growth, 1_000_000))
 #: For the test that compares ratios, and for looking whether the program works.
 TINY = Scale(
-    rounds=3, recipients=500, events=500, shared=50, sample=8, small=16, growth=(1_000, 5_000), processes=1, hosted=500
+    rounds=3, recipients=500, events=500, shared=50, sample=8, small=16, growth=(1_000, 5_000), large=9_000,
+    processes=1, hosted=500
 )
