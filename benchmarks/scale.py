@@ -36,6 +36,14 @@ ORDINARY = Scale()
 LONG = replace(ORDINARY, growth=(*ORDINARY.growth, 1_000_000))
 #: For the test that compares ratios, and for looking whether the program works.
 TINY = Scale(
-    rounds=3, recipients=500, events=500, shared=50, sample=8, small=16, growth=(1_000, 5_000), large=9_000,
-    processes=1, hosted=500
+    rounds=3,
+    recipients=500,
+    events=500,
+    shared=50,
+    sample=8,
+    small=16,
+    growth=(1_000, 5_000),
+    large=9_000,
+    processes=1,
+    hosted=500,
 )

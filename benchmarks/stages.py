@@ -61,9 +61,7 @@ async def stages(ours: Ours, recipients: int) -> dict[str, float]:
         "request": lambda: processor.endpoint.remove(batches),
         "settle": lambda: settled(Outcome(Verdict.REMOVED, status=200)),
         "report": lambda: processor.telemetry.report(report),
-        "retry message": lambda: [
-            list(retry_messages(each.event, each.lineage, each.settlements)) for each in failed
-        ],
+        "retry message": lambda: [list(retry_messages(each.event, each.lineage, each.settlements)) for each in failed],
         "dead letter": lambda: [list(dead_letters(each.event, each.lineage, each.settlements)) for each in refused],
     }
     return {stage: await _median(call) / len(pairs) * 1e6 for stage, call in work.items()}

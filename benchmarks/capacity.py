@@ -1,0 +1,275 @@
+"""Writes docs/capacity.md: what the figures mean for instances, batch size and money.
+
+What was measured is taken from the results; what was not is a constant here and named on the page.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from benchmarks.page import number, stamp, table
+from benchmarks.results import LARGE_EVENT, Results, way_in
+from benchmarks.rounds import cpu
+from benchmarks.workloads import Publisher, encoded
+from optout_core.batches import MAX_RECIPIENTS
+from optout_core.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+#: Seconds of a call to ACS: the slowest recorded (docs/facts/acs-optouts.md, "The answer").
+LATENCY = 0.35
+#: Seconds of an invocation beside ours: 20 ms in which a receive waits for more, and round trips to receive and settle.
+AROUND = 0.05
+#: Seconds of the host for a message: 5,000 a second with an empty function (docs/facts/real-host.md).
+HOST = 0.0002
+#: How much slower than the machine of the figures an instance is: nobody measured it.
+SLOWER = 2
+#: Dollars for a GB-second and for an execution (docs/deploy.md, "Cost").
+GB_SECOND, EXECUTION = 0.000026, 0.40 / 1_000_000
+#: GB of an instance (infra/main.bicep), and seconds of a month.
+MEMORY, MONTH = 2, 2_628_000
+#: Credits a second of a namespace of the Standard tier, and what an event takes: one sent, one received.
+CREDITS, CREDITS_OF_EVENT = 1_000, 2
+#: Bytes that the broker is assumed to count for a message beside the encoded message itself.
+BESIDE_MESSAGE = 500
+#: Instances of a Flex Consumption app at most.
+MOST_INSTANCES = 1_000
+#: The worker's memory above its resting size in MB, and the milliseconds for which its loop is blocked, at most.
+MOST_MEMORY, MOST_BLOCKED = 150, 100
+#: Times that the bytes of a message are in memory at once: as the worker received them, and decoded.
+COPIES = 2
+#: MB of the largest message of the Standard tier.
+LARGEST = 0.25
+IN_FLIGHT: int = Settings.model_fields["max_concurrent_requests"].default
+BATCHES = (100, 200, 300, 500, 1000)
+RATES = (10, 1_000, 100_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """How long an invocation takes.
+
+    Attributes:
+        message: Our seconds of processor time for a message of one recipient, in batches of 100.
+        many: Likewise for a message of a hundred recipients.
+    """
+
+    message: float
+    many: float
+
+    @classmethod
+    def of(cls, results: Results) -> "Model":
+        """Take the costs from the figures."""
+        at_100 = cpu(results.way_in, "whole of 100")
+        many = way_in(results, 100) + MAX_RECIPIENTS * cpu(results.cpu, "hundred at 20 ms")
+        return cls(message=at_100 / 1e6, many=many / 1e6)
+
+    def cost(self, recipients: int) -> float:
+        """Give the seconds that a message takes on an instance."""
+        return HOST + SLOWER * (self.message if recipients == 1 else self.many)
+
+    def seconds(self, batch: int, recipients: int = 1, senders: int = 1) -> float:
+        """Give the seconds of an invocation with a full batch."""
+        return ceil(calls(batch, recipients, senders) / IN_FLIGHT) * LATENCY + AROUND + batch * self.cost(recipients)
+
+    def rate(self, batch: int, recipients: int = 1, senders: int = 1) -> float:
+        """Give the events a second of one instance with a full queue."""
+        return batch / self.seconds(batch, recipients, senders)
+
+    def instances(self, events: float, batch: int, recipients: int = 1) -> int:
+        """Give the instances that so many events a second take."""
+        return ceil(events / self.rate(batch, recipients))
+
+    def dollars(self, events: float, batch: int, recipients: int = 1) -> float:
+        """Give the price of a month of that, every instance busy all the time: the most it can be."""
+        instances = self.instances(events, batch, recipients)
+        # With less to do than an instance can, it takes smaller batches and is as busy.
+        most = instances / self.seconds(1, recipients)
+        executions = min(events, max(events / batch, most)) * MONTH
+        return instances * MEMORY * MONTH * GB_SECOND + executions * EXECUTION
+
+
+def calls(batch: int, recipients: int, senders: int) -> int:
+    """Count the requests of a full batch whose events are spread evenly over the senders."""
+    return senders * ceil(batch * recipients / senders / MAX_RECIPIENTS)
+
+
+def batch_size(conversion: float) -> int:
+    """Give the largest batch that keeps the bounds.
+
+    Args:
+        conversion: Microseconds for which a message blocks the loop before the function is called.
+    """
+    kept = [
+        batch
+        for batch in BATCHES
+        if batch * COPIES * LARGEST <= MOST_MEMORY and batch * conversion * SLOWER / 1e3 <= MOST_BLOCKED
+    ]
+    return max(kept, default=BATCHES[0])
+
+
+def write(results: Results, page: Path) -> None:
+    """Write the page."""
+    page.write_text("\n".join(_lines(results)) + "\n")
+
+
+def _lines(results: Results) -> Iterator[str]:
+    model = Model.of(results)
+    host = json.loads((ROOT / "host.json").read_text())["extensions"]["serviceBus"]["maxMessageBatchSize"]
+    yield "# Capacity"
+    yield ""
+    yield "How many instances, which batch size and how much money so many opt-ins a second take. Written by `make bench` from"
+    yield "the figures of [performance.md](performance.md): what stands there is measured, what is assumed is named here."
+    yield ""
+    yield stamp()
+    yield ""
+    yield "An invocation takes up to *B* messages (`maxMessageBatchSize`, "
+    yield f"{host}) and makes `ceil(recipients ÷ {MAX_RECIPIENTS})` calls for each sender, {IN_FLIGHT} at a time; an instance"
+    yield "runs one invocation after the other."
+    yield ""
+    yield "- *T* = `ceil(calls ÷ 16)` × *L* + *S* + *B* × *c*, and events/s = instances × *B* ÷ *T*"
+    yield f"- *L* = {LATENCY} s a call, the slowest of Microsoft's recordings. **Assumed.**"
+    yield f"- *S* = {AROUND} s to receive and to settle. **Assumed.**"
+    yield f"- *c* = {model.cost(1) * 1e3:.2f} ms a message of one recipient, {model.cost(MAX_RECIPIENTS) * 1e3:.1f} ms of a hundred: {HOST * 1e3:g} ms of the host, and"
+    yield f"  {SLOWER} × what we measured ({number(model.message * 1e6)} µs and {number(model.many * 1e6)} µs), since an instance may be slower. **The factor is assumed.**"
+    yield ""
+    yield "Nothing of this was measured on Azure. Replace *L* and *T* by what the workbook shows (*Request latency*,"
+    yield "*Invocations*)."
+    yield ""
+    yield from _instances(model)
+    yield from _rates(model, host)
+    yield from _which_batch(results, model, host)
+    yield from _limits(model, host)
+    yield from _full_queue()
+
+
+def _instances(model: Model) -> Iterator[str]:
+    yield "## One instance, with a full queue"
+    yield ""
+    shapes = ((10, 1, 1), (100, 1, 1), (100, 1, 100), (100, 100, 1), (1000, 1, 1), (1000, 100, 1))
+    yield from table(
+        ("batch", "calls", "*T*", "events/s", "opt-ins/s"),
+        (
+            (
+                f"{batch:,} events of {recipients}, {senders} sender{'s' * (senders > 1)}",
+                calls(batch, recipients, senders),
+                f"{model.seconds(batch, recipients, senders):.2f} s",
+                f"{model.rate(batch, recipients, senders):,.0f}",
+                f"{model.rate(batch, recipients, senders) * recipients:,.0f}",
+            )
+            for batch, recipients, senders in shapes
+        ),
+    )
+
+
+def _rates(model: Model, host: int) -> Iterator[str]:
+    yield "## 10, 1,000 and 100,000 opt-ins a second"
+    yield ""
+    yield f"Instances of {MEMORY} GB, one sender, and the most that a month of it costs: every instance busy all the time, at the"
+    yield f"price of [deploy.md](deploy.md#cost). The deployment allows 10 instances (`maximumInstanceCount`), Flex {MOST_INSTANCES:,}."
+    yield ""
+    rows = []
+    for rate in RATES:
+        for recipients, batch in ((1, host), (1, 1000), (MAX_RECIPIENTS, host)):
+            events = rate / recipients
+            needed = model.instances(events, batch, recipients)
+            tier = "Standard" if events * CREDITS_OF_EVENT <= CREDITS else "Premium"
+            rows.append(
+                (
+                    f"{rate:,}",
+                    recipients,
+                    f"{batch:,}",
+                    f"{needed:,}{' (more than there can be)' * (needed > MOST_INSTANCES)}",
+                    f"{max(rate / MAX_RECIPIENTS, events / batch):,.3g}",
+                    tier,
+                    f"${model.dollars(events, batch, recipients):,.0f}",
+                )
+            )
+    yield from table(
+        ("opt-ins/s", "in an event", "*B*", "instances", "calls/s at least", "Service Bus", "a month at most"), rows
+    )
+    yield "The dearest way to send many opt-ins is one at a time: publishers that put a hundred into an event need a hundredth"
+    yield "of the messages, and a fraction of the instances."
+    yield ""
+
+
+def _which_batch(results: Results, model: Model, host: int) -> Iterator[str]:
+    conversion = way_in(results, 1000)
+    best = batch_size(conversion)
+    yield "## Which batch size"
+    yield ""
+    yield "Each invocation of one-recipient events waits for ACS once, whatever its size up to 1,600 (16 calls side by side): a"
+    yield "larger batch brings more with each wait. What bounds it: the worker holds the whole batch"
+    yield f"({COPIES} × {LARGEST:g} MB for the largest messages), converts all of it before anything else runs"
+    yield f"({number(conversion)} µs a message measured, {SLOWER} × that assumed), and a receive that stalls takes the whole batch with it,"
+    yield "for as long as the locks last."
+    yield ""
+    yield from table(
+        ("*B*", "events/s of an instance", "held if all are 256 KB", "loop blocked before the function"),
+        (
+            (
+                f"{batch:,}",
+                f"{model.rate(batch):,.0f}",
+                f"{batch * COPIES * LARGEST:,.0f} MB",
+                f"{batch * conversion * SLOWER / 1e3:,.0f} ms",
+            )
+            for batch in BATCHES
+        ),
+    )
+    yield f"Within {MOST_MEMORY} MB and {MOST_BLOCKED} ms the largest is **{best:,}**; host.json has {host:,}. Where every event is known to be small,"
+    yield "1,000 is right. The worker's own work does not grow with the size of a message:"
+    memory = "not measured" if results.large.memory is None else f"{results.large.memory:.0f} MB"
+    yield f"{results.large.recipients:,} recipients in events of {LARGE_EVENT:,}, everybody failing, took {memory} beside the messages."
+    yield ""
+
+
+def _limits(model: Model, host: int) -> Iterator[str]:
+    yield "## What ends it earlier"
+    yield ""
+    yield "- **Service Bus Standard**: [1,000 credits a"
+    yield "  second](https://learn.microsoft.com/azure/service-bus-messaging/service-bus-throttling) for a namespace, one for"
+    yield f"  each message sent and one for each received: at most **{CREDITS // CREDITS_OF_EVENT} events/s**, whatever the instances. A retry is a"
+    yield "  message more: with everybody failing once, half of that. Beyond it, Premium, which has no such number: measure"
+    yield "  yours with [Microsoft's test](https://github.com/Azure-Samples/service-bus-dotnet-messaging-performance)."
+    yield "- **ACS**: no limit is documented for opt-outs. For orientation only, *sending* is limited to 200 messages a minute"
+    yield "  for a toll-free number and 6,000 for a short code. A 429 is honoured: recipients wait, no attempt is used up, and"
+    yield "  `4xx` rises in the workbook. Then lower `maximumInstanceCount` or `MAX_CONCURRENT_REQUESTS`. Ten instances have"
+    yield f"  up to {10 * IN_FLIGHT} calls in flight, {10 * IN_FLIGHT / LATENCY:,.0f} a second."
+    yield f"- **Scaling**: Flex adds instances by queue length ÷ *B*: {10 * host:,} waiting messages ask for 10 instances, and"
+    yield "  `maximumInstanceCount` ends it. A small queue keeps to one."
+    budget = Settings.model_fields["invocation_budget"].default.total_seconds()
+    most = int(IN_FLIGHT * budget / LATENCY)
+    yield f"- **The budget of an invocation** ({budget:g} s): above {IN_FLIGHT} × {budget:g} ÷ *L* = {most:,} calls in one batch the rest is put"
+    yield f"  off; {host} events of {most * MAX_RECIPIENTS // host // 100 * 100:,} recipients stay below."
+    yield f"- **Processor**: at {host} messages a batch the wait for ACS is"
+    yield f"  {LATENCY / model.seconds(host):.0%} of *T*; at 1,000 it is {LATENCY / model.seconds(1000):.0%}."
+    yield ""
+
+
+def _full_queue() -> Iterator[str]:
+    queues = json.loads((ROOT / "infra" / "queues.json").read_text())
+    megabytes = queues["optIns"]["properties"]["maxSizeInMegabytes"]
+    size = len(encoded(Publisher().bodies(1)[0], 1)) + BESIDE_MESSAGE
+    messages = megabytes * 2**20 // size
+    yield "## When the queue is full"
+    yield ""
+    yield f"`opt-ins` holds {megabytes:,} MB. A one-recipient event takes {size:,} bytes ({size - BESIDE_MESSAGE} as it is sent, {BESIDE_MESSAGE} assumed for what the"
+    yield f"broker adds): {messages / 1e6:.1f} million messages. With ACS down and nothing removed:"
+    yield ""
+    yield from table(
+        ("one-recipient events/s", "full after"), ((f"{rate:,}", _duration(messages / rate)) for rate in RATES)
+    )
+    yield "- Publishers are refused (*QuotaExceeded*) and have to keep their events: nothing of theirs is lost that they keep."
+    yield "- Our retries are refused as well and become dead letters (`RetryRefused`), safe to replay; the log and the alert say so."
+    yield "- When the dead-letter queue is full, failed recipients wait in `opt-ins`. When both are, no message is completed, and"
+    yield "  ACS is not called before sending works again."
+    yield "- Larger queues (up to 80 GB) need Premium, or partitioning, which this deployment does not use."
+    yield ""
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:,.0f} seconds"
