@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help run test lint check environment lock
+.PHONY: help run test lint check bench environment lock
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -24,6 +24,9 @@ lint: environment ## Check style, format and types
 check: lint ## What CI runs: lint, then all tests with coverage
 	$(BIN)/python -m pytest -n auto --cov
 	$(BIN)/coverage report --fail-under=100 --skip-covered --include='optout_core/*.py' --omit='optout_core/adapters/*'
+
+bench: environment ## Compare with the floor and the usual patterns, write docs/performance.md; LONG=1 adds a million recipients
+	@$(BIN)/python -m benchmarks performance $(if $(LONG),--long)
 
 environment: ## Make the virtual environment, or leave it alone when it is up to date
 	@$(PYTHON) scripts/environment.py $(VENV) requirements-dev.txt

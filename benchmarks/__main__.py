@@ -24,9 +24,7 @@ app.command("masking")(masking.main)
 def performance(
     *,
     long: Annotated[bool, typer.Option(help="Add a million recipients: minutes more.")] = False,
-    tiny: Annotated[
-        bool, typer.Option(help="Measure little, to see whether it works: such figures say nothing.")
-    ] = False,
+    tiny: Annotated[bool, typer.Option(help="Measure little: works all the same, says nothing.")] = False,
     folder: Annotated[Path, typer.Option(help="Where the pages are written.", file_okay=False, exists=True)] = DOCS,
 ) -> None:
     """Compare the function with the floor and the usual patterns; write performance.md, its plot, and capacity.md."""

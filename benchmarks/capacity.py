@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-from benchmarks.page import number, stamp, table
+from benchmarks.page import number, paragraph, stamp, table
 from benchmarks.results import LARGE_EVENT, Results, way_in
 from benchmarks.rounds import cpu
 from benchmarks.workloads import Publisher, encoded
@@ -119,23 +119,34 @@ def _lines(results: Results) -> Iterator[str]:
     host = json.loads((ROOT / "host.json").read_text())["extensions"]["serviceBus"]["maxMessageBatchSize"]
     yield "# Capacity"
     yield ""
-    yield "How many instances, which batch size and how much money so many opt-ins a second take. Written by `make bench` from"
-    yield "the figures of [performance.md](performance.md): what stands there is measured, what is assumed is named here."
+    yield from paragraph(
+        "How many instances, which batch size and how much money so many opt-ins a second take. Written by"
+        " `make bench` from the figures of [performance.md](performance.md): what stands there is measured,"
+        " what is assumed is named here."
+    )
     yield ""
-    yield stamp()
+    yield from paragraph(stamp())
     yield ""
-    yield "An invocation takes up to *B* messages (`maxMessageBatchSize`, "
-    yield f"{host}) and makes `ceil(recipients ÷ {MAX_RECIPIENTS})` calls for each sender, {IN_FLIGHT} at a time; an instance"
-    yield "runs one invocation after the other."
+    yield from paragraph(
+        f"An invocation takes up to *B* messages (`maxMessageBatchSize`, {host}) and makes `ceil(recipients"
+        f" ÷ {MAX_RECIPIENTS})` calls for each sender, {IN_FLIGHT} at a time; an instance runs one invocation"
+        " after the other."
+    )
     yield ""
-    yield "- *T* = `ceil(calls ÷ 16)` × *L* + *S* + *B* × *c*, and events/s = instances × *B* ÷ *T*"
-    yield f"- *L* = {LATENCY} s a call, the slowest of Microsoft's recordings. **Assumed.**"
-    yield f"- *S* = {AROUND} s to receive and to settle. **Assumed.**"
-    yield f"- *c* = {model.cost(1) * 1e3:.2f} ms a message of one recipient, {model.cost(MAX_RECIPIENTS) * 1e3:.1f} ms of a hundred: {HOST * 1e3:g} ms of the host, and"
-    yield f"  {SLOWER} × what we measured ({number(model.message * 1e6)} µs and {number(model.many * 1e6)} µs), since an instance may be slower. **The factor is assumed.**"
+    yield from paragraph("- *T* = `ceil(calls ÷ 16)` × *L* + *S* + *B* × *c*, and events/s = instances × *B* ÷ *T*")
+    yield from paragraph(f"- *L* = {LATENCY} s a call, the slowest of Microsoft's recordings. **Assumed.**")
+    yield from paragraph(f"- *S* = {AROUND} s to receive and to settle. **Assumed.**")
+    yield from paragraph(
+        f"- *c* = {model.cost(1) * 1e3:.2f} ms a message of one recipient,"
+        f" {model.cost(MAX_RECIPIENTS) * 1e3:.1f} ms of a hundred: {HOST * 1e3:g} ms of the host, and"
+        f" {SLOWER} × what we measured ({number(model.message * 1e6)} µs and {number(model.many * 1e6)} µs),"
+        " since an instance may be slower. **The factor is assumed.**"
+    )
     yield ""
-    yield "Nothing of this was measured on Azure. Replace *L* and *T* by what the workbook shows (*Request latency*,"
-    yield "*Invocations*)."
+    yield from paragraph(
+        "Nothing of this was measured on Azure. Replace *L* and *T* by what the workbook shows (*Request"
+        " latency*, *Invocations*)."
+    )
     yield ""
     yield from _instances(model)
     yield from _rates(model, host)
@@ -166,8 +177,11 @@ def _instances(model: Model) -> Iterator[str]:
 def _rates(model: Model, host: int) -> Iterator[str]:
     yield "## 10, 1,000 and 100,000 opt-ins a second"
     yield ""
-    yield f"Instances of {MEMORY} GB, one sender, and the most that a month of it costs: every instance busy all the time, at the"
-    yield f"price of [deploy.md](deploy.md#cost). The deployment allows 10 instances (`maximumInstanceCount`), Flex {MOST_INSTANCES:,}."
+    yield from paragraph(
+        f"Instances of {MEMORY} GB, one sender, and the most that a month of it costs: every instance busy"
+        " all the time, at the price of [deploy.md](deploy.md#cost). The deployment allows 10 instances"
+        f" (`maximumInstanceCount`), Flex {MOST_INSTANCES:,}."
+    )
     yield ""
     rows = []
     for rate in RATES:
@@ -189,8 +203,10 @@ def _rates(model: Model, host: int) -> Iterator[str]:
     yield from table(
         ("opt-ins/s", "in an event", "*B*", "instances", "calls/s at least", "Service Bus", "a month at most"), rows
     )
-    yield "The dearest way to send many opt-ins is one at a time: publishers that put a hundred into an event need a hundredth"
-    yield "of the messages, and a fraction of the instances."
+    yield from paragraph(
+        "The dearest way to send many opt-ins is one at a time: publishers that put a hundred into an event"
+        " need a hundredth of the messages, and a fraction of the instances."
+    )
     yield ""
 
 
@@ -199,11 +215,13 @@ def _which_batch(results: Results, model: Model, host: int) -> Iterator[str]:
     best = batch_size(conversion)
     yield "## Which batch size"
     yield ""
-    yield "Each invocation of one-recipient events waits for ACS once, whatever its size up to 1,600 (16 calls side by side): a"
-    yield "larger batch brings more with each wait. What bounds it: the worker holds the whole batch"
-    yield f"({COPIES} × {LARGEST:g} MB for the largest messages), converts all of it before anything else runs"
-    yield f"({number(conversion)} µs a message measured, {SLOWER} × that assumed), and a receive that stalls takes the whole batch with it,"
-    yield "for as long as the locks last."
+    yield from paragraph(
+        "Each invocation of one-recipient events waits for ACS once, whatever its size up to 1,600 (16"
+        " calls side by side): a larger batch brings more with each wait. What bounds it: the worker holds"
+        f" the whole batch ({COPIES} × {LARGEST:g} MB for the largest messages), converts all of it before"
+        f" anything else runs ({number(conversion)} µs a message measured, {SLOWER} × that assumed), and a"
+        " receive that stalls takes the whole batch with it, for as long as the locks last."
+    )
     yield ""
     yield from table(
         ("*B*", "events/s of an instance", "held if all are 256 KB", "loop blocked before the function"),
@@ -217,33 +235,53 @@ def _which_batch(results: Results, model: Model, host: int) -> Iterator[str]:
             for batch in BATCHES
         ),
     )
-    yield f"Within {MOST_MEMORY} MB and {MOST_BLOCKED} ms the largest is **{best:,}**; host.json has {host:,}. Where every event is known to be small,"
-    yield "1,000 is right. The worker's own work does not grow with the size of a message:"
+    yield from paragraph(
+        f"Within {MOST_MEMORY} MB and {MOST_BLOCKED} ms the largest is **{best:,}**; host.json has {host:,}."
+        " Where every event is known to be small, 1,000 is right. The worker's own work does not grow with"
+        " the size of a message:"
+    )
     memory = "not measured" if results.large.memory is None else f"{results.large.memory:.0f} MB"
-    yield f"{results.large.recipients:,} recipients in events of {LARGE_EVENT:,}, everybody failing, took {memory} beside the messages."
+    yield from paragraph(
+        f"{results.large.recipients:,} recipients in events of {LARGE_EVENT:,}, everybody failing, took"
+        f" {memory} beside the messages."
+    )
     yield ""
 
 
 def _limits(model: Model, host: int) -> Iterator[str]:
     yield "## What ends it earlier"
     yield ""
-    yield "- **Service Bus Standard**: [1,000 credits a"
-    yield "  second](https://learn.microsoft.com/azure/service-bus-messaging/service-bus-throttling) for a namespace, one for"
-    yield f"  each message sent and one for each received: at most **{CREDITS // CREDITS_OF_EVENT} events/s**, whatever the instances. A retry is a"
-    yield "  message more: with everybody failing once, half of that. Beyond it, Premium, which has no such number: measure"
-    yield "  yours with [Microsoft's test](https://github.com/Azure-Samples/service-bus-dotnet-messaging-performance)."
-    yield "- **ACS**: no limit is documented for opt-outs. For orientation only, *sending* is limited to 200 messages a minute"
-    yield "  for a toll-free number and 6,000 for a short code. A 429 is honoured: recipients wait, no attempt is used up, and"
-    yield "  `4xx` rises in the workbook. Then lower `maximumInstanceCount` or `MAX_CONCURRENT_REQUESTS`. Ten instances have"
-    yield f"  up to {10 * IN_FLIGHT} calls in flight, {10 * IN_FLIGHT / LATENCY:,.0f} a second."
-    yield f"- **Scaling**: Flex adds instances by queue length ÷ *B*: {10 * host:,} waiting messages ask for 10 instances, and"
-    yield "  `maximumInstanceCount` ends it. A small queue keeps to one."
+    yield from paragraph(
+        "- **Service Bus Standard**: [1,000 credits a"
+        " second](https://learn.microsoft.com/azure/service-bus-messaging/service-bus-throttling) for a"
+        " namespace, one for each message sent and one for each received: at most"
+        f" **{CREDITS // CREDITS_OF_EVENT} events/s**, whatever the instances. A retry is a message more:"
+        " with everybody failing once, half of that. Beyond it, Premium, which has no such number: measure"
+        " yours with [Microsoft's"
+        " test](https://github.com/Azure-Samples/service-bus-dotnet-messaging-performance)."
+    )
+    yield from paragraph(
+        "- **ACS**: no limit is documented for opt-outs. For orientation only, *sending* is limited to 200"
+        " messages a minute for a toll-free number and 6,000 for a short code. A 429 is honoured: recipients"
+        " wait, no attempt is used up, and `4xx` rises in the workbook. Then lower `maximumInstanceCount` or"
+        f" `MAX_CONCURRENT_REQUESTS`. Ten instances have up to {10 * IN_FLIGHT} calls in flight,"
+        f" {10 * IN_FLIGHT / LATENCY:,.0f} a second."
+    )
+    yield from paragraph(
+        f"- **Scaling**: Flex adds instances by queue length ÷ *B*: {10 * host:,} waiting messages ask for"
+        " 10 instances, and `maximumInstanceCount` ends it. A small queue keeps to one."
+    )
     budget = Settings.model_fields["invocation_budget"].default.total_seconds()
     most = int(IN_FLIGHT * budget / LATENCY)
-    yield f"- **The budget of an invocation** ({budget:g} s): above {IN_FLIGHT} × {budget:g} ÷ *L* = {most:,} calls in one batch the rest is put"
-    yield f"  off; {host} events of {most * MAX_RECIPIENTS // host // 100 * 100:,} recipients stay below."
-    yield f"- **Processor**: at {host} messages a batch the wait for ACS is"
-    yield f"  {LATENCY / model.seconds(host):.0%} of *T*; at 1,000 it is {LATENCY / model.seconds(1000):.0%}."
+    yield from paragraph(
+        f"- **The budget of an invocation** ({budget:g} s): above {IN_FLIGHT} × {budget:g} ÷ *L* = {most:,}"
+        f" calls in one batch the rest is put off; {host} events of"
+        f" {most * MAX_RECIPIENTS // host // 100 * 100:,} recipients stay below."
+    )
+    yield from paragraph(
+        f"- **Processor**: at {host} messages a batch the wait for ACS is"
+        f" {LATENCY / model.seconds(host):.0%} of *T*; at 1,000 it is {LATENCY / model.seconds(1000):.0%}."
+    )
     yield ""
 
 
@@ -254,17 +292,30 @@ def _full_queue() -> Iterator[str]:
     messages = megabytes * 2**20 // size
     yield "## When the queue is full"
     yield ""
-    yield f"`opt-ins` holds {megabytes:,} MB. A one-recipient event takes {size:,} bytes ({size - BESIDE_MESSAGE} as it is sent, {BESIDE_MESSAGE} assumed for what the"
-    yield f"broker adds): {messages / 1e6:.1f} million messages. With ACS down and nothing removed:"
+    yield from paragraph(
+        f"`opt-ins` holds {megabytes:,} MB. A one-recipient event takes {size:,} bytes"
+        f" ({size - BESIDE_MESSAGE} as it is sent, {BESIDE_MESSAGE} assumed for what the broker adds):"
+        f" {messages / 1e6:.1f} million messages. With ACS down and nothing removed:"
+    )
     yield ""
     yield from table(
         ("one-recipient events/s", "full after"), ((f"{rate:,}", _duration(messages / rate)) for rate in RATES)
     )
-    yield "- Publishers are refused (*QuotaExceeded*) and have to keep their events: nothing of theirs is lost that they keep."
-    yield "- Our retries are refused as well and become dead letters (`RetryRefused`), safe to replay; the log and the alert say so."
-    yield "- When the dead-letter queue is full, failed recipients wait in `opt-ins`. When both are, no message is completed, and"
-    yield "  ACS is not called before sending works again."
-    yield "- Larger queues (up to 80 GB) need Premium, or partitioning, which this deployment does not use."
+    yield from paragraph(
+        "- Publishers are refused (*QuotaExceeded*) and have to keep their events: nothing of theirs is"
+        " lost that they keep."
+    )
+    yield from paragraph(
+        "- Our retries are refused as well and become dead letters (`RetryRefused`), safe to replay; the"
+        " log and the alert say so."
+    )
+    yield from paragraph(
+        "- When the dead-letter queue is full, failed recipients wait in `opt-ins`. When both are, no"
+        " message is completed, and ACS is not called before sending works again."
+    )
+    yield from paragraph(
+        "- Larger queues (up to 80 GB) need Premium, or partitioning, which this deployment does not use."
+    )
     yield ""
 
 

@@ -46,7 +46,7 @@ async def connected(urls: Mapping[str, str]) -> AsyncIterator[Subjects]:
         ours = {name: await stack.enter_async_context(started(url)) for name, url in urls.items()}
         connector = aiohttp.TCPConnector(limit=0)
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
-        client = await stack.enter_async_context(httpx.AsyncClient(timeout=None))
+        client = await stack.enter_async_context(httpx.AsyncClient(timeout=None))  # noqa: S113 - none may be given up
         yield Subjects(urls, ours, session, client)
 
 
@@ -70,7 +70,7 @@ async def processor_time(subjects: Subjects, scale: Scale) -> Samples:
 
 
 async def wall_time(subjects: Subjects, scale: Scale) -> Samples:
-    """Compare the time of a one-recipient event at 20 ms: `ours`, `shared`, `sample`; in batches of 4 with a ` of 4`."""
+    """Compare the time of a one-recipient event at 20 ms: `ours`, `shared`, `sample`, and ` of 4` in such batches."""
     url, ours = subjects.urls["20 ms"], subjects.ours["20 ms"]
     publisher = Publisher()
 
@@ -160,8 +160,7 @@ def _from_host(name: str, ours: Ours, publisher: Publisher, messages: int, batch
 def _check(subjects: Subjects, cases: Sequence[Case], rounds: int) -> None:
     """Make sure that what was measured is what happened."""
     for behaviour, queue in (("failing", Queue.OPT_INS), ("rejecting", Queue.DEAD_LETTERS)):
-        taken, outbox = subjects.ours[behaviour].outbox.taken, subjects.ours[behaviour].outbox
-        del outbox
+        taken = subjects.ours[behaviour].outbox.taken
         # One of each request is removed; an event of a hundred is one message.
         sizes = [case.units for case in cases if case.name == f"single at {behaviour}"]
         least = rounds * sum(size - size // MAX_RECIPIENTS for size in sizes)

@@ -50,6 +50,5 @@ def imports(processes: int) -> Imports:
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     # A wrong setting stops the import; none of these leads anywhere.
     environ = os.environ | app_settings("http://127.0.0.1:1")
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
-    )  # noqa: S603 - ours
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)  # noqa: S603 - ours

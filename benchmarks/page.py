@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import wrap
 
 from benchmarks import chart
 from benchmarks.comparisons import LATENCIES, TRICKLE, WAY_IN
 from benchmarks.results import KINDS, LARGE_EVENT, PATTERNS, Results, goals, milliseconds, way_in
-from benchmarks.rounds import cpu, ratio
+from benchmarks.rounds import cpu, ratio, wall_ratio
 
 ROOT = Path(__file__).parent.parent
 _LIBRARIES = ("aiohttp", "httpx", "pydantic", "azure-functions", "azure-servicebus", "opentelemetry-api")
@@ -42,6 +43,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str
     yield ""
 
 
+def paragraph(text: str) -> Iterator[str]:
+    """Break a paragraph, or one point of a list, into lines."""
+    indent = "  " if text.startswith("- ") else ""
+    yield from wrap(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
 def number(value: float) -> str:
     """Write a figure with three digits that say something."""
     if value >= 100:  # noqa: PLR2004 - from here on three digits stand before the point
@@ -53,12 +60,17 @@ def _lines(results: Results, plot: str) -> Iterator[str]:
     met = list(goals(results))
     yield "# Performance"
     yield ""
-    yield "What an opt-in costs, beside the floor and beside the usual ways to write such a function. This page and"
-    yield f"[the plot]({plot}) are written by `make bench` (`LONG=1` adds a million recipients); what follows from it for"
-    yield "instances and money stands in [capacity.md](capacity.md)."
+    yield from paragraph(
+        "What an opt-in costs, beside the floor and beside the usual ways to write such a function. This"
+        f" page and [the plot]({plot}) are written by `make bench` (`LONG=1` adds a million recipients); what"
+        " follows from it for instances and money stands in [capacity.md](capacity.md)."
+    )
     yield ""
-    yield f"{stamp()} Medians of {results.scale.rounds} rounds in which everything that is compared takes its turn;"
-    yield "ratios are medians of the rounds' own ratios, and say more than times, which belong to this machine."
+    yield from paragraph(
+        f"{stamp()} Medians of {results.scale.rounds} rounds in which everything that is compared takes its"
+        " turn; ratios are medians of the rounds' own ratios, and say more than times, which belong to this"
+        " machine."
+    )
     yield ""
     yield f"## Goals: {sum(goal.is_met for goal in met)} of {len(met)} met"
     yield ""
@@ -88,9 +100,12 @@ def _lines(results: Results, plot: str) -> Iterator[str]:
 def _processor_time(results: Results) -> Iterator[str]:
     yield "## Processor time of a recipient"
     yield ""
-    yield "The floor sends requests for 100 recipients that were written and signed before, 16 at once, over bare aiohttp,"
-    yield "and reads the answers. Ours begins with messages in memory and ends with the report; the endpoint runs in another"
-    yield "process and is not counted. µs, and beside the floor of the same round."
+    yield from paragraph(
+        "The floor sends requests for 100 recipients that were written and signed before, 16 at once, over"
+        " bare aiohttp, and reads the answers. Ours begins with messages in memory and ends with the report;"
+        " the endpoint runs in another process and is not counted. µs, and beside the floor of the same"
+        " round."
+    )
     yield ""
     rows: list[Sequence[object]] = [
         ("floor", *(number(cpu(results.cpu, f"floor at {latency}")) for latency in LATENCIES)),
@@ -103,7 +118,9 @@ def _processor_time(results: Results) -> Iterator[str]:
         )
         rows.append((name, *cells))
     yield from table(("", *(f"answers after {latency}" for latency in LATENCIES)), rows)
-    yield "When 99 of each 100 recipients fail (if all did, it would count as an outage), at 0 ms, the outbox in memory:"
+    yield from paragraph(
+        "When 99 of each 100 recipients fail (if all did, it would count as an outage), at 0 ms, the outbox in memory:"
+    )
     yield ""
     yield from table(
         ("", "nothing fails", "each ends as a retry", "each ends as a dead letter"),
@@ -118,10 +135,13 @@ def _wall_time(results: Results) -> Iterator[str]:
     scale = results.scale
     yield "## Wall time beside the usual patterns"
     yield ""
-    yield f"Seconds for {scale.events:,} one-recipient events, answers after 20 ms. The patterns are measured on fewer events"
-    yield f"and scaled up in proportion: {scale.shared:,} over the shared client, {scale.sample:,} with a new client each,"
-    yield f"{scale.small:,} in batches of {TRICKLE}, the size in which 200 messages a second arrive, one batch after another."
-    yield "Scaling flatters the shared client, whose queue of waiting requests grows with their number."
+    yield from paragraph(
+        f"Seconds for {scale.events:,} one-recipient events, answers after 20 ms. The patterns are measured"
+        f" on fewer events and scaled up in proportion: {scale.shared:,} over the shared client,"
+        f" {scale.sample:,} with a new client each, {scale.small:,} in batches of {TRICKLE}, the size in"
+        " which 200 messages a second arrive, one batch after another. Scaling flatters the shared client,"
+        " whose queue of waiting requests grows with their number."
+    )
     yield ""
     rows = []
     for title, suffix in (("all at once", ""), (f"in batches of {TRICKLE}", f" of {TRICKLE}")):
@@ -129,19 +149,24 @@ def _wall_time(results: Results) -> Iterator[str]:
         row: list[object] = [title, number(milliseconds(results.wall, ours, scale.events) / 1e3)]
         for pattern in PATTERNS:
             seconds = milliseconds(results.wall, f"{pattern}{suffix}", scale.events) / 1e3
-            row.append(f"{number(seconds)} ({number(ratio(results.wall, f'{pattern}{suffix}', ours, 'wall'))} ×)")
+            row.append(f"{number(seconds)} ({number(wall_ratio(results.wall, f'{pattern}{suffix}', ours))} ×)")
         rows.append(row)
     yield from table(("", "ours", *PATTERNS.values()), rows)
-    yield f"In batches of {TRICKLE} everybody waits for the answer, so that the ratio tends to what a call costs beside it."
+    yield from paragraph(
+        f"In batches of {TRICKLE} everybody waits for the answer, so that the ratio tends to what a call"
+        " costs beside it."
+    )
     yield ""
 
 
 def _way_in(results: Results) -> Iterator[str]:
     yield "## From the host's call to the end of the invocation"
     yield ""
-    yield "One-recipient events at 0 ms, µs of processor time for a message: from what the host hands over, through the"
-    yield "conversion that the worker library calls, to the report; and from messages in memory. Small batches pay for their"
-    yield "request alone."
+    yield from paragraph(
+        "One-recipient events at 0 ms, µs of processor time for a message: from what the host hands over,"
+        " through the conversion that the worker library calls, to the report; and from messages in memory."
+        " Small batches pay for their request alone."
+    )
     yield ""
     yield from table(
         ("messages in the batch", "from the host's call", "from memory", "the way in"),
@@ -160,9 +185,12 @@ def _way_in(results: Results) -> Iterator[str]:
 def _growth(results: Results) -> Iterator[str]:
     yield "## Growth"
     yield ""
-    yield "One invocation, each in a fresh process: hundred-recipient events of which nothing fails, and at the end events of"
-    yield f"{LARGE_EVENT:,} recipients, about what a message of 256 KB holds, of which everybody fails. Memory is what the process"
-    yield "grew by, its messages and its imports not counted; the loop's longest wait holds the machine's own pauses."
+    yield from paragraph(
+        "One invocation, each in a fresh process: hundred-recipient events of which nothing fails, and at"
+        f" the end events of {LARGE_EVENT:,} recipients, about what a message of 256 KB holds, of which"
+        " everybody fails. Memory is what the process grew by, its messages and its imports not counted; the"
+        " loop's longest wait holds the machine's own pauses."
+    )
     yield ""
     rows = [(f"{each.recipients:,}", each) for each in results.growth]
     rows.append((f"{results.large.recipients:,} in large events, failing", results.large))
@@ -183,8 +211,11 @@ def _growth(results: Results) -> Iterator[str]:
 def _stages(results: Results) -> Iterator[str]:
     yield "## Where the time goes"
     yield ""
-    yield "µs of processor time of a recipient in each stage. *Request* is 100 recipients a request: body, signature, HTTP,"
-    yield "reading the answer, outcomes. Retry message and dead letter are paid only by those who fail."
+    yield from paragraph(
+        "µs of processor time of a recipient in each stage. *Request* is 100 recipients a request: body,"
+        " signature, HTTP, reading the answer, outcomes. Retry message and dead letter are paid only by"
+        " those who fail."
+    )
     yield ""
     sizes = list(results.stages)
     yield from table(
@@ -197,8 +228,11 @@ def _imports(results: Results) -> Iterator[str]:
     found = results.imports
     yield "## Import"
     yield ""
-    yield f"`import function_app` takes {found.seconds:.2f} s of processor time, {found.modules} modules. The heaviest packages, what"
-    yield "they import in turn not counted, measured with `-X importtime`, which itself costs some:"
+    yield from paragraph(
+        f"`import function_app` takes {found.seconds:.2f} s of processor time, {found.modules} modules. The"
+        " heaviest packages, what they import in turn not counted, measured with `-X importtime`, which"
+        " itself costs some:"
+    )
     yield ""
     yield from table(("package", "ms"), ((f"`{name}`", number(cost)) for name, cost in found.heaviest))
 
@@ -206,8 +240,11 @@ def _imports(results: Results) -> Iterator[str]:
 def _sandbox(results: Results) -> Iterator[str]:
     yield "## Host, function and broker in the sandbox"
     yield ""
-    yield f"{results.scale.hosted:,} one-recipient events wait in the queue; host and function share one process, broker and endpoint"
-    yield "have their own. The sandbox's host and broker are Python as well: on Azure they are not."
+    yield from paragraph(
+        f"{results.scale.hosted:,} one-recipient events wait in the queue; host and function share one"
+        " process, broker and endpoint have their own. The sandbox's host and broker are Python as well: on"
+        " Azure they are not."
+    )
     yield ""
     yield from table(
         ("`maxMessageBatchSize`", "events a second"),

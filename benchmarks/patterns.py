@@ -1,4 +1,4 @@
-"""What the function is compared with: the floor below which nobody gets, and two usual ways to write such a function."""
+"""What the function is compared with: the floor below which nobody gets, and two usual ways to write the like."""
 
 import asyncio
 import json
@@ -59,7 +59,7 @@ async def new_client_per_message(url: str, bodies: Iterable[bytes]) -> None:
     places = asyncio.Semaphore(IN_FLIGHT)
 
     async def send(body: bytes) -> None:
-        async with places, httpx.AsyncClient(timeout=None) as client:
+        async with places, httpx.AsyncClient(timeout=None) as client:  # noqa: S113 - none may be given up
             await _post(client, url, body)
 
     await asyncio.gather(*map(send, bodies))

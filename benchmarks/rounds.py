@@ -63,10 +63,14 @@ def wall(samples: Samples, name: str) -> float:
     return statistics.median(sample.wall for sample in samples[name])
 
 
-def ratio(samples: Samples, over: str, under: str, of: str = "cpu") -> float:
-    """Give the median of the rounds' ratios: two neighbours in time share what disturbs them."""
-    pairs = zip(samples[over], samples[under], strict=True)
-    return statistics.median(getattr(one, of) / getattr(other, of) for one, other in pairs)
+def ratio(samples: Samples, over: str, under: str) -> float:
+    """Give the median of the rounds' ratios of processor time: neighbours in time share what disturbs them."""
+    return statistics.median(one.cpu / other.cpu for one, other in zip(samples[over], samples[under], strict=True))
+
+
+def wall_ratio(samples: Samples, over: str, under: str) -> float:
+    """Give the same of the time that passed."""
+    return statistics.median(one.wall / other.wall for one, other in zip(samples[over], samples[under], strict=True))
 
 
 async def _once(case: Case) -> Sample:
