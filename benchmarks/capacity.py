@@ -14,6 +14,7 @@ from benchmarks.results import LARGE_EVENT, Results, way_in
 from benchmarks.rounds import cpu
 from benchmarks.workloads import Publisher, encoded
 from optout_core.batches import MAX_RECIPIENTS
+from optout_core.processor import SLICE
 from optout_core.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -71,7 +72,9 @@ class Model:
 
     def seconds(self, batch: int, recipients: int = 1, senders: int = 1) -> float:
         """Give the seconds of an invocation with a full batch."""
-        return ceil(calls(batch, recipients, senders) / IN_FLIGHT) * LATENCY + AROUND + batch * self.cost(recipients)
+        slices = ceil(batch * recipients / SLICE)
+        waits = slices * ceil(calls(batch, recipients, senders) / slices / IN_FLIGHT)
+        return waits * LATENCY + AROUND + batch * self.cost(recipients)
 
     def rate(self, batch: int, recipients: int = 1, senders: int = 1) -> float:
         """Give the events a second of one instance with a full queue."""
@@ -130,10 +133,11 @@ def _lines(results: Results) -> Iterator[str]:
     yield from paragraph(
         f"An invocation takes up to *B* messages (`maxMessageBatchSize`, {host}) and makes `ceil(recipients"
         f" ÷ {MAX_RECIPIENTS})` calls for each sender, {IN_FLIGHT} at a time; an instance runs one invocation"
-        " after the other."
+        f" after the other. *Waits* are the rounds of {IN_FLIGHT} calls, which begin anew for every {SLICE:,}"
+        " recipients: an invocation is worked off in slices."
     )
     yield ""
-    yield from paragraph("- *T* = `ceil(calls ÷ 16)` × *L* + *S* + *B* × *c*, and events/s = instances × *B* ÷ *T*")
+    yield from paragraph("- *T* = waits × *L* + *S* + *B* × *c*, and events/s = instances × *B* ÷ *T*")
     yield from paragraph(f"- *L* = {LATENCY} s a call, the slowest of Microsoft's recordings. **Assumed.**")
     yield from paragraph(f"- *S* = {AROUND} s to receive and to settle. **Assumed.**")
     yield from paragraph(
@@ -195,7 +199,7 @@ def _rates(model: Model, host: int) -> Iterator[str]:
                     recipients,
                     f"{batch:,}",
                     f"{needed:,}{' (more than there can be)' * (needed > MOST_INSTANCES)}",
-                    f"{max(rate / MAX_RECIPIENTS, events / batch):,.3g}",
+                    number(max(rate / MAX_RECIPIENTS, events / batch)),
                     tier,
                     f"${model.dollars(events, batch, recipients):,.0f}",
                 )
@@ -237,14 +241,14 @@ def _which_batch(results: Results, model: Model, host: int) -> Iterator[str]:
     )
     yield from paragraph(
         f"Within {MOST_MEMORY} MB and {MOST_BLOCKED} ms the largest is **{best:,}**; host.json has {host:,}."
-        " Where every event is known to be small, 1,000 is right. The worker's own work does not grow with"
-        " the size of a message:"
+        " Where every event is known to be small, and instances are not, 1,000 brings more."
     )
-    memory = "not measured" if results.large.memory is None else f"{results.large.memory:.0f} MB"
-    yield from paragraph(
-        f"{results.large.recipients:,} recipients in events of {LARGE_EVENT:,}, everybody failing, took"
-        f" {memory} beside the messages."
-    )
+    if results.large.memory is not None:
+        yield ""
+        yield from paragraph(
+            f"What the core makes of a batch does not grow with it: {results.large.recipients:,} recipients in events of"
+            f" {LARGE_EVENT:,}, everybody failing, took {results.large.memory:.0f} MB beside the messages."
+        )
     yield ""
 
 

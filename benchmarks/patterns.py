@@ -14,7 +14,7 @@ from benchmarks.workloads import SENDER
 from optout_core.adapters.signing import hmac_headers, host_of
 from optout_core.api import REQUEST_TARGET
 
-#: Requests in flight, as many as ours has by default (README.md, "Settings").
+#: Requests in flight, as many as ours has unless MAX_CONCURRENT_REQUESTS says otherwise.
 IN_FLIGHT = 16
 _KEY = SecretStr(ACCESS_KEY)
 _CONTENT_TYPE = {"Content-Type": "application/json"}
