@@ -27,7 +27,7 @@ def performance(
     tiny: Annotated[bool, typer.Option(help="Measure little: works all the same, says nothing.")] = False,
     folder: Annotated[Path, typer.Option(help="Where the pages are written.", file_okay=False, exists=True)] = DOCS,
 ) -> None:
-    """Compare the function with the floor and the usual patterns; write docs/performance.md, its plot, and docs/capacity.md."""
+    """Compare the function with the floor and the usual patterns; write docs/performance.md and docs/capacity.md."""
     scale = TINY if tiny else LONG if long else ORDINARY
     results = asyncio.run(measure(scale, lambda what: typer.echo(f"measuring: {what}")))
     page.write(results, folder / "performance.md")

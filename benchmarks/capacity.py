@@ -246,8 +246,8 @@ def _which_batch(results: Results, model: Model, host: int) -> Iterator[str]:
     if results.large.memory is not None:
         yield ""
         yield from paragraph(
-            f"What the core makes of a batch does not grow with it: {results.large.recipients:,} recipients in events of"
-            f" {LARGE_EVENT:,}, everybody failing, took {results.large.memory:.0f} MB beside the messages."
+            f"What the core makes of a batch does not grow with it: {results.large.recipients:,} recipients in"
+            f" events of {LARGE_EVENT:,}, everybody failing, took {results.large.memory:.0f} MB beside the messages."
         )
     yield ""
 

@@ -100,7 +100,8 @@ async def wall_time(subjects: Subjects, scale: Scale) -> Samples:
         Case("shared of 4", scale.small, lambda: shared(scale.small, TRICKLE)),
         Case("sample of 4", scale.sample, lambda: sample(scale.sample, TRICKLE)),
     ]
-    return await interleaved(cases, min(scale.rounds, 3))
+    # These are seconds long, and ratios of hundreds need no more.
+    return await interleaved(cases, min(scale.rounds, 2))
 
 
 async def way_in(subjects: Subjects, scale: Scale) -> Samples:

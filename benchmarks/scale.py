@@ -21,15 +21,15 @@ class Scale:
     """
 
     rounds: int = 5
-    recipients: int = 5_000
+    recipients: int = 2_000
     events: int = 10_000
-    shared: int = 1_000
-    sample: int = 48
+    shared: int = 300
+    sample: int = 32
     small: int = 80
     growth: tuple[int, ...] = (1_000, 10_000, 100_000)
-    large: int = 180_000
-    processes: int = 7
-    hosted: int = 6_000
+    large: int = 90_000
+    processes: int = 5
+    hosted: int = 4_000
 
 
 ORDINARY = Scale()
