@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help run test lint check chaos sdk-tests environment lock
+.PHONY: help run test lint check bench chaos sdk-tests environment lock
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -32,6 +32,9 @@ chaos: environment ## Break everything, ten minutes long; SEEDS=17 runs one agai
 
 sdk-tests: environment ## Run azure-servicebus' own tests against the broker (Linux; long)
 	@$(BIN)/python servicebus_sandbox/tests/sdk/run.py
+
+bench: environment ## Compare with the floor and the usual patterns, write docs/performance.md; LONG=1 adds a million recipients
+	@$(BIN)/python -m benchmarks performance $(if $(LONG),--long)
 
 environment: ## Make the virtual environment, or leave it alone when it is up to date
 	@$(PYTHON) scripts/environment.py $(VENV) requirements-dev.txt

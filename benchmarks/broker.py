@@ -1,6 +1,6 @@
 """Measure the sandbox's broker through azure-servicebus, the broker in a process of its own.
 
-    python -m benchmarks.broker [MESSAGES]
+    python -m benchmarks broker [MESSAGES]
 
 Prints messages a second: each send or settlement on its own, in batches of 100, and several senders at once. The client
 costs more than the broker, so the broker's own processor time per message is printed as well.
@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import resource
-import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from azure.servicebus import ServiceBusMessage, ServiceBusReceiveMode
 from azure.servicebus.aio import ServiceBusClient
 
@@ -97,8 +97,12 @@ async def send_together(connection_string: str, count: int, senders: int) -> int
     return sum(sent)
 
 
-async def main(count: int) -> None:
-    """Run all measurements."""
+def main(messages: Annotated[int, typer.Argument(min=100)] = 10_000) -> None:
+    """Measure the sandbox's broker through azure-servicebus."""
+    asyncio.run(_measure_all(messages))
+
+
+async def _measure_all(count: int) -> None:
     context = multiprocessing.get_context("spawn")
     pipe, far_end = context.Pipe()
     process = context.Process(target=serve, args=(far_end,), daemon=True)
@@ -112,7 +116,3 @@ async def main(count: int) -> None:
     await measure(pipe, "send in batches on 4 connections", send_together(connection_string, count, 4))
     pipe.send("")
     process.join()
-
-
-if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000))

@@ -1,12 +1,4 @@
-"""Measure what importing the function costs, the part of a cold start that is ours.
-
-    python -m benchmarks.imports [PROCESSES]
-
-Prints the median time of `import function_app` over fresh processes, start of the interpreter excluded, then the
-packages that took longest: all their modules together, what they import in turn not counted.
-"""
-
-from __future__ import annotations
+"""What importing the function costs, the part of a cold start that is ours."""
 
 import os
 import re
@@ -14,45 +6,49 @@ import statistics
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-#: A wrong setting stops the import; none of these leads anywhere.
-SETTINGS = {
-    "ACS_ENDPOINT": "http://127.0.0.1:1",
-    "ACS_ACCESS_KEY": "pw==",
-    "ServiceBusConnection": "Endpoint=sb://n;SharedAccessKeyName=n;SharedAccessKey=k",
-}
-CLOCK = "from time import perf_counter as now; start = now(); import function_app; print(now() - start)"
+from benchmarks.ours import app_settings
 
+ROOT = Path(__file__).parent.parent
+_CLOCK = "from time import process_time as now; start = now(); import function_app; print(now() - start)"
 #: What `python -X importtime` prints of one module: its own microseconds, those with what it imports, and its name.
 _LINE = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s*(\S+)")
-_HEAVIEST = 12
+_HEAVIEST = 8
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python in a fresh process."""
-    command, environ = [sys.executable, *arguments], os.environ | SETTINGS
-    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+@dataclass(frozen=True, slots=True)
+class Imports:
+    """The cost of `import function_app`.
+
+    Attributes:
+        seconds: Of processor time; the median over fresh processes, start of the interpreter excluded.
+        modules: How many were imported.
+        heaviest: The packages that took longest, in milliseconds: all their modules, what these import not counted.
+    """
+
+    seconds: float
+    modules: int
+    heaviest: tuple[tuple[str, float], ...]
 
 
-def main(processes: int) -> None:
-    """Print the times."""
-    seconds = [float(run("-c", CLOCK).stdout) for _ in range(processes)]
-    print(f"import function_app: median {statistics.median(seconds) * 1000:.0f} ms, best {min(seconds) * 1000:.0f} ms")
-
-    bare = {name for _, name in _LINE.findall(run("-X", "importtime", "-c", "").stderr)}
+def imports(processes: int) -> Imports:
+    """Measure it."""
+    seconds = [float(_run("-c", _CLOCK).stdout) for _ in range(processes)]
+    bare = {name for _, name in _LINE.findall(_run("-X", "importtime", "-c", "").stderr)}
     cost: Counter[str] = Counter()
-    modules: Counter[str] = Counter()
-    for own, name in _LINE.findall(run("-X", "importtime", "-c", "import function_app").stderr):
+    modules = 0
+    for own, name in _LINE.findall(_run("-X", "importtime", "-c", "import function_app").stderr):
         if name not in bare:
-            package = ".".join(name.split(".")[: 2 if name.startswith(("azure.", "opentelemetry.")) else 1])
-            cost[package] += int(own)
-            modules[package] += 1
-    print(f"{sum(modules.values())} modules; heaviest packages:")
-    for package, own in cost.most_common(_HEAVIEST):
-        print(f"  {package:<28} {own / 1000:>6.1f} ms {modules[package]:>5} modules")
+            modules += 1
+            cost[".".join(name.split(".")[: 2 if name.startswith(("azure.", "opentelemetry.")) else 1])] += int(own)
+    heaviest = tuple((name, own / 1000) for name, own in cost.most_common(_HEAVIEST))
+    return Imports(statistics.median(seconds), modules, heaviest)
 
 
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 9)
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # A wrong setting stops the import; none of these leads anywhere.
+    environ = os.environ | app_settings("http://127.0.0.1:1")
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)  # noqa: S603 - ours

@@ -1,6 +1,6 @@
 """What it costs to read and to show text that was made to cost much: ten times the text must cost ten times as much.
 
-python -m benchmarks.masking
+python -m benchmarks masking
 """
 
 from collections.abc import Callable
@@ -48,13 +48,9 @@ def milliseconds(way: Callable[[str], object], text: str) -> float:
 
 
 def main() -> None:
-    """Print milliseconds for each text, size and function."""
+    """Measure texts that were made to be slow to mask."""
     print(f"{'':<38}{'characters':>10}", *(f"{name:>12}" for name in WAYS))
     for name, part in TEXTS.items():
         for size in SIZES:
             text = (part * (size // len(part) + 1))[:size]
             print(f"{name:<38}{size:>10,}", *(f"{milliseconds(way, text):>12.1f}" for way in WAYS.values()))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Measure `optout dlq replay` on a deep dead-letter queue: the real command in a process of its own, no ramp, no rate.
 
-    python -m benchmarks.replay [DEAD_LETTERS] [SHARE]
+    python -m benchmarks replay [DEAD_LETTERS] [SHARE]
 
 SHARE of the dead letters are chosen, spread evenly; the rest keep their place. Prints dead letters a second, and the
 largest resident memory of the replaying process. The broker runs in a third process: all of them share the machine.
@@ -18,7 +18,9 @@ import time
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
 
@@ -81,10 +83,12 @@ async def fill(connection_string: str, count: int, share: float) -> int:
     return sum(chosen)
 
 
-def main() -> None:
-    """Fill, replay, and print what it took."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    share = float(sys.argv[2]) if len(sys.argv) > 2 else 1.0  # noqa: PLR2004 - the second argument
+def main(
+    dead_letters: Annotated[int, typer.Argument(min=1)] = 100_000,
+    share: Annotated[float, typer.Argument(min=0, max=1)] = 1.0,
+) -> None:
+    """Measure `optout dlq replay` on a deep dead-letter queue."""
+    count = dead_letters
     ours, theirs = multiprocessing.Pipe()
     broker = multiprocessing.Process(target=serve, args=(theirs,), daemon=True)
     broker.start()
@@ -105,7 +109,3 @@ def main() -> None:
     print(f"queues: {ours.recv()} in opt-ins and in opt-ins-dead-letter; largest resident memory {memory:,.0f} MB")
     ours.send("")
     broker.join()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,82 @@
+"""Where the time goes: each stage of an invocation on its own."""
+
+import gc
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from time import monotonic
+
+from benchmarks.ours import BUDGET, Ours
+from benchmarks.workloads import Publisher
+from optout_core.api import Outcome, Verdict
+from optout_core.arrivals import read_lineage
+from optout_core.batches import Pair, plan
+from optout_core.events import OptIn, decode
+from optout_core.messages import dead_letters, retry_messages
+from optout_core.reports import Dispatched, Report, SettledEvent, report_event
+from optout_core.settlement import settle
+
+_RECIPIENTS = 2_000
+_ROUNDS = 5
+
+
+async def stages(ours: Ours, recipients: int) -> dict[str, float]:
+    """Give the microseconds of processor time that each stage takes for a recipient, the median of some rounds.
+
+    Args:
+        ours: The function.
+        recipients: Of each event.
+    """
+    processor, now = ours.processor, ours.processor.now()
+    arrivals = Publisher(recipients).arrivals(_RECIPIENTS // recipients)
+    opt_ins = [event for arrival in arrivals for event in decode(arrival) if isinstance(event, OptIn)]
+    lineage = read_lineage(arrivals[0])
+    pairs = [Pair(each.sender, to) for each in opt_ins for to in each.recipients]
+    batches = plan(pairs)
+    # A first request opens the connections.
+    await processor.endpoint.remove(batches, monotonic() + BUDGET)
+
+    def settled(outcome: Outcome) -> list[SettledEvent]:
+        return [
+            SettledEvent(
+                event=each,
+                lineage=lineage,
+                settlements={to: settle(outcome, lineage, processor.schedule, now, 0.5) for to in each.recipients},
+                now=now + timedelta(seconds=1),
+            )
+            for each in opt_ins
+        ]
+
+    removed = settled(Outcome(Verdict.REMOVED, status=200))
+    failed = settled(Outcome(Verdict.FAILED, "Internal Server Error", 500))
+    refused = settled(Outcome(Verdict.REJECTED, "Invalid recipient phone number format", 400))
+    report = Report(
+        messages=len(opt_ins),
+        events=tuple(map(report_event, opt_ins)),
+        settled=tuple(removed),
+        dispatched=Dispatched(),
+    )
+    work: dict[str, Callable[[], object]] = {
+        "lineage and decode": lambda: [(read_lineage(arrival), decode(arrival)) for arrival in arrivals],
+        "plan": lambda: plan(pairs),
+        "request": lambda: processor.endpoint.remove(batches, monotonic() + BUDGET),
+        "settle": lambda: settled(Outcome(Verdict.REMOVED, status=200)),
+        "report": lambda: processor.telemetry.report(report),
+        "retry message": lambda: [list(retry_messages(each.event, each.lineage, each.settlements)) for each in failed],
+        "dead letter": lambda: [list(dead_letters(each.event, each.lineage, each.settlements)) for each in refused],
+    }
+    return {stage: await _median(call) / len(pairs) * 1e6 for stage, call in work.items()}
+
+
+async def _median(call: Callable[[], object]) -> float:
+    seconds: Sequence[float] = [await _once(call) for _ in range(_ROUNDS)]
+    return sorted(seconds)[_ROUNDS // 2]
+
+
+async def _once(call: Callable[[], object]) -> float:
+    gc.collect()
+    started = time.process_time()
+    done = call()
+    if isinstance(done, Awaitable):
+        await done
+    return time.process_time() - started
