@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help run test lint check bench chaos sdk-tests environment lock
+.PHONY: help run test lint check chaos sdk-tests bench environment lock
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
