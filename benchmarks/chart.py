@@ -16,7 +16,8 @@ def bars(title: str, values: Mapping[str, float], ours: str) -> str:
         values: By name, each above 0.
         ours: How the names begin whose bars stand out.
     """
-    low, high = floor(log10(min(values.values()))), ceil(log10(max(values.values())) + 0.3)
+    low = floor(log10(min(values.values())))
+    high = max(low + 1, ceil(log10(max(values.values()))))
     height = _TOP + len(values) * (_BAR + _GAP) + 30
 
     def place(value: float) -> float:
@@ -31,11 +32,17 @@ def bars(title: str, values: Mapping[str, float], ours: str) -> str:
     for power in range(low, high + 1):
         x = place(10**power)
         lines.append(f"<line x1='{x:.0f}' y1='{_TOP - 10}' x2='{x:.0f}' y2='{height - 25}' stroke='#ddd'/>")
-        lines.append(f"<text x='{x:.0f}' y='{height - 8}' text-anchor='middle' fill='#555'>{10.0**power:,g}</text>")
+        lines.append(
+            f"<text x='{x:.0f}' y='{height - 8}' text-anchor='middle' fill='#555'>{_short(10.0**power)}</text>"
+        )
     for number, (name, value) in enumerate(values.items()):
         y, end = _TOP + number * (_BAR + _GAP), place(value)
         colour = "#0b6e4f" if name.startswith(ours) else "#9aa5b1"
         lines.append(f"<text x='{_LEFT - 8}' y='{y + 16}' text-anchor='end'>{escape(name)}</text>")
         lines.append(f"<rect x='{_LEFT}' y='{y}' width='{end - _LEFT:.0f}' height='{_BAR}' fill='{colour}'/>")
-        lines.append(f"<text x='{end + 6:.0f}' y='{y + 16}'>{value:,.3g}</text>")
+        lines.append(f"<text x='{end + 6:.0f}' y='{y + 16}'>{_short(value)}</text>")
     return "\n".join([*lines, "</svg>", ""])
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits stand before the point

@@ -12,9 +12,11 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import web
 
+ROOT = Path(__file__).parent.parent
 #: Opens nothing.
 ACCESS_KEY = b64encode(b"benchmark").decode()
 
@@ -50,9 +52,12 @@ def serving() -> Iterator[dict[str, str]]:
     """Run the endpoint while the block runs, and give the address of each behaviour."""
     command = [sys.executable, "-m", __name__]
     # Leaving the block closes its standard input, which ends it.
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ours
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ours
         assert process.stdout  # noqa: S101 - for mypy
-        yield json.loads(process.stdout.readline())
+        addresses = process.stdout.readline()
+        if not addresses:
+            raise RuntimeError("the endpoint did not start: its error stands above")
+        yield json.loads(addresses)
 
 
 def _answering(behaviour: Behaviour) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:

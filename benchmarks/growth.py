@@ -17,6 +17,7 @@ from benchmarks.ours import started
 from benchmarks.workloads import Publisher
 from optout_core.batches import MAX_RECIPIENTS
 
+ROOT = Path(__file__).parent.parent
 #: Recipients that are processed before the clock starts, and at least while it runs: a single short run says little.
 _WARM, _LEAST = 2_000, 20_000
 #: Seconds.
@@ -45,7 +46,7 @@ class Growth:
 def growth(url: str, recipients: int, of_event: int = MAX_RECIPIENTS) -> Growth:
     """Measure one size in a process of its own, with events of so many recipients."""
     command = [sys.executable, "-m", __name__, url, str(recipients), str(of_event)]
-    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - ours
+    run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - ours
     return Growth(recipients, **json.loads(run.stdout))
 
 
@@ -80,24 +81,29 @@ class Ticker:
 
     def __init__(self) -> None:
         self.longest = 0.0
-        self._is_running = False
+        self._waiting_since: float | None = None
 
     async def start(self) -> None:
         """Begin to count, once the loop is through with what was before."""
         await asyncio.sleep(2 * _TICK)
-        self._is_running = True
+        self._waiting_since = time.perf_counter()
 
     def stop(self) -> None:
-        """Count no more."""
-        self._is_running = False
+        """Count no more; what it waits for now was the last."""
+        self._look()
+        self._waiting_since = None
 
     async def run(self) -> None:
         """Tick until it is cancelled."""
         while True:
-            was_running, began = self._is_running, time.perf_counter()
             await asyncio.sleep(_TICK)
-            if was_running:
-                self.longest = max(self.longest, time.perf_counter() - began - _TICK)
+            self._look()
+
+    def _look(self) -> None:
+        if self._waiting_since is not None:
+            now = time.perf_counter()
+            self.longest = max(self.longest, now - self._waiting_since - _TICK)
+            self._waiting_since = now
 
 
 def _reset_peak() -> float | None:

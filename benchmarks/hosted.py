@@ -40,7 +40,7 @@ def events_per_second(url: str, events: int, batch: int) -> float:
     """
     with _broker(events) as broker:
         command = [sys.executable, "-m", __name__, "host", url, broker, str(events), str(batch)]
-        run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - ours
+        run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - ours
     return float(json.loads(run.stdout))
 
 
@@ -55,7 +55,7 @@ def host_json(batch: int) -> str:
 def _broker(events: int) -> Iterator[str]:
     command = [sys.executable, "-m", __name__, "broker", str(events)]
     # Leaving the block closes its standard input, which ends it.
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ours
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ours
         assert process.stdout  # noqa: S101 - for mypy
         yield process.stdout.readline().strip()
 

@@ -8,7 +8,7 @@ from benchmarks.endpoint import serving
 from benchmarks.growth import Growth, growth
 from benchmarks.hosted import events_per_second
 from benchmarks.imports import Imports, imports
-from benchmarks.rounds import Samples, cpu, ratio, wall, wall_ratio
+from benchmarks.rounds import Samples, difference, ratio, wall, wall_ratio
 from benchmarks.scale import Scale
 from benchmarks.stages import stages
 
@@ -166,7 +166,7 @@ PATTERNS = {"sample": "a new client for each message, 16 at once", "shared": "on
 
 def way_in(results: Results, size: int) -> float:
     """Give what a message costs between the host's call and the core, in microseconds of processor time."""
-    return cpu(results.way_in, f"whole of {size}") - cpu(results.way_in, f"core of {size}")
+    return difference(results.way_in, f"whole of {size}", f"core of {size}")
 
 
 def milliseconds(samples: Samples, name: str, units: int) -> float:

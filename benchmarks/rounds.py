@@ -68,6 +68,11 @@ def ratio(samples: Samples, over: str, under: str) -> float:
     return statistics.median(one.cpu / other.cpu for one, other in zip(samples[over], samples[under], strict=True))
 
 
+def difference(samples: Samples, more: str, less: str) -> float:
+    """Give the median of the rounds' differences of processor time, in microseconds."""
+    return statistics.median(one.cpu - other.cpu for one, other in zip(samples[more], samples[less], strict=True))
+
+
 def wall_ratio(samples: Samples, over: str, under: str) -> float:
     """Give the same of the time that passed."""
     return statistics.median(one.wall / other.wall for one, other in zip(samples[over], samples[under], strict=True))
