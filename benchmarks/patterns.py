@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from benchmarks.endpoint import ACCESS_KEY
 from benchmarks.workloads import SENDER
 from optout_core.adapters.signing import hmac_headers, host_of
-from optout_core.api import REQUEST_TARGET
+from optout_core.api import request_target
+from optout_core.batches import Operation
 
 #: Requests in flight, as many as ours has unless MAX_CONCURRENT_REQUESTS says otherwise.
 IN_FLIGHT = 16
@@ -21,6 +22,8 @@ _CONTENT_TYPE = {"Content-Type": "application/json"}
 
 #: A request that only has to be sent: body and headers.
 Ready = tuple[bytes, dict[str, str]]
+
+TARGET = request_target(Operation.REMOVE)
 
 
 def ready(url: str, people: Sequence[str], recipients: int = 100) -> list[Ready]:
@@ -35,7 +38,7 @@ def signed(url: str, body: bytes) -> dict[str, str]:
     return _CONTENT_TYPE | hmac_headers(
         method="POST",
         host=host_of(url),
-        target=REQUEST_TARGET,
+        target=TARGET,
         body=body,
         date=datetime.now(UTC),
         access_key=_KEY,
@@ -48,7 +51,7 @@ async def floor(session: aiohttp.ClientSession, url: str, requests: Iterable[Rea
 
     async def send_each() -> None:
         for body, headers in waiting:
-            async with session.post(url + REQUEST_TARGET, data=body, headers=headers) as response:
+            async with session.post(url + TARGET, data=body, headers=headers) as response:
                 await response.read()
 
     await asyncio.gather(*(send_each() for _ in range(IN_FLIGHT)))
@@ -73,7 +76,7 @@ async def shared_client(client: httpx.AsyncClient, url: str, bodies: Iterable[by
 async def _post(client: httpx.AsyncClient, url: str, event: bytes) -> None:
     request: Mapping[str, object] = json.loads(event)["data"]
     body = json.dumps({name: request[name] for name in ("from", "recipients")}).encode()
-    response = await client.post(url + REQUEST_TARGET, content=body, headers=signed(url, body))
+    response = await client.post(url + TARGET, content=body, headers=signed(url, body))
     response.raise_for_status()
     if not all(item["httpStatusCode"] == httpx.codes.OK for item in response.json()["value"]):
         raise RuntimeError("not everybody was removed: these numbers mean nothing")

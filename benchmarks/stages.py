@@ -5,14 +5,15 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from time import monotonic
+from typing import Any
 
 from benchmarks.ours import BUDGET, Ours
 from benchmarks.workloads import Publisher
-from optout_core.api import Outcome, Verdict
 from optout_core.arrivals import read_lineage
-from optout_core.batches import Pair, plan
+from optout_core.batches import Operation, Pair, plan
 from optout_core.events import OptIn, decode
 from optout_core.messages import dead_letters, retry_messages
+from optout_core.outcomes import Outcome, Verdict
 from optout_core.reports import Dispatched, Report, SettledEvent, report_event
 from optout_core.settlement import settle
 
@@ -32,22 +33,25 @@ async def stages(ours: Ours, recipients: int) -> dict[str, float]:
     opt_ins = [event for arrival in arrivals for event in decode(arrival) if isinstance(event, OptIn)]
     lineage = read_lineage(arrivals[0])
     pairs = [Pair(each.sender, to) for each in opt_ins for to in each.recipients]
-    batches = plan(pairs)
+    batches = plan(Operation.REMOVE, pairs)
     # A first request opens the connections.
-    await processor.endpoint.remove(batches, monotonic() + BUDGET)
+    await processor.endpoint.call(batches, monotonic() + BUDGET)
+
+    facts: dict[str, Any] = {"operation": Operation.REMOVE, "lineage": lineage, "schedule": processor.schedule}
+    facts |= {"now": now, "chance": 0.5}
 
     def settled(outcome: Outcome) -> list[SettledEvent]:
         return [
             SettledEvent(
                 event=each,
                 lineage=lineage,
-                settlements={to: settle(outcome, lineage, processor.schedule, now, 0.5) for to in each.recipients},
+                settlements={to: settle(outcome, **facts) for to in each.recipients},
                 now=now + timedelta(seconds=1),
             )
             for each in opt_ins
         ]
 
-    removed = settled(Outcome(Verdict.REMOVED, status=200))
+    removed = settled(Outcome(Verdict.CONFIRMED, status=200))
     failed = settled(Outcome(Verdict.FAILED, "Internal Server Error", 500))
     refused = settled(Outcome(Verdict.REJECTED, "Invalid recipient phone number format", 400))
     report = Report(
@@ -58,9 +62,9 @@ async def stages(ours: Ours, recipients: int) -> dict[str, float]:
     )
     work: dict[str, Callable[[], object]] = {
         "lineage and decode": lambda: [(read_lineage(arrival), decode(arrival)) for arrival in arrivals],
-        "plan": lambda: plan(pairs),
-        "request": lambda: processor.endpoint.remove(batches, monotonic() + BUDGET),
-        "settle": lambda: settled(Outcome(Verdict.REMOVED, status=200)),
+        "plan": lambda: plan(Operation.REMOVE, pairs),
+        "request": lambda: processor.endpoint.call(batches, monotonic() + BUDGET),
+        "settle": lambda: settled(Outcome(Verdict.CONFIRMED, status=200)),
         "report": lambda: processor.telemetry.report(report),
         "retry message": lambda: [list(retry_messages(each.event, each.lineage, each.settlements)) for each in failed],
         "dead letter": lambda: [list(dead_letters(each.event, each.lineage, each.settlements)) for each in refused],

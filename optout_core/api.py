@@ -1,4 +1,4 @@
-"""The wire contract of `POST {endpoint}/sms/optouts:remove`: bytes out, an answer's meaning in. No I/O.
+"""The wire contract of `POST {endpoint}/sms/optouts:add|remove|check`: bytes out, an answer's meaning in. No I/O.
 
 Spec: Azure/azure-rest-api-specs, communicationservicessms.json, stable/2026-01-23. What the service does beyond it is
 in docs/facts/acs-optouts.md. Never match on `errorMessage`: its wording differs from endpoint to endpoint.
@@ -6,24 +6,20 @@ in docs/facts/acs-optouts.md. Never match on `errorMessage`: its wording differs
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from enum import StrEnum, auto
 from http import HTTPStatus
 from typing import Any
 
 from pydantic_core import from_json
 
-from optout_core.batches import Batch
-from optout_core.errors import BatchRejected, EndpointUnavailable, RequestError, RequestRefused, SenderRejected, said
-from optout_core.masking import show
+from optout_core.batches import Batch, Operation
+from optout_core.errors import BatchRejected, EndpointUnavailable, RequestError, RequestRefused, SenderRejected
 from optout_core.numbers import Number, read_number
+from optout_core.outcomes import Outcome, Verdict, brief
 
 API_VERSION = "2026-01-23"
-#: Sent and signed as it stands: the ":" must not become "%3A" on one side only
-#: (docs/facts/acs-optouts.md, "Signing").
-REQUEST_TARGET = f"/sms/optouts:remove?api-version={API_VERSION}"
 
 #: A full answer for 100 recipients is far smaller. At this size we stop reading and treat the answer as unreadable.
 MAX_ANSWER_BYTES = 1024 * 1024
@@ -41,76 +37,7 @@ _STATUSES = range(100, 600)
 _OK = HTTPStatus.OK.value
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
-#: Room for a sentence; the description of a dead letter takes 1,024 characters in all.
-_MAX_DETAIL = 200
-
-
-class Verdict(StrEnum):
-    """What came of one recipient."""
-
-    REMOVED = auto()
-    REJECTED = auto()
-    STILL_OPTED_OUT = auto()
-    SENDER_REJECTED = auto()
-    FAILED = auto()
-    """The recipient's own failure, which may heal: an attempt is used up."""
-    REFUSED = auto()
-    """Our configuration is refused: an attempt is used up."""
-    UNAVAILABLE = auto()
-    """The endpoint gave no answer: no attempt is used up."""
-
-
 _OF_ALL_OR_NONE = frozenset({Verdict.FAILED, Verdict.REFUSED})
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of one recipient, and what the API said of it.
-
-    Attributes:
-        verdict: What it means.
-        detail: Human text, at most 200 characters, numbers masked.
-        status: The item's `httpStatusCode`, or the status of the whole request, or None when no answer came.
-        error_code: The API's error code of the whole request, or None.
-        ms_cv: The `MS-CV` header that Microsoft support asks for, or None.
-        retry_after: Seconds the server asked us to wait, at least 0, or None.
-        alone: Whether the next try asks for the recipient apart from those of other events: a request that held it
-            failed while others were answered.
-    """
-
-    verdict: Verdict
-    detail: str = ""
-    status: int | None = None
-    _: KW_ONLY
-    error_code: str | None = None
-    ms_cv: str | None = None
-    retry_after: float | None = None
-    alone: bool = False
-
-    def __str__(self) -> str:
-        """Say what the API said, such as `HTTP 400: Invalid recipient phone number format`."""
-        return said(self.status, self.detail)
-
-    @classmethod
-    def of_error(cls, error: RequestError) -> "Outcome":
-        """Give the outcome that every recipient of a failed request has."""
-        verdict = next(verdict for kind, verdict in _VERDICT_OF_ERROR.items() if isinstance(error, kind))
-        return cls(
-            verdict,
-            _detail(error.detail),
-            error.status,
-            error_code=error.error_code,
-            ms_cv=error.ms_cv,
-            retry_after=error.retry_after,
-        )
-
-
-_VERDICT_OF_ERROR: Mapping[type[RequestError], Verdict] = {
-    EndpointUnavailable: Verdict.UNAVAILABLE,
-    RequestRefused: Verdict.REFUSED,
-    SenderRejected: Verdict.SENDER_REJECTED,
-    BatchRejected: Verdict.REJECTED,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +55,14 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
     received_at: datetime
+
+
+def request_target(operation: Operation) -> str:
+    """Give path and query, sent and signed as they stand: the ":" must not become "%3A" on one side only.
+
+    Source: docs/facts/acs-optouts.md, "Signing".
+    """
+    return f"/sms/optouts:{operation}?api-version={API_VERSION}"
 
 
 def request_body(batch: Batch) -> bytes:
@@ -151,8 +86,8 @@ def read_answer(batch: Batch, answer: Answer) -> dict[Number, Outcome]:
         BatchRejected: 400 that names neither.
     """
     if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
-        outcomes = _reconcile(batch, _items(answer), _ms_cv(answer))
-        # Of one whom ACS removed nothing can be wrong with all: the usual answer costs one look.
+        outcomes = _Reading(batch.operation, _ms_cv(answer), answer.received_at).reconcile(batch, _items(answer))
+        # Of one whom ACS confirmed nothing can be wrong with all: the usual answer costs one look.
         if outcomes[batch.recipients[0]].verdict in _OF_ALL_OR_NONE:
             _raise_what_all_say(outcomes.values())
         return outcomes
@@ -174,53 +109,75 @@ def _may_be_an_outage(outcome: Outcome) -> bool:
     return status is None or status in _LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-def _reconcile(batch: Batch, items: Iterable[object], ms_cv: str | None) -> dict[Number, Outcome]:
-    answers: dict[str, list[Outcome]] = {}
-    # Most items are alike: one value for all of them.
-    removed = Outcome(Verdict.REMOVED, "", _OK, ms_cv=ms_cv)
-    for item in items:
-        if isinstance(item, dict) and isinstance(to := item.get("to"), str):
-            outcome = removed if _is_plainly_removed(item) else _read_item(item, ms_cv)
-            answers.setdefault(to, []).append(outcome)
-    # Almost always the answer writes every number as we did. What is left over may be written otherwise: without "+".
-    found = {to: answers.pop(to.text) for to in batch.recipients if to.text in answers}
-    others: dict[str, list[Outcome]] = {}
-    for written, outcomes in answers.items():
-        others.setdefault(read_number(written).digits, []).extend(outcomes)
-    return {to: _agree(found.get(to) or others.get(to.digits, []), ms_cv) for to in batch.recipients}
+#: What the list says once ACS has done what it was asked to do; a question changes nothing.
+_AFTERWARDS = {Operation.ADD: True, Operation.REMOVE: False}
 
 
-def _is_plainly_removed(item: Mapping[str, object]) -> bool:
-    status, opted_out = item.get("httpStatusCode"), item.get("isOptedOut")
-    is_removed = opted_out is None or opted_out is False
-    return type(status) is int and status == _OK and is_removed and not item.get("errorMessage")
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """An answer about recipients, item by item."""
 
+    operation: Operation
+    ms_cv: str | None
+    received_at: datetime
 
-def _agree(outcomes: Collection[Outcome], ms_cv: str | None) -> Outcome:
-    if not outcomes:
-        return Outcome(Verdict.FAILED, "the answer left this recipient out", ms_cv=ms_cv)
-    if len({outcome.verdict for outcome in outcomes}) > 1:
-        return Outcome(Verdict.FAILED, "the answer contradicts itself about this recipient", ms_cv=ms_cv)
-    if len(outcomes) == 1:
-        return next(iter(outcomes))
-    return min(outcomes, key=lambda outcome: (outcome.status or 0, outcome.detail))
+    def reconcile(self, batch: Batch, items: Iterable[object]) -> dict[Number, Outcome]:
+        answers: dict[str, list[Outcome]] = {}
+        # Most items are alike: one value for all of them.
+        confirmed = self._confirmed(_OK, None)
+        asks = self.operation is Operation.CHECK
+        for item in items:
+            if isinstance(item, dict) and isinstance(to := item.get("to"), str):
+                outcome = confirmed if not asks and _is_plain(item) else self._read_item(item)
+                answers.setdefault(to, []).append(outcome)
+        # Almost always the answer writes every number as we did. What is left may be written otherwise: without "+".
+        found = {to: answers.pop(to.text) for to in batch.recipients if to.text in answers}
+        others: dict[str, list[Outcome]] = {}
+        for written, outcomes in answers.items():
+            others.setdefault(read_number(written).digits, []).extend(outcomes)
+        return {to: self._agree(found.get(to) or others.get(to.digits, [])) for to in batch.recipients}
 
+    def _agree(self, outcomes: Collection[Outcome]) -> Outcome:
+        if len(outcomes) == 1:
+            return next(iter(outcomes))
+        if not outcomes:
+            return self._failed("the answer left this recipient out")
+        if len({(outcome.verdict, outcome.is_opted_out) for outcome in outcomes}) > 1:
+            return self._failed("the answer contradicts itself about this recipient")
+        return min(outcomes, key=lambda outcome: (outcome.status or 0, outcome.detail))
 
-def _read_item(item: Mapping[str, object], ms_cv: str | None) -> Outcome:
-    status, message = item.get("httpStatusCode"), item.get("errorMessage")
-    detail = _detail(message) if message else ""
-    if not isinstance(status, int) or status not in _STATUSES:
-        return Outcome(Verdict.FAILED, detail or "the answer holds no status for this recipient", ms_cv=ms_cv)
-    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES and not message:
-        # Absent is not false, and anything but a plain false is no proof either
+    def _read_item(self, item: Mapping[str, object]) -> Outcome:
+        status, message = item.get("httpStatusCode"), item.get("errorMessage")
+        detail = brief(message) if message else ""
+        if not isinstance(status, int) or status not in _STATUSES:
+            return self._failed(detail or "the answer holds no status for this recipient")
+        if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES and not message:
+            return self._confirmed(status, item.get("isOptedOut"))
+        if status in _REFUSED:
+            return Outcome(Verdict.REFUSED, detail, status, ms_cv=self.ms_cv)
+        permanent = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _LATER
+        return Outcome(Verdict.REJECTED if permanent else Verdict.FAILED, detail, status, ms_cv=self.ms_cv)
+
+    def _confirmed(self, status: int, opted_out: object) -> Outcome:
+        # Absent is not false, and what is neither true nor false is no proof either
         # (docs/facts/acs-optouts.md, "Faults of the SDKs").
-        opted_out = item.get("isOptedOut")
-        removed = opted_out is None or opted_out is False
-        return Outcome(Verdict.REMOVED if removed else Verdict.STILL_OPTED_OUT, "", status, ms_cv=ms_cv)
-    if status in _REFUSED:
-        return Outcome(Verdict.REFUSED, detail, status, ms_cv=ms_cv)
-    permanent = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _LATER
-    return Outcome(Verdict.REJECTED if permanent else Verdict.FAILED, detail, status, ms_cv=ms_cv)
+        says = opted_out if isinstance(opted_out, bool) else None
+        if self.operation is Operation.CHECK:
+            if says is None:
+                return self._failed("the answer does not say whether this recipient is opted out", status)
+            is_confirmed = True
+        else:
+            is_confirmed = opted_out is None or says is _AFTERWARDS[self.operation]
+        verdict = Verdict.CONFIRMED if is_confirmed else Verdict.CONTRADICTED
+        return Outcome(verdict, "", status, ms_cv=self.ms_cv, is_opted_out=says, answered_at=self.received_at)
+
+    def _failed(self, detail: str, status: int | None = None) -> Outcome:
+        return Outcome(Verdict.FAILED, detail, status, ms_cv=self.ms_cv)
+
+
+def _is_plain(item: Mapping[str, object]) -> bool:
+    status = item.get("httpStatusCode")
+    return type(status) is int and status == _OK and item.get("isOptedOut") is None and not item.get("errorMessage")
 
 
 def _items(answer: Answer) -> list[object]:
@@ -235,8 +192,8 @@ def _refusal(answer: Answer) -> RequestError:
     document = _document(answer.body)
     error = document.get("error") if document is not None else None
     error = error if isinstance(error, dict) else {}
-    code = _detail(error.get("code") or "")
-    text = _detail(error.get("message") or (document or {}).get("title") or "")
+    code = brief(error.get("code") or "")
+    text = brief(error.get("message") or (document or {}).get("title") or "")
     detail = ": ".join(filter(None, (code, text)))
     facts: dict[str, Any] = {"status": answer.status, "error_code": code or None, "ms_cv": _ms_cv(answer)}
     if answer.status in _LATER or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -270,12 +227,8 @@ def _document(body: bytes) -> dict[str, object] | None:
     return document if isinstance(document, dict) else None
 
 
-def _detail(text: object) -> str:
-    return show(" ".join(str(text).split()))[:_MAX_DETAIL]
-
-
 def _ms_cv(answer: Answer) -> str | None:
-    return show(answer.headers.get("ms-cv", ""))[:_MAX_DETAIL] or None
+    return brief(answer.headers.get("ms-cv", "")) or None
 
 
 def retry_after(answer: Answer) -> float | None:

@@ -5,6 +5,7 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import islice
 from typing import NamedTuple
 
@@ -12,6 +13,14 @@ from optout_core.numbers import Number
 
 #: The API takes 1 to 100 recipients and one sender per request (docs/facts/acs-optouts.md, "The request").
 MAX_RECIPIENTS = 100
+
+
+class Operation(StrEnum):
+    """What a request does with the opt-out list; the value stands in its path."""
+
+    ADD = "add"
+    REMOVE = "remove"
+    CHECK = "check"
 
 
 class Pair(NamedTuple):
@@ -29,11 +38,13 @@ class Batch:
         sender: The sender whose list is meant.
         recipients: 1 to 100 numbers, each once, in the order of the events.
         alone: Whether they failed before while others were answered, and are all of one event therefore.
+        operation: What is done with them.
     """
 
     sender: Number
     recipients: tuple[Number, ...]
     alone: bool = False
+    operation: Operation = Operation.REMOVE
 
     def __len__(self) -> int:
         """Count the recipients."""
@@ -46,17 +57,18 @@ class Batch:
 
     def only(self, recipients: Iterable[Number]) -> "Batch":
         """Ask for these recipients instead."""
-        return Batch(self.sender, tuple(recipients), self.alone)
+        return Batch(self.sender, tuple(recipients), self.alone, self.operation)
 
     def without(self, recipients: Collection[Number]) -> "Batch":
         """Leave these recipients out."""
         return self.only(to for to in self.recipients if to not in recipients)
 
 
-def plan(pairs: Iterable[Pair], apart: Iterable[Iterable[Pair]] = ()) -> tuple[Batch, ...]:
+def plan(operation: Operation, pairs: Iterable[Pair], apart: Iterable[Iterable[Pair]] = ()) -> tuple[Batch, ...]:
     """Pack pairs into as few batches as the API allows: one sender each, every pair exactly once.
 
     Args:
+        operation: What is done with them.
         pairs: Of all events that share requests.
         apart: Of each event that shares a request with no other.
     """
@@ -65,16 +77,17 @@ def plan(pairs: Iterable[Pair], apart: Iterable[Iterable[Pair]] = ()) -> tuple[B
     for event in apart:
         new = dict.fromkeys(pair for pair in event if pair not in alone)
         alone |= new
-        batches += _pack(new, alone=True)
-    return (*batches, *_pack((pair for pair in pairs if pair not in alone) if alone else pairs, alone=False))
+        batches += _pack(operation, new, alone=True)
+    rest = (pair for pair in pairs if pair not in alone) if alone else pairs
+    return (*batches, *_pack(operation, rest, alone=False))
 
 
-def _pack(pairs: Iterable[Pair], *, alone: bool) -> Iterator[Batch]:
+def _pack(operation: Operation, pairs: Iterable[Pair], *, alone: bool) -> Iterator[Batch]:
     by_sender: dict[Number, dict[Number, None]] = {}
     for sender, recipient in pairs:
         by_sender.setdefault(sender, {})[recipient] = None
     for sender, recipients in by_sender.items():
-        yield from (Batch(sender, chunk, alone) for chunk in chunks(recipients, MAX_RECIPIENTS))
+        yield from (Batch(sender, chunk, alone, operation) for chunk in chunks(recipients, MAX_RECIPIENTS))
 
 
 def chunks(recipients: Iterable[Number], size: int) -> Iterator[tuple[Number, ...]]:

@@ -7,9 +7,11 @@ OptOutError
 │   └── UnsupportedEvent
 ├── RequestError             no answer per recipient; carries what ACS said
 │   ├── EndpointUnavailable  try again later; nobody's fault, no attempt is used up
+│   │   └── NotSent
 │   ├── RequestRefused       our configuration is wrong: alert, try again on the schedule
 │   ├── SenderRejected       dead-letter all recipients of this sender
 │   └── BatchRejected        some recipient spoils the request: split it and ask again
+├── LedgerUnavailable        nothing is called, or what was called is called again: try again later
 └── SendFailed               raise to the host, so that the broker delivers all messages again
 
 Texts never hold a phone number or a secret.
@@ -74,6 +76,10 @@ class EndpointUnavailable(RequestError):
     """An endpoint that is down, slow, throttling or unintelligible."""
 
 
+class NotSent(EndpointUnavailable):
+    """A request that was not sent; nothing was learned of ACS or of its recipients."""
+
+
 class RequestRefused(RequestError):
     """A request that ACS refuses because of us: key, role, sender not ours, address or API version."""
 
@@ -84,6 +90,10 @@ class SenderRejected(RequestError):
 
 class BatchRejected(RequestError):
     """A 400 that names neither the sender nor the API version: one recipient may be the cause."""
+
+
+class LedgerUnavailable(OptOutError):
+    """The consent ledger gives no answer; the text says why, without a secret."""
 
 
 class SendFailed(OptOutError):

@@ -60,17 +60,21 @@ class OptIn(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptOut(_Event):
-    """People said STOP to one sender: nothing to call, but no older opt-in of theirs may be applied.
+    """People said STOP to one sender: no older opt-in of theirs may be applied.
 
     Attributes:
         time: When the person did it, never later than its arrival; aware.
         sender: To whom.
         recipients: Who, in order, each once, at least 1; some may be no clear number.
+        consent: The evidence, or None.
+        is_texted: Whether ACS itself told of it, and so has put it on its list.
     """
 
     time: datetime
     sender: Number
     recipients: tuple[Number, ...]
+    consent: Consent | None = None
+    is_texted: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +123,7 @@ def encode(event: OptIn | OptOut, recipients: Iterable[Number] | None = None) ->
         "from": event.sender.text,
         "recipients": [{"to": to.text} for to in (event.recipients if recipients is None else recipients)],
     }
-    if isinstance(event, OptIn) and event.consent is not None:
+    if event.consent is not None:
         content["consent"] = event.consent.model_dump(mode="json", by_alias=True, exclude_none=True)
     document = {
         "specversion": "1.0",
@@ -168,6 +172,7 @@ def _opt_out(envelope: Envelope, arrival: Arrival, name: dict[str, Any]) -> OptO
         time=_of_stop(arrival, envelope.time),
         sender=_sender(request.sender),
         recipients=tuple(dict.fromkeys(map(read_number, request.written()))),
+        consent=request.consent,
     )
 
 
@@ -188,7 +193,8 @@ def _sms_received(envelope: Envelope, arrival: Arrival, keywords: Keywords, name
     sender = _sender(text_field(sms, "to"), of_acs=True)
     said = sms.get("receivedtimestamp") or envelope.time
     if is_stop:
-        return OptOut(**name, time=_of_stop(arrival, said), sender=sender, recipients=(person,))
+        time = _of_stop(arrival, said)
+        return OptOut(**name, time=time, sender=sender, recipients=(person,), is_texted=True)
     moment = None if said is None else read_moment(said, "receivedTimestamp")
     return OptIn(**name, time=_earliest(arrival, moment), sender=sender, recipients=(person,))
 

@@ -50,9 +50,9 @@ class Incoming:
         """Count what there is to do: the recipients, or one where there are none."""
         return sum(1 if isinstance(event, Ignored) else len(event.recipients) for event in self.events) or 1
 
-    def opt_ins(self) -> Iterator[OptIn]:
-        """Give the opt-ins in it."""
-        return (event for event in self.events if isinstance(event, OptIn))
+    def said(self) -> Iterator[OptIn | OptOut]:
+        """Give what people say in it."""
+        return (event for event in self.events if not isinstance(event, Ignored))
 
     def opt_outs(self) -> Iterator[OptOut]:
         """Give the STOPs in it."""

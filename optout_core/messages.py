@@ -12,12 +12,12 @@ from enum import StrEnum
 from hashlib import sha256
 
 from optout_core import properties
-from optout_core.api import Outcome
 from optout_core.arrivals import Arrival, Lineage
 from optout_core.errors import EventError
 from optout_core.events import CONTENT_TYPE, OptIn, OptOut, encode
 from optout_core.masking import Untrusted, holds_number, show
 from optout_core.numbers import Number
+from optout_core.outcomes import Outcome
 from optout_core.outgoing import Outgoing, Queue
 from optout_core.reasons import Reason
 from optout_core.settlement import DeadLetter, RetryLater, Settlement

@@ -37,6 +37,7 @@ _TWO_WAYS = (
     (re.compile(r"\+549([0-9]{10})"), r"+54\1"),
     (re.compile(r"\+55([0-9]{2})9([0-9]{8})"), r"+55\1\2"),
 )
+_OF_TWO_WAYS = frozenset({"+52", "+54", "+55"})
 
 
 class Number(NamedTuple):
@@ -109,9 +110,10 @@ def person_key(number: Number) -> str:
 
     Erring joins two spellings of a STOP, never an opt-in: what is sent stays as cleaned.
     """
-    for two_ways, one_way in _TWO_WAYS:
-        if two_ways.fullmatch(number.text):
-            return two_ways.sub(one_way, number.text)
+    if number.text[:3] in _OF_TWO_WAYS:
+        for two_ways, one_way in _TWO_WAYS:
+            if two_ways.fullmatch(number.text):
+                return two_ways.sub(one_way, number.text)
     return number.text
 
 

@@ -8,24 +8,24 @@ publishers send.
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, TypeVar
 
-from optout_core.api import Outcome, Verdict
 from optout_core.arrivals import Arrival, Lineage, read_lineage
-from optout_core.batches import Batch, Pair, plan
-from optout_core.consent import ConsentKey, OptInRule, unclear
+from optout_core.asked import Answers, Asked
+from optout_core.batches import Batch, Operation, plan
+from optout_core.consent import ConsentKey, OptInRule, Row, Word
 from optout_core.dispatch import Outbox, as_dispatched, dispatch
-from optout_core.events import OptIn
+from optout_core.errors import LedgerUnavailable
 from optout_core.incoming import Incoming
 from optout_core.keywords import Keywords
+from optout_core.ledger import Admission, InvocationLedger, Ledger
 from optout_core.messages import dead_letters, retry_messages
-from optout_core.numbers import Number
+from optout_core.outcomes import Outcome, Outcomes, Verdict
 from optout_core.outgoing import Outgoing
-from optout_core.reasons import Reason
 from optout_core.reports import Report, SettledEvent
-from optout_core.settlement import DeadLetter, Schedule, Settlement, settle
+from optout_core.settlement import DeadLetter, Schedule
 
 #: Recipients after which a slice is full: enough to keep all requests in flight busy, and a few megabytes of memory.
 SLICE = 5_000
@@ -40,10 +40,13 @@ _Work = TypeVar("_Work", bound=Sized)
 
 
 class OptOutList(Protocol):
-    """Removes recipients from the opt-out list of ACS."""
+    """The opt-out list of ACS."""
 
-    async def remove(self, batches: Sequence[Batch], deadline: float) -> Mapping[Pair, Outcome]:
-        """Ask for every batch until the deadline; give an outcome for every pair in them, whatever happens."""
+    def refusal(self, deadline: float) -> Outcome | None:
+        """Give the outcome of everybody while nobody would be asked, or None: asking is worth a try."""
+
+    async def call(self, batches: Sequence[Batch], deadline: float) -> Outcomes:
+        """Ask for every batch until the deadline; give an outcome for everybody in them, whatever happens."""
 
 
 class InvocationTelemetry(Protocol):
@@ -64,7 +67,9 @@ class Processor:
         endpoint: ACS.
         outbox: The broker.
         telemetry: Metrics, traces and log.
-        rule: What an opt-in has to satisfy.
+        ledger: Knows the newest word of each person; None where that is known within an invocation only.
+        horizon: How long after its admission a call may act.
+        rule: What a word has to satisfy.
         schedule: The delays before the next try.
         keywords: The texts that are a STOP or an opt-in.
         now: Gives the current time; aware.
@@ -75,6 +80,8 @@ class Processor:
     endpoint: OptOutList
     outbox: Outbox
     telemetry: InvocationTelemetry
+    ledger: Ledger | None
+    horizon: timedelta
     rule: OptInRule
     schedule: Schedule
     keywords: Keywords
@@ -95,13 +102,14 @@ class Processor:
         lineages = [read_lineage(arrival) for arrival in arrivals]
         with self.telemetry.invocation(lineages):
             received = list(zip(arrivals, lineages, strict=True))
-            stops: Mapping[ConsentKey, datetime] | None = None
+            ledger = self.ledger or InvocationLedger(self.now)
+            later: list[Word] | None = None
             async for messages, rest in self._slices(received):
-                if stops is None:
-                    # Those of later slices too: an older opt-in of this one may not be applied against them.
-                    later = [stop async for message in self._read(rest) for stop in message.opt_outs()]
-                    stops = self.rule.newest_stops([*later, *(stop for each in messages for stop in each.opt_outs())])
-                self.telemetry.report(await self._process(messages, stops, deadline))
+                if later is None:
+                    # STOPs of later slices too: an older opt-in of this one may not be applied against them.
+                    later = [word async for message in self._read(rest) for word in self._stops(message)]
+                self.telemetry.report(await self._process(messages, ledger, later, deadline))
+                later = []
 
     async def _slices(self, received: Sequence[_Received]) -> AsyncIterator[tuple[list[Incoming], Sequence[_Received]]]:
         messages: list[Incoming] = []
@@ -119,46 +127,42 @@ class Processor:
     def _read(self, received: Iterable[_Received]) -> AsyncIterator[Incoming]:
         return self._in_turn(Incoming.read(arrival, lineage, self.keywords) for arrival, lineage in received)
 
-    async def _process(
-        self, messages: Sequence[Incoming], stops: Mapping[ConsentKey, datetime], deadline: float
-    ) -> Report:
-        asked = self._admit(messages, stops)
-        batches = _plan(asked)
-        # Sending is proven before ACS is called: what could not be recorded would be done again and again.
-        outcomes = _put_off(batches) if self.outbox.is_in_doubt else await self.endpoint.remove(batches, deadline)
+    def _stops(self, message: Incoming) -> Iterator[Word]:
         now = self.now()
-        settled = [self._settle(each, outcomes, now) async for each in self._in_turn(asked)]
-        settled += _unclear_opt_outs(messages, now)
+        return chain.from_iterable(Asked.of(stop, message, self.rule, now).words() for stop in message.opt_outs())
+
+    async def _process(
+        self, messages: Sequence[Incoming], ledger: Ledger, later: Sequence[Word], deadline: float
+    ) -> Report:
+        now = self.now()
+        asked = [Asked.of(event, message, self.rule, now) for message in messages for event in message.said()]
+        # Sending is proven before ACS is called: what could not be recorded would be done again and again.
+        unasked = _IN_DOUBT if self.outbox.is_in_doubt else self.endpoint.refusal(deadline)
+        # STOPs hold back older opt-ins also while nothing can be called; an opt-in that is not called does not count.
+        admitted = [each for each in asked if unasked is None or each.operation is Operation.ADD]
+        admission, unavailable = await _admit(ledger, [*chain.from_iterable(e.words() for e in admitted), *later])
+        unasked = unasked or unavailable
+        async for event in self._in_turn(asked):
+            event.judge(admission, self.horizon, trusts_acs=self.ledger is None)
+        outcomes = {} if unasked else await self.endpoint.call(_plan(asked), deadline)
+        rows = {} if unasked else await _record(ledger, asked, outcomes)
+        answers = Answers(outcomes=outcomes, unasked=unasked, rows=rows, now=self.now())
+        settled = [event.settle(answers, self.schedule, self.chance()) async for event in self._in_turn(asked)]
         outgoing: list[Outgoing] = []
         async for each in self._in_turn(each for each in settled if not each.is_done):
             outgoing += retry_messages(each.event, each.lineage, each.settlements)
             outgoing += dead_letters(each.event, each.lineage, each.settlements)
         outgoing += [letter for message in messages if (letter := message.dead_letter())]
-        dispatched = await dispatch(self.outbox, outgoing, self.schedule, now)
+        dispatched = await dispatch(self.outbox, outgoing, self.schedule, answers.now)
         if dispatched.parked or dispatched.refused:
             settled = [as_dispatched(each, dispatched) for each in settled]
-        settled += _no_longer_parked(messages, {each.message_id for each in dispatched.dead_letters}, now)
+        settled += _no_longer_parked(messages, {each.message_id for each in dispatched.dead_letters}, answers.now)
         return Report(
             messages=len(messages),
             events=tuple(event for message in messages for event in message.reports()),
             settled=tuple(settled),
             dispatched=dispatched,
         )
-
-    def _admit(self, messages: Sequence[Incoming], stops: Mapping[ConsentKey, datetime]) -> "list[_Asked]":
-        now = self.now()
-        return [
-            _Asked.of(opt_in, message.lineage, self.rule.objections(opt_in, stops, now, message.lineage.sent_back))
-            for message in messages
-            for opt_in in message.opt_ins()
-        ]
-
-    def _settle(self, asked: "_Asked", outcomes: Mapping[Pair, Outcome], now: datetime) -> SettledEvent:
-        chance = self.chance()
-        settlements: dict[Number, Settlement] = {to: DeadLetter(reason) for to, reason in asked.objections.items()}
-        for pair in asked.pairs:
-            settlements[pair.recipient] = settle(outcomes[pair], asked.lineage, self.schedule, now, chance)
-        return SettledEvent(event=asked.opt_in, lineage=asked.lineage, settlements=settlements, now=now)
 
     async def _in_turn(self, works: Iterable[_Work]) -> AsyncIterator[_Work]:
         done = 0
@@ -170,41 +174,31 @@ class Processor:
                 done = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """An opt-in, for which of its recipients ACS is not asked, and for whom it is."""
-
-    opt_in: OptIn
-    lineage: Lineage
-    objections: Mapping[Number, Reason]
-    pairs: Sequence[Pair]
-
-    @classmethod
-    def of(cls, opt_in: OptIn, lineage: Lineage, objections: Mapping[Number, Reason]) -> Self:
-        pairs = [Pair(opt_in.sender, to) for to in opt_in.recipients if to not in objections]
-        return cls(opt_in, lineage, objections, pairs)
-
-    def __len__(self) -> int:
-        return len(self.opt_in.recipients)
+async def _admit(ledger: Ledger, words: Sequence[Word]) -> tuple[Admission, Outcome | None]:
+    try:
+        return await ledger.admit(words), None
+    except LedgerUnavailable as error:
+        return Admission(0, {}, {}), Outcome(Verdict.UNAVAILABLE, f"not asked: {error}")
 
 
-def _plan(asked: Sequence[_Asked]) -> Sequence[Batch]:
-    return plan(
-        chain.from_iterable(event.pairs for event in asked if not event.lineage.alone),
-        apart=[event.pairs for event in asked if event.lineage.alone],
-    )
+async def _record(ledger: Ledger, asked: Iterable[Asked], outcomes: Outcomes) -> Mapping[ConsentKey, Row]:
+    try:
+        return await ledger.record([answer for each in asked for answer in each.confirmed(outcomes)])
+    except LedgerUnavailable:
+        return {}
 
 
-def _put_off(batches: Iterable[Batch]) -> Mapping[Pair, Outcome]:
-    return {Pair(batch.sender, to): _IN_DOUBT for batch in batches for to in batch.recipients}
-
-
-def _unclear_opt_outs(messages: Sequence[Incoming], now: datetime) -> Iterator[SettledEvent]:
-    for message in messages:
-        for stop in message.opt_outs() if message.error is None else ():
-            if names := unclear(stop):
-                settlements = {to: DeadLetter(Reason.UNCLEAR_OPT_OUT) for to in names}
-                yield SettledEvent(event=stop, lineage=message.lineage, settlements=settlements, now=now)
+def _plan(asked: Sequence[Asked]) -> Sequence[Batch]:
+    # STOPs first: whoever waits for us, waits for those.
+    return [
+        batch
+        for operation in (Operation.ADD, Operation.REMOVE)
+        for batch in plan(
+            operation,
+            chain.from_iterable(e.pairs() for e in asked if e.operation is operation and not e.message.lineage.alone),
+            apart=[e.pairs() for e in asked if e.operation is operation and e.message.lineage.alone],
+        )
+    ]
 
 
 def _no_longer_parked(messages: Sequence[Incoming], sent: Collection[str], now: datetime) -> Iterator[SettledEvent]:

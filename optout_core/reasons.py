@@ -67,13 +67,38 @@ class Reason(StrEnum):
     )
     NEWER_OPT_OUT = (
         "NewerOptOut",
-        "the person said STOP at or after this opt-in, as far as this invocation knew; it was not sent",
+        "the person said STOP at or after this opt-in; it was not sent, or its effect is taken back by that STOP",
         Replay.NEVER,
     )
     UNCLEAR_OPT_OUT = (
         "UnclearOptOut",
         "a STOP names no number that is one person's for certain, so it holds back no opt-in",
         Replay.AFTER_A_FIX,
+    )
+    OPT_OUT_REJECTED = (
+        "OptOutRejected",
+        "ACS refused the number of a STOP for good; the person is not on its opt-out list by this STOP",
+        Replay.AFTER_A_FIX,
+    )
+    NOT_OPTED_OUT = (
+        "NotOptedOut",
+        "ACS answered success to a STOP and said in the same breath that the recipient is not opted out",
+        Replay.SAFE,
+    )
+    OPT_OUT_SENDER_REJECTED = (
+        "OptOutSenderRejected",
+        "ACS refused the sender of a STOP (400 about `from`)",
+        Replay.AFTER_A_FIX,
+    )
+    OPT_OUT_REFUSED = (
+        "OptOutRefused",
+        "ACS refused us, not the recipient of a STOP: key, role, sender not ours or version; the retries are used up",
+        Replay.AFTER_A_FIX,
+    )
+    OPT_OUT_RETRIES_EXHAUSTED = (
+        "OptOutRetriesExhausted",
+        "ACS failed for the recipient of a STOP on every try of the schedule",
+        Replay.SAFE,
     )
     SENDER_NOT_ALLOWED = (
         "SenderNotAllowed",

@@ -12,7 +12,7 @@ from optout_core.masking import Untrusted
 from optout_core.numbers import Number
 from optout_core.outgoing import Outgoing
 from optout_core.reasons import Reason
-from optout_core.settlement import DeadLetter, Removed, RetryLater, Settlement
+from optout_core.settlement import DeadLetter, Done, RetryLater, Settlement
 
 
 class EventResult(StrEnum):
@@ -20,7 +20,7 @@ class EventResult(StrEnum):
 
     DECODED = auto()
     RECORDED = auto()
-    """A STOP: nothing is called for it, and it holds back older opt-ins."""
+    """A STOP: it holds back older opt-ins."""
     IGNORED = auto()
     """None of our business."""
     DEAD_LETTERED = auto()
@@ -33,8 +33,22 @@ class RecipientOutcome(StrEnum):
     """Where a recipient is now; it is in exactly one of these places."""
 
     REMOVED = auto()
+    """Off the list, as the opt-in says; or a newer word of the person stands."""
+    ADDED = auto()
+    """On the list, as the STOP says; or a newer word of the person stands."""
     WAITING = auto()
     DEAD_LETTERED = auto()
+
+
+class ConsentEffect(StrEnum):
+    """What another word of the same person did to this one."""
+
+    BLOCKED = auto()
+    """An opt-in with a STOP at or after it: it is a dead letter."""
+    ALREADY_APPLIED = auto()
+    """The list says so already, or a newer word stands: nothing was called."""
+    ASSERTED_AGAIN = auto()
+    """A call of the opposite kind may still act: it waits, and calls again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +78,13 @@ class RecipientReport:
         source: Of the event.
         event: The event's id.
         sender: Whose list is meant.
-        recipient: Who opted in.
+        recipient: Who.
         outcome: Where the recipient is now.
         reason: Why it was dead-lettered, or None.
         attempts: Tries made for it so far that count, at least 0.
         next_try: When it is tried again; aware; None unless it waits.
-        age: Seconds from the opt-in to now.
+        age: Seconds from the person's word to now.
+        effect: What another word of the person did to this one, or None.
     """
 
     source: Untrusted
@@ -81,6 +96,7 @@ class RecipientReport:
     attempts: int
     next_try: datetime | None
     age: float
+    effect: ConsentEffect | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,15 +121,28 @@ class SettledEvent:
 
     @property
     def is_done(self) -> bool:
-        """Say whether every recipient is off the list."""
-        return set(map(type, self.settlements.values())) <= {Removed}
+        """Say whether nothing is left to do for any recipient."""
+        return set(map(type, self.settlements.values())) <= {Done}
+
+    @property
+    def _done(self) -> RecipientOutcome:
+        return RecipientOutcome.ADDED if isinstance(self.event, OptOut) else RecipientOutcome.REMOVED
+
+    def _where_is(self, settlement: Settlement) -> RecipientOutcome:
+        if isinstance(settlement, RetryLater):
+            return RecipientOutcome.WAITING
+        return RecipientOutcome.DEAD_LETTERED if isinstance(settlement, DeadLetter) else self._done
+
+    def effects(self) -> Counter["ConsentEffect"]:
+        """Count the recipients for whom another word of theirs made the difference."""
+        return Counter(effect for each in self.settlements.values() if (effect := _effect(each)))
 
     def count(self) -> Counter[tuple[RecipientOutcome, Reason | None]]:
         """Count the recipients by where they are, and why."""
         if self.is_done:
-            return Counter({(RecipientOutcome.REMOVED, None): len(self.settlements)})
+            return Counter({(self._done, None): len(self.settlements)})
         return Counter(
-            (_where_is(settlement), settlement.reason if isinstance(settlement, DeadLetter) else None)
+            (self._where_is(settlement), settlement.reason if isinstance(settlement, DeadLetter) else None)
             for settlement in self.settlements.values()
         )
 
@@ -126,7 +155,7 @@ class SettledEvent:
         """Report each recipient."""
         event, age = self.event, self.age
         for recipient, settlement in self.settlements.items():
-            outcome, reason, attempts, next_try = _where_is(settlement), None, self.lineage.attempt + 1, None
+            outcome, reason, attempts, next_try = self._where_is(settlement), None, self.lineage.attempt + 1, None
             if isinstance(settlement, RetryLater):
                 attempts, next_try = settlement.attempt, settlement.at
             elif isinstance(settlement, DeadLetter):
@@ -141,6 +170,7 @@ class SettledEvent:
                 attempts=attempts,
                 next_try=next_try,
                 age=age,
+                effect=_effect(settlement),
             )
 
 
@@ -183,11 +213,15 @@ class Report:
         return (recipient for each in self.settled for recipient in each.recipients())
 
 
-def _where_is(settlement: Settlement) -> RecipientOutcome:
-    """Say where a recipient is, by what was decided."""
-    if isinstance(settlement, RetryLater):
-        return RecipientOutcome.WAITING
-    return RecipientOutcome.DEAD_LETTERED if isinstance(settlement, DeadLetter) else RecipientOutcome.REMOVED
+def _effect(settlement: Settlement) -> ConsentEffect | None:
+    match settlement:
+        case Done(is_called=False):
+            return ConsentEffect.ALREADY_APPLIED
+        case RetryLater(is_overlap=True):
+            return ConsentEffect.ASSERTED_AGAIN
+        case DeadLetter(reason=Reason.NEWER_OPT_OUT):
+            return ConsentEffect.BLOCKED
+    return None
 
 
 def report_event(event: Event) -> EventReport:

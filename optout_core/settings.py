@@ -3,11 +3,9 @@
 A wrong or missing value is refused with its name and what it may be; the value of a secret is never shown.
 """
 
-import re
 from base64 import b64decode
 from collections.abc import Mapping
 from datetime import timedelta
-from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated
 
 from pydantic import (
@@ -21,19 +19,24 @@ from pydantic import (
     model_validator,
 )
 
+from optout_core.addresses import (
+    PostgresAddress,
+    SqliteAddress,
+    check_connection_string,
+    is_loopback,
+    read_ledger,
+    read_origin,
+)
 from optout_core.consent import OptInRule, OptOutScope
 from optout_core.errors import SettingsError
 from optout_core.keywords import OPT_IN_KEYWORDS, OPT_OUT_KEYWORDS, Keywords
 from optout_core.numbers import Number, read_sender
 from optout_core.settlement import JITTER, Schedule
 
-_ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(:(?P<port>[0-9]{1,5}))?/?")
-_SERVICE_BUS = re.compile(r"sb://(?P<host>[a-z0-9_.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?/?", re.IGNORECASE)
-_MAX_PORT = 65_535
-#: RFC 1035, 2.3.4.
-_MAX_LABEL = 63
 _MAX_RETRIES = 20
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+#: How long a request may live on after its caller gave up on it: about 100 s of retransmissions on a dead connection
+#: (Linux, `tcp_orphan_retries`), and some room (docs/design.md, "Consent").
+_LIVES_ON = timedelta(minutes=2)
 
 
 def _commas(value: object) -> object:
@@ -111,6 +114,17 @@ class Settings(BaseModel):
     allowed_senders: Annotated[frozenset[Number], BeforeValidator(_senders)] = Field(
         frozenset(), alias="ALLOWED_SENDERS", repr=False, description="The only senders we act for; empty means all."
     )
+    consent_ledger: Annotated[PostgresAddress | SqliteAddress | None, BeforeValidator(read_ledger)] = Field(
+        None,
+        alias="CONSENT_LEDGER",
+        description="postgresql://USER@HOST/DATABASE or sqlite:////FILE; empty means that STOPs are not remembered.",
+    )
+    call_horizon: Seconds = Field(
+        timedelta(minutes=5),
+        alias="CALL_HORIZON",
+        description="How long after a word was taken in a call for it may still act; at least INVOCATION_BUDGET,"
+        " HTTP_TIMEOUT and two minutes.",
+    )
     retry_schedule: Annotated[tuple[Seconds, ...], BeforeValidator(_commas)] = Field(
         (
             timedelta(seconds=30),
@@ -172,8 +186,12 @@ class Settings(BaseModel):
 
     @property
     def keywords(self) -> Keywords:
-        """Give the texts that are a STOP or an opt-in."""
-        return Keywords(self.opt_in_keywords, self.opt_out_keywords)
+        """Give the texts that are a STOP or an opt-in.
+
+        Without a ledger none is an opt-in: ACS lifts its own entry for a START, and the order in which texts are
+        delivered is not promised (docs/facts/acs-optouts.md, "Event schemas").
+        """
+        return Keywords(self.opt_in_keywords if self.consent_ledger else frozenset(), self.opt_out_keywords)
 
     @property
     def rule(self) -> OptInRule:
@@ -188,14 +206,7 @@ class Settings(BaseModel):
     @field_validator("acs_endpoint")
     @classmethod
     def _is_an_origin(cls, value: str) -> str:
-        found = _ORIGIN.fullmatch(value.lower())
-        if found is None or int(found["port"] or 443) > _MAX_PORT:
-            raise ValueError("must be https:// and a host, with a port if need be, and nothing else")
-        if not _can_be_a_host(found["host"]):
-            raise ValueError("must name a host: this name or address can exist nowhere")
-        if found["scheme"] == "http" and found["host"].strip("[]") not in _LOOPBACK:
-            raise ValueError("must start with https:// (http:// only for this machine)")
-        return value.rstrip("/")
+        return read_origin(value)
 
     @field_validator("opt_in_keywords", "opt_out_keywords")
     @classmethod
@@ -217,7 +228,7 @@ class Settings(BaseModel):
     @classmethod
     def _names_a_namespace(cls, value: SecretStr) -> SecretStr:
         # Absent is not validated, and an empty variable counts as absent.
-        _check_connection_string(value.get_secret_value())
+        check_connection_string(value.get_secret_value())
         return value
 
     @field_validator("opt_in_keywords")
@@ -241,40 +252,14 @@ class Settings(BaseModel):
         if self.http_timeout >= self.invocation_budget:
             # A hanging endpoint would end every invocation before a request could count as failed.
             raise ValueError("HTTP_TIMEOUT must be shorter than INVOCATION_BUDGET")
+        # On this machine a request cannot live on after its caller; elsewhere a dead connection may still deliver it.
+        lives_on = timedelta(0) if is_loopback(self.acs_endpoint) else _LIVES_ON
+        if self.call_horizon < self.invocation_budget + self.http_timeout + lives_on:
+            raise ValueError("CALL_HORIZON must be at least INVOCATION_BUDGET and HTTP_TIMEOUT and PT2M together")
         if sum(self.retry_schedule, timedelta()) * (1 + JITTER) >= self.opt_in_max_age:
             # The last retries would end as too old, which says less than what ACS said.
             raise ValueError("RETRY_SCHEDULE, a fifth longer for jitter, must be shorter in all than OPT_IN_MAX_AGE")
         return self
-
-
-def _can_be_a_host(host: str) -> bool:
-    try:
-        if host.startswith("["):
-            IPv6Address(host[1:-1])
-        elif host.rpartition(".")[2].isdigit():
-            IPv4Address(host)
-    except ValueError:
-        return False
-    labels = host.removesuffix(".").split(".")
-    return host.startswith("[") or all(0 < len(label) <= _MAX_LABEL and label.strip("-") == label for label in labels)
-
-
-def _check_connection_string(value: str) -> None:
-    """Raise ValueError where a client of Service Bus would, or would talk to nobody, at the first message."""
-    parts = {
-        name.strip().casefold(): text.strip() for name, _, text in (part.partition("=") for part in value.split(";"))
-    }
-    host = _SERVICE_BUS.fullmatch(parts.get("endpoint", ""))
-    has_key = bool(parts.get("sharedaccesskeyname") and parts.get("sharedaccesskey"))
-    if host is None or not (has_key or parts.get("sharedaccesssignature")):
-        raise ValueError("must be a connection string: Endpoint=sb://...;SharedAccessKeyName=...;SharedAccessKey=...")
-    if parts.get("entitypath"):
-        raise ValueError("must be the connection string of the namespace, without EntityPath: there are two queues")
-    is_here = host["host"].casefold().strip("[]") in _LOOPBACK
-    if parts.get("usedevelopmentemulator", "").casefold() == "true" and not is_here:
-        raise ValueError(
-            "must not say UseDevelopmentEmulator of a namespace that is not on this machine: it turns TLS off"
-        )
 
 
 _PLAIN = {

@@ -8,8 +8,9 @@ than OPT_IN_MAX_AGE leaves no dead letter.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from optout_core.api import Outcome, Verdict
 from optout_core.arrivals import Lineage
+from optout_core.batches import Operation
+from optout_core.outcomes import Outcome, Verdict
 from optout_core.reasons import Reason
 
 #: Jitter spreads retries over this share of the delay and only ever lengthens it.
@@ -39,8 +40,14 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
-    """The recipient is off the list."""
+class Done:
+    """Nothing is left to do for this word of the recipient.
+
+    Attributes:
+        is_called: Whether ACS did what the word says, now; else the list said so already, or a newer word stands.
+    """
+
+    is_called: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +58,13 @@ class RetryLater:
         at: When the broker makes the message visible; aware.
         attempt: Recipient-level attempts used up by then.
         alone: Whether the next try asks for it apart from the recipients of other events.
+        is_overlap: Whether ACS confirmed the call, and one of the opposite kind may still act after it.
     """
 
     at: datetime
     attempt: int
     alone: bool = False
+    is_overlap: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,40 +80,56 @@ class DeadLetter:
     outcome: Outcome | None = None
 
 
-Settlement = Removed | RetryLater | DeadLetter
+Settlement = Done | RetryLater | DeadLetter
 
-_REMOVED = Removed()
+DONE = Done()
 
 _FINAL = {
-    Verdict.REJECTED: Reason.RECIPIENT_REJECTED,
-    Verdict.STILL_OPTED_OUT: Reason.STILL_OPTED_OUT,
-    Verdict.SENDER_REJECTED: Reason.SENDER_REJECTED,
+    Operation.REMOVE: {
+        Verdict.REJECTED: Reason.RECIPIENT_REJECTED,
+        Verdict.CONTRADICTED: Reason.STILL_OPTED_OUT,
+        Verdict.SENDER_REJECTED: Reason.SENDER_REJECTED,
+    },
+    Operation.ADD: {
+        Verdict.REJECTED: Reason.OPT_OUT_REJECTED,
+        Verdict.CONTRADICTED: Reason.NOT_OPTED_OUT,
+        Verdict.SENDER_REJECTED: Reason.OPT_OUT_SENDER_REJECTED,
+    },
 }
 _EXHAUSTED = {
-    Verdict.FAILED: Reason.RETRIES_EXHAUSTED,
-    Verdict.REFUSED: Reason.REQUEST_REFUSED,
+    Operation.REMOVE: {
+        Verdict.FAILED: Reason.RETRIES_EXHAUSTED,
+        Verdict.REFUSED: Reason.REQUEST_REFUSED,
+    },
+    Operation.ADD: {
+        Verdict.FAILED: Reason.OPT_OUT_RETRIES_EXHAUSTED,
+        Verdict.REFUSED: Reason.OPT_OUT_REFUSED,
+    },
 }
 
 
-def settle(outcome: Outcome, lineage: Lineage, schedule: Schedule, now: datetime, chance: float) -> Settlement:
-    """Decide what becomes of a recipient.
+def settle(  # noqa: PLR0913 - all that decides, by name
+    outcome: Outcome, *, operation: Operation, lineage: Lineage, schedule: Schedule, now: datetime, chance: float
+) -> Settlement:
+    """Decide what becomes of a recipient for whom ACS was to be called.
 
     Args:
         outcome: What came of it.
+        operation: What ACS was to do.
         lineage: How often its event has been round.
         schedule: The delays.
         now: The current time; aware.
         chance: A random number in the range [0, 1), one for all recipients of an event, so that they stay together.
     """
-    if outcome.verdict is Verdict.REMOVED:
-        return _REMOVED
-    if outcome.verdict in _FINAL:
-        return DeadLetter(_FINAL[outcome.verdict], outcome)
+    if outcome.verdict is Verdict.CONFIRMED:
+        return DONE
+    if reason := _FINAL[operation].get(outcome.verdict):
+        return DeadLetter(reason, outcome)
     if outcome.verdict is Verdict.UNAVAILABLE:
         delay, attempt = schedule.outage(lineage.hop), lineage.attempt
     elif lineage.attempt < len(schedule.retries):
         delay, attempt = schedule.retries[lineage.attempt], lineage.attempt + 1
     else:
-        return DeadLetter(_EXHAUSTED[outcome.verdict], outcome)
+        return DeadLetter(_EXHAUSTED[operation][outcome.verdict], outcome)
     asked = timedelta(seconds=outcome.retry_after or 0)
     return RetryLater(now + max(delay, asked) * (1 + JITTER * chance), attempt, outcome.alone)

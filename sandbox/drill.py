@@ -16,12 +16,11 @@ from typing import Any, cast
 
 from azure.servicebus.aio import ServiceBusClient
 
-from optout_core.api import Outcome, Verdict
 from optout_core.arrivals import Arrival, Lineage
-from optout_core.consent import unclear
 from optout_core.errors import EventError
 from optout_core.events import CONTENT_TYPE, OptIn, OptOut, decode
 from optout_core.messages import dead_letters, undecodable
+from optout_core.outcomes import Outcome, Verdict
 from optout_core.reasons import Reason
 from optout_core.settlement import DeadLetter
 from sandbox.mess import Mess
@@ -48,14 +47,27 @@ _WEIGHTS = {
 }
 _ANSWERS = {
     Reason.RECIPIENT_REJECTED: Outcome(Verdict.REJECTED, "Invalid recipient phone number format", 400),
-    Reason.STILL_OPTED_OUT: Outcome(Verdict.STILL_OPTED_OUT, "", 200),
+    Reason.STILL_OPTED_OUT: Outcome(Verdict.CONTRADICTED, "", 200),
     Reason.SENDER_REJECTED: Outcome(Verdict.SENDER_REJECTED, "Invalid phone number or short code", 400),
     Reason.REQUEST_REFUSED: Outcome(Verdict.REFUSED, "Denied by the resource provider.", 401, error_code="Denied"),
     Reason.RETRIES_EXHAUSTED: Outcome(Verdict.FAILED, "Internal Server Error", 500),
 }
+#: The same of `:add`.
+_OF_STOPS = {
+    Reason.OPT_OUT_REJECTED: Reason.RECIPIENT_REJECTED,
+    Reason.NOT_OPTED_OUT: Reason.STILL_OPTED_OUT,
+    Reason.OPT_OUT_SENDER_REJECTED: Reason.SENDER_REJECTED,
+    Reason.OPT_OUT_REFUSED: Reason.REQUEST_REFUSED,
+    Reason.OPT_OUT_RETRIES_EXHAUSTED: Reason.RETRIES_EXHAUSTED,
+}
 #: Tries that the ordinary schedule of five delays has, and how long it takes.
 _TRIES, _WHOLE_SCHEDULE = 6, timedelta(hours=2, minutes=50)
-_SCHEDULED = {Reason.REQUEST_REFUSED, Reason.RETRIES_EXHAUSTED}
+_SCHEDULED = {
+    Reason.REQUEST_REFUSED,
+    Reason.RETRIES_EXHAUSTED,
+    Reason.OPT_OUT_REFUSED,
+    Reason.OPT_OUT_RETRIES_EXHAUSTED,
+}
 _UNREAD = {Reason.MAX_DELIVERY_COUNT_EXCEEDED, Reason.TTL_EXPIRED}
 
 
@@ -178,10 +190,12 @@ def _publication(reason: Reason, mess: Mess, at: datetime, number: int) -> Publi
     told = mess.event(said, number, is_refused=reason is Reason.RECIPIENT_REJECTED)
     if reason is Reason.UNCLEAR_OPT_OUT:
         told = mess.unclear_stop(said, number)
+    elif reason in _OF_STOPS:
+        told = mess.stop(said, number)
     arrival = Arrival(body=told.body, enqueued_at=at - waited, message_id=told.id, content_type=CONTENT_TYPE)
     (event,) = decode(arrival)
     assert isinstance(event, OptIn | OptOut)  # noqa: S101 - we wrote it; for mypy
-    answer = _ANSWERS.get(reason)
+    answer = _ANSWERS.get(_OF_STOPS.get(reason, reason))
     attempt = _TRIES - 1 if reason in _SCHEDULED else 0
     lineage = Lineage(
         attempt=attempt,
@@ -192,8 +206,7 @@ def _publication(reason: Reason, mess: Mess, at: datetime, number: int) -> Publi
         trace=mess.trace(),
         **mess.replayed(at),
     )
-    concerned = event.recipients if isinstance(event, OptIn) else unclear(event)
-    [letter] = dead_letters(event, lineage, {to: DeadLetter(reason, answer) for to in concerned})
+    [letter] = dead_letters(event, lineage, {to: DeadLetter(reason, answer) for to in event.recipients})
     return _of_outgoing(letter)
 
 

@@ -78,6 +78,10 @@ class Mess:
         """Make a STOP of a number that may be several people's."""
         return self._told(OPT_OUT_TYPE, time, number, [f"555 {self.random.randrange(10_000):04}"])
 
+    def stop(self, time: datetime, number: int) -> Told:
+        """Make a STOP."""
+        return self._told(OPT_OUT_TYPE, time, number, [self.person()])
+
     def unknown(self, time: datetime, number: int) -> Told:
         """Make an event of a type that we do not know."""
         return self._told(self.random.choice(_TYPES), time, number, [self.person()])

@@ -14,7 +14,7 @@ from optout_core import properties
 from optout_core.adapters import received
 from optout_core.arrivals import Arrival
 from optout_core.errors import EventError
-from optout_core.events import OptIn, decode
+from optout_core.events import Ignored, OptIn, OptOut, decode
 from optout_core.keywords import Keywords
 from optout_core.masking import Untrusted
 from optout_core.numbers import Number
@@ -25,7 +25,7 @@ from sandbox.publishing import Publication
 
 @dataclass(slots=True)
 class WatchedRecipient:
-    """Where one recipient of one event is now."""
+    """Where one recipient of one event is now, and what other words of the same person did on the way."""
 
     event: Untrusted
     sender: Number
@@ -34,6 +34,7 @@ class WatchedRecipient:
     reason: str | None = None
     attempts: int = 0
     next_try: datetime | None = None
+    effects: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -50,22 +51,22 @@ class SeenDeadLetter:
 
     reason: Untrusted
     description: Untrusted
-    opt_ins: tuple[OptIn, ...]
+    words: tuple[OptIn | OptOut, ...]
     message_id: Untrusted
     properties: dict[str, object] = field(repr=False)
 
     @property
     def event(self) -> Untrusted:
         """Give the id of the event it is about; where the broker dead-lettered it unread, of the message."""
-        if self.opt_ins:
-            return self.opt_ins[0].id
+        if self.words:
+            return self.words[0].id
         known = self.properties.get(properties.EVENT_ID)
         return Untrusted(known) if isinstance(known, str) else self.message_id
 
     @property
     def recipients(self) -> list[Number]:
         """Give the numbers it is about; none where nobody could read them."""
-        return [to for opt_in in self.opt_ins for to in opt_in.recipients]
+        return [to for word in self.words for to in word.recipients]
 
 
 class Watch:
@@ -103,6 +104,7 @@ class Watch:
             recipient = self.recipients.setdefault(key, WatchedRecipient(name, each.sender, each.recipient))
             recipient.outcome, recipient.attempts, recipient.next_try = each.outcome.value, each.attempts, each.next_try
             recipient.reason = each.reason.value if each.reason else None
+            recipient.effects += [each.effect.value] if each.effect else []
         self._changed.set()
 
     def settled(self) -> bool:
@@ -146,12 +148,12 @@ class Watch:
             return
         for name in self._named.get(dead.message_id, ()):
             self.events[name].result = EventResult.DEAD_LETTERED.value
-        for opt_in in dead.opt_ins:
-            name = self._name(opt_in.source, opt_in.id)
-            self.events.setdefault(name, WatchedEvent(opt_in.form)).result = EventResult.DEAD_LETTERED.value
-            for to in opt_in.recipients:
-                key = (opt_in.source, opt_in.id, opt_in.sender, to)
-                recipient = self.recipients.setdefault(key, WatchedRecipient(name, opt_in.sender, to))
+        for word in dead.words:
+            name = self._name(word.source, word.id)
+            self.events.setdefault(name, WatchedEvent(word.form)).result = EventResult.DEAD_LETTERED.value
+            for to in word.recipients:
+                key = (word.source, word.id, word.sender, to)
+                recipient = self.recipients.setdefault(key, WatchedRecipient(name, word.sender, to))
                 recipient.outcome, recipient.reason = RecipientOutcome.DEAD_LETTERED.value, dead.reason.raw
 
     def _expect(self, arrival: Arrival) -> None:
@@ -166,7 +168,7 @@ class Watch:
             name = self._name(event.source, event.id)
             self.events[name] = WatchedEvent(event.form)
             self._named.setdefault(Untrusted(arrival.id), []).append(name)
-            if isinstance(event, OptIn):
+            if not isinstance(event, Ignored):
                 for to in event.recipients:
                     key = (event.source, event.id, event.sender, to)
                     self.recipients[key] = WatchedRecipient(name, event.sender, to)
@@ -182,13 +184,13 @@ def read_dead_letter(message: ServiceBusReceivedMessage) -> SeenDeadLetter:
     arrival = received.read(message, datetime.now(UTC))
     facts = {name: plain(value) for name, value in arrival.properties.items()}
     try:
-        opt_ins = tuple(event for event in decode(arrival) if isinstance(event, OptIn))
+        words = tuple(event for event in decode(arrival) if not isinstance(event, Ignored))
     except EventError:
-        opt_ins = ()
+        words = ()
     return SeenDeadLetter(
         reason=Untrusted(str(facts.get(properties.DEAD_LETTER_REASON, ""))),
         description=Untrusted(str(facts.get(properties.DEAD_LETTER_DESCRIPTION, ""))),
-        opt_ins=opt_ins,
+        words=words,
         message_id=Untrusted(arrival.message_id or ""),
         properties=facts,
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from optout_core.api import Answer, Outcome, Verdict
+from optout_core.api import Answer
 from optout_core.arrivals import Arrival, Lineage
 from optout_core.batches import Batch, Pair
 from optout_core.consent import OptInRule
@@ -14,6 +14,7 @@ from optout_core.events import OptIn, OptOut, decode
 from optout_core.keywords import Keywords
 from optout_core.masking import Untrusted
 from optout_core.numbers import read_number, read_sender
+from optout_core.outcomes import Outcome, Verdict
 from optout_core.settlement import Schedule
 from optout_ops.queues.messages import QueueMessage
 

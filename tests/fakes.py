@@ -1,43 +1,62 @@
 """Stand-ins with memory for what the processor needs from the outside."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from optout_core.api import Outcome, Verdict
 from optout_core.arrivals import Arrival
-from optout_core.batches import Pair
+from optout_core.outcomes import Outcome, Verdict
 from optout_core.outgoing import NotTaken, Outgoing, Queue
 
-REMOVED = Outcome(Verdict.REMOVED, status=200)
+CONFIRMED = Outcome(Verdict.CONFIRMED, status=200)
 
 
 @dataclass
 class FakeEndpoint:
-    """Answer by script: each call takes the next outcome of a recipient, and who has none left is removed.
+    """Answer by script: each call takes the next outcome of a recipient, and who has none left is confirmed.
 
     Attributes:
         script: Outcomes by number, in the order of the calls.
         batches: What was asked, in order.
+        refuses: The outcome of everybody while nobody is asked.
     """
 
     script: Mapping[str, list[Outcome]] = field(default_factory=dict)
     batches: list = field(default_factory=list)
+    refuses: Outcome | None = None
 
-    async def remove(self, batches, deadline):
+    def refusal(self, deadline):
+        del deadline
+        return self.refuses
+
+    async def call(self, batches, deadline):
         del deadline
         self.batches += batches
-        return {Pair(batch.sender, to): self.answer(batch.sender, to) for batch in batches for to in batch.recipients}
+        outcomes = defaultdict(dict)
+        for batch in batches:
+            outcomes[batch.sender] |= {to: self.answer(batch, to) for to in batch.recipients}
+        return outcomes
 
-    def answer(self, _sender, recipient):
+    def answer(self, _batch, recipient):
         outcomes = self.script.get(recipient.text)
-        return outcomes.pop(0) if outcomes else REMOVED
+        return outcomes.pop(0) if outcomes else CONFIRMED
 
     @property
     def asked(self):
         """Every number asked for, in order, as often as it was asked for."""
         return [to.text for batch in self.batches for to in batch.recipients]
+
+    @property
+    def removed(self):
+        """Every number that was to be taken off the list, in order."""
+        return [to for operation, to in self.operations if operation == "remove"]
+
+    @property
+    def operations(self):
+        """What was asked for whom, in order."""
+        return [(batch.operation.value, to.text) for batch in self.batches for to in batch.recipients]
 
 
 @dataclass

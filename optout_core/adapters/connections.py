@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from optout_core.adapters.http import HttpEndpoint
 from optout_core.adapters.signing import EntraSigner, HmacSigner
+from optout_core.addresses import PostgresAddress, SqliteAddress
 from optout_core.errors import SettingsError
 from optout_core.masking import show
 from optout_core.settings import Settings
@@ -13,6 +15,9 @@ from optout_core.settings import Settings
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken
     from azure.core.credentials_async import AsyncTokenCredential
+
+    from optout_core.adapters.ledger.postgres import PostgresLedger
+    from optout_core.adapters.ledger.sqlite import SqliteLedger
 
 #: Failures in a row after which a credential is made anew.
 _FAILURES_OF_A_CREDENTIAL = 3
@@ -83,6 +88,28 @@ def open_acs(
     url, key = settings.acs_endpoint, settings.acs_access_key
     signer = HmacSigner(url, key) if key is not None else EntraSigner(credential(settings.identity_client_id))
     return HttpEndpoint(url, signer, timeout=settings.http_timeout.total_seconds(), environ=environ)
+
+
+def open_ledger(
+    address: PostgresAddress | SqliteAddress, credential: "Callable[[], AsyncTokenCredential]"
+) -> "PostgresLedger | SqliteLedger":
+    """Prepare a ledger; nothing is opened before its first statement.
+
+    Args:
+        address: Where it is.
+        credential: Gives what PostgreSQL is reached with where the address holds no password.
+
+    Raises:
+        SettingsError: The file cannot be kept there.
+    """
+    # Imported late: the libraries of PostgreSQL are slow, and loading the function must not wait for them.
+    if isinstance(address, SqliteAddress):
+        from optout_core.adapters.ledger.sqlite import SqliteLedger
+
+        return SqliteLedger(Path(address.path))
+    from optout_core.adapters.ledger.postgres import PostgresLedger
+
+    return PostgresLedger(address, credential)
 
 
 class Credentials:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 
-from optout_core.errors import EndpointUnavailable
+from optout_core.errors import NotSent
 
 #: So many recipients refused alone in a row, without a word on who is to blame, are no bad numbers
 #: (docs/design.md, "Outcomes").
@@ -17,8 +17,7 @@ FIRST_WAIT = 0.2
 LONGEST_WAIT = 5.0
 
 
-class NotSent(EndpointUnavailable):
-    """A request that was not sent, because the gate is open; nothing was learned of its recipients."""
+NOT_CALLED = "not sent: ACS is not called until it answers again"
 
 
 class Gate:
@@ -61,6 +60,11 @@ class Gate:
     def is_closed(self) -> bool:
         """Say whether nothing has failed since the last answer."""
         return not self._failures and not self.is_open
+
+    @property
+    def wait(self) -> float:
+        """Give the seconds until a request may pass."""
+        return 0.0 if self.is_closed else self._not_before - self._now()
 
     def answered_since(self, moment: float) -> bool:
         """Say whether a request that was sent after a moment was answered."""
@@ -132,9 +136,9 @@ class Gate:
         self._not_before = max(self._not_before, self._opened_at + seconds)
 
     async def _wait_in_place(self, patience: float) -> None:
-        wait = self._not_before - self._now()
+        wait = self.wait
         if wait > min(patience, LONGEST_WAIT):
-            raise NotSent("not sent: ACS is not called until it answers again", retry_after=wait)
+            raise NotSent(NOT_CALLED, retry_after=wait)
         if wait > 0:
             # Other instances wait as well, and were told the same.
             await self._sleep(wait + random.uniform(0, FIRST_WAIT))  # noqa: S311 - no secret depends on it

@@ -6,15 +6,19 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Self
 
 from optout_core.adapters.network import Network
 from optout_core.api import MAX_ANSWER_BYTES, Answer
-from optout_core.errors import EndpointUnavailable, RequestError
+from optout_core.errors import EndpointUnavailable, NotSent, RequestError
 from optout_core.masking import show
 
 if TYPE_CHECKING:
     import aiohttp
+    from aiohttp.client_proto import ResponseHandler
 
 #: Gives the headers that prove who we are, for a target and a body.
 Sign = Callable[[str, bytes], Awaitable[Mapping[str, str]]]
@@ -48,10 +52,16 @@ class HttpEndpoint:
         if session is not None:
             await session.close()
 
-    async def post(self, target: str, body: bytes) -> Answer:
+    async def post(self, target: str, body: bytes, deadline: float = inf) -> Answer:
         """Sign and send a request, and read the answer to its end; a request that fails takes its connection along.
 
+        Args:
+            target: Path and query.
+            body: The request.
+            deadline: On the monotonic clock; from then on it is not sent.
+
         Raises:
+            NotSent: It was too late.
             EndpointUnavailable: There is no whole answer within the time, for whatever reason.
             RequestError: What `sign` raises.
         """
@@ -60,7 +70,9 @@ class HttpEndpoint:
 
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._exchange(target, body, await self._sign(target, body))
+                signature = await self._sign(target, body)
+                _check_time(deadline)
+                return await self._exchange(target, body, signature)
         except RequestError:
             raise
         except TimeoutError:
@@ -98,10 +110,27 @@ class HttpEndpoint:
             connector = aiohttp.TCPConnector(
                 limit=0, keepalive_timeout=60, ssl=self._network.tls or True, socket_factory=_socket
             )
+            # Over TLS what was not sent yet is still delivered while the library closes politely.
+            connector._factory = partial(_aborting(), loop=asyncio.get_running_loop())  # noqa: SLF001 - no public way
             self._session = aiohttp.ClientSession(
                 connector=connector, timeout=aiohttp.ClientTimeout(), cookie_jar=aiohttp.DummyCookieJar()
             )
         return self._session
+
+
+def _check_time(deadline: float) -> None:
+    if monotonic() >= deadline:
+        raise NotSent("not sent: the invocation's time was up")
+
+
+def _aborting() -> "type[ResponseHandler]":
+    from aiohttp.client_proto import ResponseHandler
+
+    class Aborting(ResponseHandler):
+        def close(self) -> None:
+            self.abort()
+
+    return Aborting
 
 
 def _socket(address: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:

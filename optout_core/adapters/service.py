@@ -7,14 +7,17 @@ import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from optout_core.adapters.connections import Credentials, connect_service_bus, open_acs
+from optout_core.adapters.connections import Credentials, connect_service_bus, open_acs, open_ledger
+from optout_core.adapters.ledger.measured import MeasuredLedger
 from optout_core.adapters.outbox import SEND_TIMEOUT, ServiceBusOutbox
 from optout_core.adapters.requests import Limits, OptOutsClient
 from optout_core.adapters.telemetry import Telemetry
 from optout_core.adapters.trigger import WholeMessage
+from optout_core.addresses import PostgresAddress, SqliteAddress
 from optout_core.arrivals import Arrival
 from optout_core.outgoing import Queue
 from optout_core.processor import Processor
@@ -63,10 +66,18 @@ class Service:
         self._acs = open_acs(settings, self._credentials, environ)
         if settings.connection_string is None:
             self._credentials(settings.namespace_client_id or settings.identity_client_id)
+        match settings.consent_ledger:
+            case PostgresAddress(has_password=False):
+                self._credentials(settings.identity_client_id)
+            case SqliteAddress(path=path):
+                from optout_core.adapters.ledger.sqlite import check_place
+
+                check_place(Path(path))
         self._sleep = sleep
         self._has_warned = False
         self._starting = asyncio.Lock()
         self._client: OptOutsClient | None = None
+        self._ledger: MeasuredLedger | None = None
         self._processor: Processor | None = None
         self._resources = AsyncExitStack()
 
@@ -105,7 +116,7 @@ class Service:
     async def close(self) -> None:
         """Close all connections; the next invocation starts anew."""
         async with self._starting:
-            self._processor = self._client = None
+            self._processor = self._client = self._ledger = None
             await self._resources.aclose()
 
     async def _started(self) -> Processor:
@@ -113,6 +124,21 @@ class Service:
             if self._processor is None:
                 self._processor = await self._start(self._settings)
             return self._processor
+
+    async def _open_ledger(self, settings: Settings, telemetry: Telemetry) -> MeasuredLedger | None:
+        address = settings.consent_ledger
+        if address is None:
+            _log.warning(
+                "CONSENT_LEDGER is empty: STOPs are remembered within one invocation only, an older opt-in that comes"
+                " later can undo them, and texted START events are ignored (docs/consent.md)"
+            )
+            return None
+        ledger = open_ledger(address, lambda: self._credentials(settings.identity_client_id))
+        self._ledger = MeasuredLedger(
+            await self._resources.enter_async_context(ledger), telemetry, settings.call_horizon
+        )
+        telemetry.watch_stops(lambda: self._ledger.unsettled_stops if self._ledger else None)
+        return self._ledger
 
     async def _start(self, settings: Settings) -> Processor:
         # They tell of every link, retry and request at INFO; what matters to us comes as an error or is measured.
@@ -129,10 +155,13 @@ class Service:
             {Queue.OPT_INS: settings.opt_in_queue, Queue.DEAD_LETTERS: settings.dead_letter_queue},
         )
         self._resources.push_async_callback(outbox.close)
+        ledger = await self._open_ledger(settings, telemetry)
         return Processor(
             endpoint=self._client,
             outbox=outbox,
             telemetry=telemetry,
+            ledger=ledger,
+            horizon=settings.call_horizon,
             rule=settings.rule,
             schedule=settings.schedule,
             keywords=settings.keywords,

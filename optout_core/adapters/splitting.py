@@ -16,11 +16,11 @@ from dataclasses import replace
 from time import monotonic
 from typing import Protocol, TypeGuard
 
-from optout_core.adapters.gate import REFUSED_TO_THE_LAST, Gate, NotSent
-from optout_core.api import Outcome, Verdict
+from optout_core.adapters.gate import REFUSED_TO_THE_LAST, Gate
 from optout_core.batches import Batch, Pair
-from optout_core.errors import BatchRejected, EndpointUnavailable, RequestError, RequestRefused
+from optout_core.errors import BatchRejected, EndpointUnavailable, NotSent, RequestError, RequestRefused
 from optout_core.numbers import Number
+from optout_core.outcomes import Outcome, Verdict
 
 #: Requests for a single recipient, one after the other, once its batch got no answer.
 PROBES = 2

@@ -17,10 +17,11 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from optout_core import __version__
 from optout_core.arrivals import Lineage
-from optout_core.errors import RequestRefused
+from optout_core.batches import Operation
+from optout_core.errors import LedgerUnavailable, RequestRefused
 from optout_core.properties import DIAGNOSTIC_ID, TRACEPARENT
 from optout_core.reasons import Reason
-from optout_core.reports import Dispatched, RecipientOutcome, Report
+from optout_core.reports import ConsentEffect, Dispatched, RecipientOutcome, Report
 from optout_core.settlement import DeadLetter
 
 NAME = "optout_core"
@@ -35,6 +36,11 @@ _DETOURS = {
     " verdict and come back by themselves; check that the queue is not full or disabled and that we may send to it",
     "opt_ins": "the queue of the opt-ins did not take %d retries; they are dead letters (RetryRefused) and safe to"
     " replay; check that the queue is not full or disabled and that we may send to it",
+}
+_EFFECTS = {
+    ConsentEffect.BLOCKED: "Opt-ins not applied, since the person said STOP at or after them",
+    ConsentEffect.ALREADY_APPLIED: "Words for which nothing was called: the list says so, or a newer word stands",
+    ConsentEffect.ASSERTED_AGAIN: "Words that call again, since a call of the opposite kind may still have acted",
 }
 _Recipients = Counter[tuple[RecipientOutcome, Reason | None]]
 
@@ -77,12 +83,33 @@ class Telemetry:
         self._invocations = meter.create_histogram(
             "optout.invocation.duration", "s", "Time of one invocation", explicit_bucket_boundaries_advisory=_DURATIONS
         )
+        self._effects = {
+            effect: meter.create_counter(f"optout.consent.{effect}", "{recipient}", description)
+            for effect, description in _EFFECTS.items()
+        }
+        self._ledger_time = meter.create_histogram(
+            "optout.ledger.duration",
+            "s",
+            "Time of one statement to the consent ledger",
+            explicit_bucket_boundaries_advisory=_DURATIONS,
+        )
         self._requests = meter.create_counter("optout.requests", "{request}", "Requests to ACS")
         self._request_time = meter.create_histogram(
             "optout.request.duration", "s", "Time of one request to ACS", explicit_bucket_boundaries_advisory=_DURATIONS
         )
         self._request_size = meter.create_histogram(
             "optout.request.recipients", "{recipient}", "Recipients of one request to ACS"
+        )
+
+    def watch_stops(self, count: Callable[[], int | None]) -> None:
+        """Report at every collection how many STOPs the opt-out list is not known to say; nothing while unknown."""
+
+        def observe(_: CallbackOptions) -> Iterable[Observation]:
+            if (stops := count()) is not None:
+                yield Observation(stops)
+
+        self._meter.create_observable_gauge(
+            "optout.consent.unsettled_stops", [observe], "{person}", "STOPs that ACS is not known to have on its list"
         )
 
     def watch_breaker(self, is_open: Callable[[], bool]) -> None:
@@ -113,7 +140,7 @@ class Telemetry:
                 self._invocations.record(monotonic() - started)
 
     @contextmanager
-    def request(self, recipients: int) -> Iterator[Callable[[int], None]]:
+    def request(self, operation: Operation, recipients: int) -> Iterator[Callable[[int], None]]:
         """Time one request to ACS in a span; the block calls what it is given with the status of the answer."""
         status: int | None = None
         refused = False
@@ -125,7 +152,7 @@ class Telemetry:
             span.set_attribute("http.response.status_code", answer)
 
         with self._tracer.start_as_current_span(
-            "optouts:remove",
+            f"optouts:{operation}",
             kind=SpanKind.CLIENT,
             attributes={"optout.request.recipients": recipients},
             record_exception=False,
@@ -142,25 +169,42 @@ class Telemetry:
                 raise
             finally:
                 status_class = "refused" if refused else f"{status // 100}xx" if status else "none"
-                self._requests.add(1, {"status_class": status_class})
+                self._requests.add(1, {"status_class": status_class, "operation": operation.value})
                 self._request_time.record(monotonic() - started, {"status_class": status_class})
                 self._request_size.record(recipients)
+
+    @contextmanager
+    def ledger(self, statement: str) -> Iterator[None]:
+        """Time a statement to the consent ledger, and say so when it fails."""
+        result, started = "failed", monotonic()
+        try:
+            yield
+            result = "done"
+        except LedgerUnavailable as error:
+            _log.error("%s", error, extra={"optout.statement": statement})
+            raise
+        finally:
+            self._ledger_time.record(monotonic() - started, {"statement": statement, "result": result})
 
     def report(self, report: Report) -> None:
         """Count what was done, say it in one line, and hand it to the observers."""
         for (form, result), count in Counter((event.form, event.result) for event in report.events).items():
             self._events.add(count, {"form": form, "result": result.value})
         recipients: _Recipients = Counter()
+        effects: Counter[ConsentEffect] = Counter()
         for each in report.settled:
             counts = each.count()
             recipients.update(counts)
+            effects.update(each.effects())
             if counts[RecipientOutcome.REMOVED, None]:
                 self._age.record(max(0.0, each.age))
             if counts[RecipientOutcome.WAITING, None]:
                 self._waiting.record(max(0.0, each.age))
         for (outcome, reason), count in recipients.items():
             self._recipients.add(count, {"outcome": outcome.value, "reason": reason.value if reason else ""})
-        self._say(report, recipients, self._count_messages(report.dispatched))
+        for effect, count in effects.items():
+            self._effects[effect].add(count)
+        self._say(report, recipients, effects, self._count_messages(report.dispatched))
         for observe in self._observers:
             observe(report)
 
@@ -176,18 +220,21 @@ class Telemetry:
             self._dead_letters.add(count, {"reason": reason.value})
         return reasons
 
-    def _say(self, report: Report, recipients: _Recipients, reasons: Counter[Reason]) -> None:
+    def _say(
+        self, report: Report, recipients: _Recipients, effects: Counter[ConsentEffect], reasons: Counter[Reason]
+    ) -> None:
         counts = {outcome.value: 0 for outcome in RecipientOutcome}
         for (outcome, _), count in recipients.items():
             counts[outcome.value] += count
         dead = {reason.value: count for reason, count in reasons.items()}
+        said = {f"consent.{effect}": count for effect, count in effects.items()}
         _log.info(
             "settled %d messages: %s%s (version %s)",
             report.messages,
             ", ".join(f"{count} {name}" for name, count in counts.items()),
-            f" {dead}" if dead else "",
+            "".join(f" {counted}" for counted in (dead, said) if counted),
             __version__,
-            extra={f"optout.{name}": count for name, count in (counts | {"messages": report.messages}).items()}
+            extra={f"optout.{name}": count for name, count in (counts | said | {"messages": report.messages}).items()}
             | {"optout.version": __version__},
         )
         for event_id, reasons_of_event in _dead_events(report).items():

@@ -8,18 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from pydantic_core import from_json
-
-from optout_core.api import API_VERSION, Answer, Outcome, Verdict, read_answer, request_body
-from optout_core.batches import Batch, Pair, plan
+from optout_core.api import Answer, read_answer, request_body, request_target
+from optout_core.batches import Operation, Pair, plan
 from optout_core.errors import RequestError, RequestRefused
-from optout_core.numbers import Number, read_number
+from optout_core.numbers import Number
+from optout_core.outcomes import Outcome
 from optout_ops.exits import OpsError, OutOfReach
-
-CHECK_TARGET = f"/sms/optouts:check?api-version={API_VERSION}"
-
-#: A 2xx item of `:check` has the form of one of `:remove`, so `read_answer` gives it one of these verdicts.
-_ANSWERED = frozenset({Verdict.REMOVED, Verdict.STILL_OPTED_OUT})
 
 
 class Post(Protocol):
@@ -63,9 +57,11 @@ async def check(post: Post, sender: Number, numbers: Iterable[Number]) -> dict[N
         OpsError: ACS refuses the question.
     """
     entries: dict[Number, ListEntry] = {}
-    for batch in plan(Pair(sender, number) for number in numbers):
+    target = request_target(Operation.CHECK)
+    for batch in plan(Operation.CHECK, (Pair(sender, number) for number in numbers)):
         try:
-            entries |= read_entries(batch, await post(CHECK_TARGET, request_body(batch)))
+            outcomes = read_answer(batch, await post(target, request_body(batch)))
+            entries |= {to: _entry(outcome) for to, outcome in outcomes.items()}
         except RequestRefused as error:
             raise OutOfReach(
                 f"ACS refuses us ({error}); nothing is known of the numbers; check ACS_ACCESS_KEY or the role, and that"
@@ -78,25 +74,7 @@ async def check(post: Post, sender: Number, numbers: Iterable[Number]) -> dict[N
     return entries
 
 
-def read_entries(batch: Batch, answer: Answer) -> dict[Number, ListEntry]:
-    """Read the answer to a `:check` for each number of the question.
-
-    Raises:
-        RequestError: As `optout_core.api.read_answer` does: there is no answer for any number.
-    """
-    outcomes = read_answer(batch, answer)
-    values: dict[str, set[object]] = {}
-    for item in from_json(answer.body)["value"]:
-        if isinstance(item, dict) and isinstance(to := item.get("to"), str):
-            values.setdefault(read_number(to).digits, set()).add(repr(item.get("isOptedOut")))
-    return {to: _entry(outcomes[to], values.get(to.digits, set())) for to in batch.recipients}
-
-
-def _entry(outcome: Outcome, values: set[object]) -> ListEntry:
-    if outcome.verdict not in _ANSWERED:
+def _entry(outcome: Outcome) -> ListEntry:
+    if outcome.is_opted_out is None:
         return ListEntry(Standing.UNKNOWN, str(outcome))
-    if values == {"True"}:
-        return ListEntry(Standing.OPTED_OUT)
-    if values == {"False"}:
-        return ListEntry(Standing.NOT_OPTED_OUT)
-    return ListEntry(Standing.UNKNOWN, "the answer does not say, or contradicts itself")
+    return ListEntry(Standing.OPTED_OUT if outcome.is_opted_out else Standing.NOT_OPTED_OUT)

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from optout_core.adapters.http import HttpEndpoint
 from optout_core.adapters.requests import Limits, OptOutsClient
 from optout_core.adapters.signing import HmacSigner
-from optout_core.batches import Batch, Pair, plan
+from optout_core.batches import Batch, Operation, Pair, plan
 from optout_core.numbers import read_number, read_sender
 
 SENDER = "+18001234567"
@@ -47,9 +47,11 @@ class Watch:
 
     def __init__(self):
         self.requests = []
+        self.operations = []
 
     @contextmanager
-    def request(self, recipients):
+    def request(self, operation, recipients):
+        self.operations.append(operation)
         entry = [recipients, None]
         self.requests.append(entry)
 
@@ -70,12 +72,13 @@ class Caller:
         self.client = OptOutsClient(acs.post, limits, telemetry or self.watch, sleep=sleep or self.naps, choose=choose)
 
     async def ask(self, batches):
-        """Ask for batches within the budget."""
-        return await self.client.remove(batches, monotonic() + self.budget)
+        """Ask for batches within the budget; give the outcome of each entry of the list."""
+        outcomes = await self.client.call(batches, monotonic() + self.budget)
+        return {Pair(sender, to): outcome for sender, by in outcomes.items() for to, outcome in by.items()}
 
     async def remove(self, *recipients, sender=SENDER):
         """Give the outcome of each recipient, by number."""
-        outcomes = await self.ask(plan(pair(to, sender) for to in recipients))
+        outcomes = await self.ask(plan(Operation.REMOVE, [pair(to, sender) for to in recipients]))
         assert {asked.sender.text for asked in outcomes} <= {sender}
         return {asked.recipient.text: outcome for asked, outcome in outcomes.items()}
 

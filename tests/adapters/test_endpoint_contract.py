@@ -4,10 +4,10 @@ from time import monotonic
 
 import pytest
 
-from optout_core.api import Outcome, Verdict
-from optout_core.batches import plan
+from optout_core.batches import Operation, Pair, plan
+from optout_core.outcomes import Outcome, Verdict
 from sandbox.endpoint import Endpoint, Fault, Item
-from tests.adapters.acs_client import ANOTHER, PERSON, SENDER, batch, open_client, pair, people
+from tests.adapters.acs_client import ANOTHER, PERSON, SENDER, open_client, pair, people
 from tests.fakes import FakeEndpoint
 
 
@@ -53,41 +53,54 @@ async def side(request):
         yield Real(caller, endpoint)
 
 
-def verdicts(outcomes):
-    return {pair: outcome.verdict for pair, outcome in outcomes.items()}
+@pytest.fixture(params=[Operation.ADD, Operation.REMOVE])
+def operation(request):
+    return request.param
 
 
-async def test_everybody_asked_about_has_an_outcome_and_nobody_else(side):
+async def verdicts(side, batches):
+    outcomes = await side.endpoint.call(batches, monotonic() + 20)
+    return {Pair(sender, to): outcome.verdict for sender, by in outcomes.items() for to, outcome in by.items()}
+
+
+async def test_everybody_asked_about_has_an_outcome_and_nobody_else(side, operation):
     pairs = {pair(to, sender) for sender in (SENDER, "+18009999999") for to in people(150)}
 
-    outcomes = await side.endpoint.remove(plan(pairs), monotonic() + 20)
-
-    assert verdicts(outcomes) == dict.fromkeys(pairs, Verdict.REMOVED)
-    assert {outcome.status for outcome in outcomes.values()} == {200}
+    assert await verdicts(side, plan(operation, pairs)) == dict.fromkeys(pairs, Verdict.CONFIRMED)
 
 
 async def test_asking_about_nobody_gives_nothing(side):
-    assert await side.endpoint.remove((), monotonic() + 20) == {}
+    assert await verdicts(side, ()) == {}
 
 
-async def test_one_that_fails_fails_alone_and_heals(side):
+async def test_one_that_fails_fails_alone_and_heals(side, operation):
     side.fail_once(PERSON)
-    asked = batch(PERSON, ANOTHER)
+    asked = plan(operation, [pair(PERSON), pair(ANOTHER)])
 
-    first = await side.endpoint.remove([asked], monotonic() + 20)
-    second = await side.endpoint.remove([asked], monotonic() + 20)
+    first = await verdicts(side, asked)
+    second = await verdicts(side, asked)
 
-    assert verdicts(first) == {pair(PERSON): Verdict.FAILED, pair(ANOTHER): Verdict.REMOVED}
-    assert set(verdicts(second).values()) == {Verdict.REMOVED}
+    assert first == {pair(PERSON): Verdict.FAILED, pair(ANOTHER): Verdict.CONFIRMED}
+    assert set(second.values()) == {Verdict.CONFIRMED}
 
 
-async def test_an_endpoint_that_is_down_raises_nothing_and_heals(side):
+async def test_an_endpoint_that_is_down_raises_nothing_and_heals(side, operation):
     side.go_down(PERSON, ANOTHER)
-    asked = batch(PERSON, ANOTHER)
+    asked = plan(operation, [pair(PERSON), pair(ANOTHER)])
 
-    first = await side.endpoint.remove([asked], monotonic() + 20)
+    first = await verdicts(side, asked)
     side.come_back()
-    second = await side.endpoint.remove([asked], monotonic() + 20)
+    second = await verdicts(side, asked)
 
-    assert set(verdicts(first).values()) == {Verdict.UNAVAILABLE}
-    assert set(verdicts(second).values()) == {Verdict.REMOVED}
+    assert set(first.values()) == {Verdict.UNAVAILABLE}
+    assert set(second.values()) == {Verdict.CONFIRMED}
+
+
+async def test_stops_and_opt_ins_are_asked_for_in_one_call(side):
+    asked = [*plan(Operation.REMOVE, [pair(ANOTHER)]), *plan(Operation.ADD, [pair(PERSON)])]
+
+    assert set((await verdicts(side, asked)).values()) == {Verdict.CONFIRMED}
+
+
+async def test_asking_is_worth_a_try_as_long_as_there_is_time(side):
+    assert side.endpoint.refusal(monotonic() + 20) is None

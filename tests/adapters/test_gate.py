@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from optout_core.adapters.gate import FIRST_WAIT, LONGEST_WAIT, REFUSED_TO_THE_LAST, Gate, NotSent
-from optout_core.api import Verdict
-from optout_core.errors import RequestRefused
+from optout_core.adapters.gate import FIRST_WAIT, LONGEST_WAIT, REFUSED_TO_THE_LAST, Gate
+from optout_core.errors import NotSent, RequestRefused
+from optout_core.outcomes import Verdict
 from sandbox.endpoint import Fault, Item
 from tests.adapters.acs_client import PERSON, open_client, people, removing_one_by_one
 
@@ -251,7 +251,7 @@ async def test_a_blip_that_all_requests_meet_at_once_costs_nobody_a_try(endpoint
     async with open_client(endpoint, failures=5) as caller:
         outcomes = await caller.remove(*people(3000))
 
-    assert {outcome.verdict for outcome in outcomes.values()} == {Verdict.REMOVED}
+    assert {outcome.verdict for outcome in outcomes.values()} == {Verdict.CONFIRMED}
 
 
 async def test_throttling_with_retry_after_stops_all_batches(endpoint):
@@ -277,7 +277,7 @@ async def test_an_endpoint_that_is_back_is_called_at_the_next_probe(endpoint):
         outcomes = await caller.remove(*people(300))
 
         assert not caller.client.gate_is_open
-    assert {outcome.verdict for outcome in outcomes.values()} == {Verdict.REMOVED}
+    assert {outcome.verdict for outcome in outcomes.values()} == {Verdict.CONFIRMED}
 
 
 @pytest.mark.parametrize("status", [307, 401, 403, 404])
@@ -318,4 +318,4 @@ async def test_the_end_of_the_budget_says_nothing_about_an_endpoint_that_answers
         verdicts = await removing_one_by_one(caller, people(40))
 
         assert not caller.client.gate_is_open
-    assert {*verdicts} == {Verdict.REMOVED, Verdict.UNAVAILABLE}
+    assert {*verdicts} == {Verdict.CONFIRMED, Verdict.UNAVAILABLE}

@@ -9,17 +9,21 @@ import traceback
 import pytest
 
 from optout_core.adapters.http import HttpEndpoint, unsigned
-from optout_core.api import REQUEST_TARGET, Verdict
+from optout_core.api import request_target
+from optout_core.batches import Operation
 from optout_core.errors import EndpointUnavailable
+from optout_core.outcomes import Verdict
 from sandbox.endpoint import Fault
 from tests.adapters.acs_client import PERSON, RawServer, batch, open_client, people, removing_one_by_one
+
+TARGET = request_target(Operation.REMOVE)
 
 
 async def test_an_answer_that_was_compressed_or_carries_a_byte_order_mark_is_read_all_the_same(endpoint):
     endpoint.faults = [Fault(body="gzip", times=1), Fault(body="byte-order-mark", times=1)]
 
     async with open_client(endpoint) as caller:
-        assert await removing_one_by_one(caller, people(2)) == [Verdict.REMOVED] * 2
+        assert await removing_one_by_one(caller, people(2)) == [Verdict.CONFIRMED] * 2
 
 
 async def test_a_compressed_answer_is_not_unpacked_without_end(endpoint):
@@ -36,10 +40,10 @@ async def test_the_target_arrives_as_it_was_signed():
 
     async with RawServer(answer) as server, HttpEndpoint(server.url, unsigned, timeout=5) as acs:
         host = server.url.removeprefix("http://")
-        await acs.post(REQUEST_TARGET, b"{}")
+        await acs.post(TARGET, b"{}")
 
     head = server.heads[0].decode()
-    assert head.startswith(f"POST {REQUEST_TARGET} HTTP/1.1\r\nHost: {host}\r\n")
+    assert head.startswith(f"POST {TARGET} HTTP/1.1\r\nHost: {host}\r\n")
     assert "Content-Type: application/json\r\n" in head
 
 
@@ -93,7 +97,7 @@ async def test_with_a_slow_endpoint_every_connection_comes_back():
             await caller.ask(batches)
         slow = False
         verdicts: set[Verdict] = set()
-        while verdicts != {Verdict.REMOVED}:
+        while verdicts != {Verdict.CONFIRMED}:
             verdicts = {outcome.verdict for outcome in (await caller.ask(batches)).values()}
 
         assert len(caller.acs._session.connector._acquired) == 0
@@ -117,7 +121,7 @@ async def test_errors_keep_quiet_about_what_went_before(endpoint, drop):
 
     async with open_client(endpoint) as caller:
         with pytest.raises(EndpointUnavailable) as raised:
-            await caller.acs.post(REQUEST_TARGET, f'{{"from":"+1800","recipients":[{{"to":"{PERSON}"}}]}}'.encode())
+            await caller.acs.post(TARGET, f'{{"from":"+1800","recipients":[{{"to":"{PERSON}"}}]}}'.encode())
 
     assert raised.value.__suppress_context__
     shown = "".join(traceback.format_exception(raised.value)) + repr(raised.value)

@@ -6,17 +6,18 @@ from datetime import timedelta
 
 import pytest
 
+from optout_core.batches import Operation
 from optout_core.envelopes import Form
-from optout_core.errors import BatchRejected, EndpointUnavailable, RequestRefused
+from optout_core.errors import BatchRejected, EndpointUnavailable, LedgerUnavailable, RequestRefused
 from optout_core.masking import Untrusted
 from optout_core.outgoing import Outgoing, Queue
 from optout_core.reasons import Reason
 from optout_core.reports import Dispatched, EventReport, EventResult, Report, SettledEvent
-from optout_core.settlement import DeadLetter, Removed, RetryLater
+from optout_core.settlement import DeadLetter, Done, RetryLater
 from sandbox.endpoint import Fault
 from tests.adapters.acs_client import open_client, people, removing_one_by_one
 from tests.adapters.telemetry import open_telemetry
-from tests.build import NOW, lineage, numbers, opt_in
+from tests.build import NOW, lineage, numbers, opt_in, opt_out
 
 UNITS = {
     "optout.events": "{event}",
@@ -29,6 +30,11 @@ UNITS = {
     "optout.retries.scheduled": "{message}",
     "optout.dead_letters": "{message}",
     "optout.detours": "{message}",
+    "optout.consent.blocked": "{recipient}",
+    "optout.consent.already_applied": "{recipient}",
+    "optout.consent.asserted_again": "{recipient}",
+    "optout.consent.unsettled_stops": "{person}",
+    "optout.ledger.duration": "s",
     "optout.invocation.duration": "s",
     "optout.breaker.open": "1",
 }
@@ -63,6 +69,12 @@ def report(**facts):
     return replace(Report(messages=1), **facts)
 
 
+CONSENT = (
+    Done(is_called=False),
+    Done(is_called=False),
+    DeadLetter(Reason.NEWER_OPT_OUT),
+    RetryLater(NOW, 0, is_overlap=True),
+)
 EVERYTHING = report(
     messages=4,
     events=(
@@ -71,7 +83,7 @@ EVERYTHING = report(
         event("acs", "ev-3", Form.EVENT_GRID, EventResult.IGNORED),
         event("", "message-4", "unknown", EventResult.DEAD_LETTERED, Reason.MALFORMED_EVENT),
     ),
-    settled=(settled(Removed(), Removed()), settled(WAITS, DeadLetter(Reason.STALE_OPT_IN), event="ev-2")),
+    settled=(settled(Done(), Done()), settled(WAITS, DeadLetter(Reason.STALE_OPT_IN), event="ev-2")),
     dispatched=Dispatched(
         retries=[message(1)],
         dead_letters=[
@@ -87,9 +99,13 @@ EVERYTHING = report(
 
 def measure_everything(measured):
     measured.telemetry.watch_breaker(lambda: False)
-    with measured.telemetry.invocation([]), measured.telemetry.request(1) as answered:
+    measured.telemetry.watch_stops(lambda: 0)
+    with measured.telemetry.invocation([]), measured.telemetry.request(Operation.ADD, 1) as answered:
         answered(200)
+    with measured.telemetry.ledger("admit"):
+        pass
     measured.telemetry.report(EVERYTHING)
+    measured.telemetry.report(report(settled=(settled(*CONSENT),)))
 
 
 def test_every_instrument_has_its_unit_and_a_description_and_there_is_no_other(measured):
@@ -145,7 +161,8 @@ def test_the_attributes_are_named_as_the_document_says(measured):
     assert {name: keys for name, keys in names.items() if keys} == {
         "optout.events": {"form", "result"},
         "optout.recipients": {"outcome", "reason"},
-        "optout.requests": {"status_class"},
+        "optout.requests": {"status_class", "operation"},
+        "optout.ledger.duration": {"statement", "result"},
         "optout.request.duration": {"status_class"},
         "optout.dead_letters": {"reason"},
         "optout.detours": {"queue"},
@@ -160,7 +177,7 @@ def test_an_invocation_without_messages_counts_nothing_but_itself(measured):
 
 
 def test_an_event_from_the_future_is_no_time_old(measured):
-    measured.telemetry.report(report(settled=(settled(Removed(), age=-5.0),)))
+    measured.telemetry.report(report(settled=(settled(Done(), age=-5.0),)))
 
     [point] = measured.metrics()["optout.event.age"].data.data_points
     assert (point.count, point.sum) == (1, 0.0)
@@ -190,7 +207,7 @@ def test_an_invocation_that_fails_is_timed_too(measured):
 )
 def test_a_request_is_counted_timed_and_sized_by_the_class_of_its_status(measured, status, error, status_class):
     def ask():
-        with measured.telemetry.request(100) as answered:
+        with measured.telemetry.request(Operation.REMOVE, 100) as answered:
             if status is not None:
                 answered(status)
             if error is not None:
@@ -202,7 +219,7 @@ def test_a_request_is_counted_timed_and_sized_by_the_class_of_its_status(measure
         with pytest.raises(type(error)):
             ask()
 
-    assert measured.points("optout.requests") == {(status_class,): 1}
+    assert measured.points("optout.requests") == {(status_class, "remove"): 1}
     assert measured.points("optout.request.duration") == {(status_class,): 1}
     [size] = measured.metrics()["optout.request.recipients"].data.data_points
     assert (size.count, size.sum) == (1, 100)
@@ -215,7 +232,9 @@ async def test_the_requests_of_a_client_are_those_that_were_made(measured, endpo
         await removing_one_by_one(caller, people(3))
 
     assert sum(measured.points("optout.requests").values()) == len(endpoint.requests)
-    assert measured.points("optout.requests") == {("5xx",): 2, ("none",): 1, ("refused",): 1, ("2xx",): 2}
+    assert measured.points("optout.requests") == {
+        (status, "remove"): count for status, count in {"5xx": 2, "none": 1, "refused": 1, "2xx": 2}.items()
+    }
 
 
 def test_the_breaker_is_looked_at_when_metrics_are_collected(measured):
@@ -231,6 +250,47 @@ def test_the_breaker_is_looked_at_when_metrics_are_collected(measured):
 
 @pytest.mark.parametrize("age", [0.0, 6e10])
 def test_odd_ages_do_no_harm(measured, age):
-    measured.telemetry.report(report(settled=(settled(Removed(), WAITS, age=age),)))
+    measured.telemetry.report(report(settled=(settled(Done(), WAITS, age=age),)))
 
     assert measured.points("optout.event.age") == {(): 1}
+
+
+def test_what_other_words_of_a_person_did_is_counted(measured):
+    measured.telemetry.report(report(settled=(settled(*CONSENT),)))
+
+    assert measured.points("optout.consent.already_applied") == {(): 2}
+    assert measured.points("optout.consent.blocked") == {(): 1}
+    assert measured.points("optout.consent.asserted_again") == {(): 1}
+    assert measured.points("optout.recipients") == {
+        ("removed", ""): 2,
+        ("dead_lettered", "NewerOptOut"): 1,
+        ("waiting", ""): 1,
+    }
+
+
+def test_a_stop_that_acs_took_is_added(measured):
+    stop = opt_out(time=NOW - timedelta(seconds=9))
+    told = SettledEvent(event=stop, lineage=lineage(), settlements={stop.recipients[0]: Done()}, now=NOW)
+
+    measured.telemetry.report(report(settled=(told,)))
+
+    assert measured.points("optout.recipients") == {("added", ""): 1}
+    assert "optout.event.age" not in measured.metrics()
+
+
+def test_unsettled_stops_are_reported_while_they_are_known(measured):
+    stops = [None, 3]
+    measured.telemetry.watch_stops(lambda: stops.pop(0))
+
+    assert "optout.consent.unsettled_stops" not in measured.metrics()
+    assert measured.points("optout.consent.unsettled_stops") == {(): 3}
+
+
+def test_a_statement_to_the_ledger_that_fails_is_timed_too_and_says_so(measured, caplog):
+    with measured.telemetry.ledger("admit"):
+        pass
+    with pytest.raises(LedgerUnavailable), measured.telemetry.ledger("record"):
+        raise LedgerUnavailable("the consent ledger gives no answer (disk full): nothing is called")
+
+    assert measured.points("optout.ledger.duration") == {("admit", "done"): 1, ("record", "failed"): 1}
+    assert "disk full" in caplog.text

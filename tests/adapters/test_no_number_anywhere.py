@@ -10,11 +10,12 @@ from itertools import cycle
 
 import pytest
 
-from optout_core.api import Outcome, Verdict, read_answer
+from optout_core.api import read_answer
 from optout_core.arrivals import read_lineage
 from optout_core.errors import EventError, RequestError
 from optout_core.events import decode, decode_stops
 from optout_core.masking import mask_body
+from optout_core.outcomes import Outcome, Verdict
 from tests.adapters.telemetry import open_telemetry
 from tests.build import (
     OTHER,
@@ -29,7 +30,7 @@ from tests.build import (
 )
 from tests.core.job import Job
 from tests.disguises import DIGITS, DISGUISES, digits
-from tests.fakes import REMOVED, FakeEndpoint
+from tests.fakes import CONFIRMED, FakeEndpoint
 
 
 def values_in(value):
@@ -56,7 +57,7 @@ class Echo(FakeEndpoint):
     def __init__(self, words):
         super().__init__()
         item, error = outcomes_of(words)
-        self.outcomes = cycle([REMOVED, item, error, replace(item, verdict=Verdict.FAILED)])
+        self.outcomes = cycle([CONFIRMED, item, error, replace(item, verdict=Verdict.FAILED)])
 
     def answer(self, _sender, _recipient):
         return next(self.outcomes)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from optout_core.api import Verdict
+from optout_core.outcomes import Verdict
 from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, Fault, Item
 from tests.adapters.acs_client import ANOTHER, PERSON, SENDER, RawServer, open_client, people
 
@@ -17,7 +17,7 @@ async def test_the_example_of_the_api_reference_ends_as_the_reference_says(endpo
         outcomes = await caller.remove("+15555555551", "+123", "+15555555553")
 
     assert {to: (outcome.verdict, outcome.status) for to, outcome in outcomes.items()} == {
-        "+15555555551": (Verdict.REMOVED, 200),
+        "+15555555551": (Verdict.CONFIRMED, 200),
         "+123": (Verdict.REJECTED, 400),
         "+15555555553": (Verdict.FAILED, 500),
     }
@@ -28,11 +28,11 @@ async def test_the_example_of_the_api_reference_ends_as_the_reference_says(endpo
 @pytest.mark.parametrize(
     ("items", "verdict"),
     [
-        ([Item()], Verdict.REMOVED),
-        ([Item(http_status_code=204)], Verdict.REMOVED),
-        ([Item(is_opted_out=False)], Verdict.REMOVED),
-        ([Item(), Item()], Verdict.REMOVED),
-        ([Item(), Item(to="+15555559999", http_status_code=400)], Verdict.REMOVED),
+        ([Item()], Verdict.CONFIRMED),
+        ([Item(http_status_code=204)], Verdict.CONFIRMED),
+        ([Item(is_opted_out=False)], Verdict.CONFIRMED),
+        ([Item(), Item()], Verdict.CONFIRMED),
+        ([Item(), Item(to="+15555559999", http_status_code=400)], Verdict.CONFIRMED),
         ([Item(http_status_code=400, error_message="Invalid")], Verdict.REJECTED),
         ([Item(http_status_code=404)], Verdict.REJECTED),
         ([Item(http_status_code=408)], Verdict.FAILED),
@@ -42,7 +42,7 @@ async def test_the_example_of_the_api_reference_ends_as_the_reference_says(endpo
         ([], Verdict.FAILED),
         ([Item(), Item(http_status_code=400)], Verdict.FAILED),
         ([Item(error_message="Internal Server Error")], Verdict.FAILED),
-        ([Item(is_opted_out=True)], Verdict.STILL_OPTED_OUT),
+        ([Item(is_opted_out=True)], Verdict.CONTRADICTED),
     ],
     ids=str,
 )
@@ -52,7 +52,7 @@ async def test_what_an_item_says_counts_for_its_recipient_and_for_nobody_else(en
     async with open_client(endpoint) as caller:
         outcomes = await caller.remove(PERSON, ANOTHER)
 
-    assert {to: outcome.verdict for to, outcome in outcomes.items()} == {PERSON: verdict, ANOTHER: Verdict.REMOVED}
+    assert {to: outcome.verdict for to, outcome in outcomes.items()} == {PERSON: verdict, ANOTHER: Verdict.CONFIRMED}
     assert len(endpoint.requests) == 1
 
 
@@ -134,7 +134,7 @@ async def test_an_endpoint_that_recovers_between_two_tries_removes(endpoint):
     async with open_client(endpoint) as caller:
         verdict = await caller.verdict()
 
-    assert verdict is Verdict.REMOVED
+    assert verdict is Verdict.CONFIRMED
     assert [request.status for request in endpoint.requests] == [503, None, 200]
     assert endpoint.opted_out == set()
 

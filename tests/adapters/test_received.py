@@ -90,7 +90,7 @@ def test_a_body_in_any_form_that_is_one_text_or_binary_is_the_event(body):
         (value([1, "a", b"\xff", UUID(int=5)]), "the body is an AMQP list", [1, "a", "FF", str(UUID(int=5))]),
         (value({Symbol("deep"): [{"x": None}]}), "the body is an AMQP map", {"deep": [{"x": None}]}),
         (value(7), "the body is an AMQP number", 7),
-        (value(False), "the body is an AMQP boolean", False),  # noqa: FBT003 - a value of AMQP
+        (value(False), "the body is an AMQP boolean", False),
         (value(UUID(int=5)), "the body is an AMQP uuid", str(UUID(int=5))),
         (sequence(EVENT.decode(), "b"), "the body is an AMQP sequence of 2 values", [EVENT.decode(), "b"]),
         (sequence(), "the body is an AMQP sequence of 0 values", []),

@@ -6,7 +6,8 @@ import pytest
 from pydantic import SecretStr
 
 from optout_core.adapters.signing import HmacSigner
-from optout_core.api import MAX_ANSWER_BYTES, Verdict
+from optout_core.api import MAX_ANSWER_BYTES
+from optout_core.outcomes import Verdict
 from sandbox.endpoint import Fault
 from tests.adapters.acs_client import PERSON, RawServer, open_client, people, removing_one_by_one
 
@@ -18,7 +19,7 @@ async def test_ten_thousand_pairs_of_one_sender_cost_a_hundred_requests(endpoint
         outcomes = await caller.remove(*people(10_000))
 
     assert len(outcomes) == 10_000
-    assert {outcome.verdict for outcome in outcomes.values()} == {Verdict.REMOVED}
+    assert {outcome.verdict for outcome in outcomes.values()} == {Verdict.CONFIRMED}
     assert len(endpoint.requests) == 100
     assert [recipients for recipients, _ in caller.watch.requests] == [100] * 100
 
@@ -89,7 +90,7 @@ async def test_requests_that_timed_out_give_their_places_back(endpoint):
         second = await removing_one_by_one(caller, people(8))
 
     assert set(first) == {Verdict.UNAVAILABLE}
-    assert set(second) == {Verdict.REMOVED}
+    assert set(second) == {Verdict.CONFIRMED}
 
 
 async def test_when_the_budget_ends_what_was_answered_is_kept_and_the_rest_is_later(endpoint):
@@ -99,7 +100,7 @@ async def test_when_the_budget_ends_what_was_answered_is_kept_and_the_rest_is_la
     async with open_client(endpoint, budget=2) as caller:
         verdicts = await removing_one_by_one(caller, [PERSON, *quick])
 
-    assert verdicts == [Verdict.UNAVAILABLE, *[Verdict.REMOVED] * 20]
+    assert verdicts == [Verdict.UNAVAILABLE, *[Verdict.CONFIRMED] * 20]
 
 
 async def test_the_budget_also_ends_a_wait_for_the_next_try(endpoint):
@@ -144,7 +145,7 @@ async def test_what_nobody_foresaw_leaves_its_recipients_for_later_and_stops_nob
 
     assert outcomes[PERSON].verdict is Verdict.FAILED
     assert outcomes[PERSON].detail == "ValueError"
-    assert {outcomes[to].verdict for to in people(3)} == {Verdict.REMOVED}
+    assert {outcomes[to].verdict for to in people(3)} == {Verdict.CONFIRMED}
 
 
 async def test_a_client_that_was_closed_is_opened_again_by_the_next_request(endpoint):
@@ -152,4 +153,4 @@ async def test_a_client_that_was_closed_is_opened_again_by_the_next_request(endp
         await caller.remove(PERSON)
         await caller.acs.__aexit__()
 
-        assert await caller.verdict() is Verdict.REMOVED
+        assert await caller.verdict() is Verdict.CONFIRMED

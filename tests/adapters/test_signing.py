@@ -12,8 +12,8 @@ from azure.identity import CredentialUnavailableError
 from pydantic import SecretStr
 
 from optout_core.adapters.signing import SCOPE, EntraSigner, HmacSigner, hmac_headers, host_of, sign
-from optout_core.api import Verdict
 from optout_core.errors import EndpointUnavailable, RequestRefused
+from optout_core.outcomes import Verdict
 from sandbox.endpoint import Endpoint, Fault
 from tests.adapters.acs_client import PERSON, RawServer, open_client, people, removing_one_by_one
 
@@ -157,7 +157,7 @@ class Credential:
 async def test_a_token_of_entra_id_is_sent_as_bearer():
     credential = Credential(TOKEN)
     async with Endpoint(bearer_token=TOKEN) as endpoint, open_client(endpoint, sign=EntraSigner(credential)) as caller:
-        assert await caller.verdict() is Verdict.REMOVED
+        assert await caller.verdict() is Verdict.CONFIRMED
 
     assert credential.scopes == [(SCOPE,)] == [("https://communication.azure.com//.default",)]
 
@@ -165,7 +165,7 @@ async def test_a_token_of_entra_id_is_sent_as_bearer():
 async def test_requests_at_once_ask_for_one_token_together():
     credential = Credential(TOKEN)
     async with Endpoint(bearer_token=TOKEN) as endpoint, open_client(endpoint, sign=EntraSigner(credential)) as caller:
-        assert {*await removing_one_by_one(caller, people(32))} == {Verdict.REMOVED}
+        assert {*await removing_one_by_one(caller, people(32))} == {Verdict.CONFIRMED}
 
     assert len(credential.scopes) == 1
 
@@ -177,7 +177,7 @@ async def test_a_token_about_to_end_is_renewed_even_between_two_tries():
         Endpoint(bearer_token=TOKEN, faults=busy_once) as endpoint,
         open_client(endpoint, sign=EntraSigner(credential)) as caller,
     ):
-        assert await caller.verdict() is Verdict.REMOVED
+        assert await caller.verdict() is Verdict.CONFIRMED
 
     assert len(credential.scopes) == 2
 

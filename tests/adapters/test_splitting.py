@@ -2,8 +2,8 @@
 
 import pytest
 
-from optout_core.api import Verdict
-from optout_core.batches import plan
+from optout_core.batches import Operation, plan
+from optout_core.outcomes import Verdict
 from sandbox.endpoint import Fault, Item
 from tests.adapters.acs_client import PERSON, batch, first, last, open_client, pair, people
 
@@ -11,7 +11,7 @@ CULPRIT = "+15556666666"
 #: The sandbox refuses any request that holds it, as ACS does (RemoveOptOutToInvalidNumberShouldThrow.json).
 REFUSED = "+15550000000"
 OTHER_SENDER = "+18009999999"
-ACCEPTED = {Verdict.REMOVED}
+ACCEPTED = {Verdict.CONFIRMED}
 
 #: Whatever ACS, or the edge before it, makes of a request that holds one certain number.
 SPOILING = [
@@ -40,7 +40,7 @@ async def test_a_number_that_spoils_the_whole_request_harms_nobody_else(endpoint
         outcomes = await caller.remove(*recipients)
 
         assert not caller.client.gate_is_open
-    assert of(outcomes, Verdict.REMOVED) == {*recipients} - {CULPRIT}
+    assert of(outcomes, Verdict.CONFIRMED) == {*recipients} - {CULPRIT}
     assert outcomes[CULPRIT].verdict is Verdict.FAILED
     assert outcomes[CULPRIT].alone
 
@@ -54,14 +54,14 @@ async def test_invocations_that_follow_do_not_notice(endpoint):
             assert of(outcomes, Verdict.FAILED) == {to}
         outcomes = await caller.remove(*people(109)[10:])
 
-    assert {outcome.verdict for outcome in outcomes.values()} == {Verdict.REMOVED}
+    assert {outcome.verdict for outcome in outcomes.values()} == {Verdict.CONFIRMED}
 
 
 async def test_a_marked_culprit_costs_one_request_uses_up_a_try_and_does_not_open_the_gate(endpoint):
     endpoint.faults = [Fault(to=CULPRIT, status=500)]
 
     async with open_client(endpoint, failures=1) as caller:
-        outcomes = await caller.ask(plan((), apart=[[pair(CULPRIT)]]))
+        outcomes = await caller.ask(plan(Operation.REMOVE, (), apart=[[pair(CULPRIT)]]))
 
         assert not caller.client.gate_is_open
     assert outcomes[pair(CULPRIT)].verdict is Verdict.FAILED
@@ -73,7 +73,7 @@ async def test_in_an_outage_a_marked_recipient_is_put_off_like_the_others(endpoi
 
     async with open_client(endpoint, failures=2) as caller:
         await caller.remove(*people(100))
-        outcomes = await caller.ask(plan((), apart=[[pair(CULPRIT)]]))
+        outcomes = await caller.ask(plan(Operation.REMOVE, (), apart=[[pair(CULPRIT)]]))
 
     assert outcomes[pair(CULPRIT)].verdict is Verdict.UNAVAILABLE
 
@@ -83,7 +83,7 @@ async def test_one_that_is_alone_in_its_request_is_to_blame_once_others_were_ans
 
     async with open_client(endpoint, failures=5) as caller:
         assert await caller.verdict(CULPRIT) is Verdict.UNAVAILABLE
-        assert await caller.verdict(PERSON) is Verdict.REMOVED
+        assert await caller.verdict(PERSON) is Verdict.CONFIRMED
         assert await caller.verdict(CULPRIT) is Verdict.FAILED
 
 
@@ -95,7 +95,7 @@ async def test_a_batch_that_fails_item_by_item_while_others_succeed_is_split_too
     async with open_client(endpoint, choose=last) as caller:
         outcomes = await caller.remove(*recipients)
 
-    assert of(outcomes, Verdict.REMOVED) == {*recipients} - {CULPRIT}
+    assert of(outcomes, Verdict.CONFIRMED) == {*recipients} - {CULPRIT}
     assert of(outcomes, Verdict.FAILED) == {CULPRIT}
 
 
@@ -124,7 +124,7 @@ async def test_a_refused_number_is_found_in_two_requests_a_level_and_everybody_e
         outcomes = await caller.remove(*recipients)
 
     assert of(outcomes, Verdict.REJECTED) == {REFUSED}
-    assert of(outcomes, Verdict.REMOVED) == {*recipients} - {REFUSED}
+    assert of(outcomes, Verdict.CONFIRMED) == {*recipients} - {REFUSED}
     assert len(endpoint.requests) <= 16
 
 
@@ -149,7 +149,7 @@ async def test_many_refused_numbers_among_others_cost_two_requests_each(endpoint
         outcomes = await caller.remove(*recipients)
 
     assert of(outcomes, Verdict.REJECTED) == refused
-    assert of(outcomes, Verdict.REMOVED) == {*recipients} - refused
+    assert of(outcomes, Verdict.CONFIRMED) == {*recipients} - refused
     assert len(endpoint.requests) <= 4 * len(refused)
 
 
@@ -209,14 +209,14 @@ async def test_single_recipients_refused_ten_times_in_a_row_are_no_bad_numbers_e
 async def test_a_sender_with_nothing_but_refused_numbers_does_not_keep_another_from_its_turn(endpoint):
     garbage = people(3000)
     endpoint.faults = [Fault(sender=OTHER_SENDER, status=400, body="invalid-input")]
-    asked = plan([*(pair(to, OTHER_SENDER) for to in garbage), pair(PERSON)])
+    asked = plan(Operation.REMOVE, [*(pair(to, OTHER_SENDER) for to in garbage), pair(PERSON)])
 
     async with open_client(endpoint, budget=60) as caller:
         outcomes = await caller.ask(asked)
 
         assert not caller.client.gate_is_open
     refused = [asked for asked, outcome in outcomes.items() if outcome.verdict is Verdict.REFUSED]
-    assert outcomes[pair(PERSON)].verdict is Verdict.REMOVED
+    assert outcomes[pair(PERSON)].verdict is Verdict.CONFIRMED
     assert len(refused) == len(garbage)
     assert len(endpoint.requests) <= len(garbage) / 5
 
@@ -229,7 +229,7 @@ async def test_each_round_settles_more_where_the_budget_does_not_suffice(endpoin
 
     async with open_client(endpoint, budget=0.5) as caller:
         while left and len(rounds) < 30:
-            outcomes = await caller.ask(plan(sorted(left, key=lambda asked: asked.recipient.text)))
+            outcomes = await caller.ask(plan(Operation.REMOVE, sorted(left, key=lambda asked: asked.recipient.text)))
             settled = {asked for asked, outcome in outcomes.items() if outcome.verdict is not Verdict.UNAVAILABLE}
             rounds.append(len(settled))
             left -= settled
@@ -245,14 +245,14 @@ async def test_with_a_slow_endpoint_every_round_makes_progress_and_marks_who_is_
 
     async with open_client(endpoint, budget=3, choose=last) as caller:
         outcomes = await caller.remove(*recipients)
-        removed, left = of(outcomes, Verdict.REMOVED), of(outcomes, Verdict.UNAVAILABLE)
+        removed, left = of(outcomes, Verdict.CONFIRMED), of(outcomes, Verdict.UNAVAILABLE)
         assert len(removed) >= 80
         assert {outcomes[to].alone for to in left} == {True}
-        again = await caller.ask(plan((), apart=[[pair(to) for to in recipients if to in left]]))
+        again = await caller.ask(plan(Operation.REMOVE, (), apart=[[pair(to) for to in recipients if to in left]]))
 
     verdicts = {asked.recipient.text: outcome.verdict for asked, outcome in again.items()}
     assert verdicts.pop(REFUSED) in {Verdict.REJECTED, Verdict.UNAVAILABLE}
-    assert Verdict.REMOVED in verdicts.values()
+    assert Verdict.CONFIRMED in verdicts.values()
 
 
 async def test_the_end_of_the_budget_keeps_what_was_found_by_then(endpoint):
@@ -262,7 +262,7 @@ async def test_the_end_of_the_budget_keeps_what_was_found_by_then(endpoint):
     async with open_client(endpoint, budget=1.5) as caller:
         outcomes = await caller.remove(*recipients)
 
-    assert of(outcomes, Verdict.REMOVED) == {*people(5)}
+    assert of(outcomes, Verdict.CONFIRMED) == {*people(5)}
     assert of(outcomes, Verdict.UNAVAILABLE) == {*recipients[5:]}
 
 

@@ -6,6 +6,7 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from optout_core import __version__
+from optout_core.batches import Operation
 from optout_core.errors import EndpointUnavailable, RequestRefused
 from sandbox.endpoint import REFERENCE_FAULTS, Fault
 from tests.adapters.acs_client import PERSON, open_client
@@ -153,7 +154,7 @@ async def test_an_invocation_is_one_line_of_counts_and_one_for_each_event_with_a
     assert [(record.levelname, record.getMessage()) for record in ours] == [
         (
             "INFO",
-            f"settled 2 messages: 1 removed, 1 waiting, 1 dead_lettered {reasons} (version {__version__})",
+            f"settled 2 messages: 1 removed, 0 added, 1 waiting, 1 dead_lettered {reasons} (version {__version__})",
         ),
         ("WARNING", "event 'm-2': dead letters {'MalformedEvent': 1}"),
         ("WARNING", "event 'ev-1': dead letters {'RecipientRejected': 1}"),
@@ -162,6 +163,7 @@ async def test_an_invocation_is_one_line_of_counts_and_one_for_each_event_with_a
         "optout.version": __version__,
         "optout.messages": 2,
         "optout.removed": 1,
+        "optout.added": 0,
         "optout.waiting": 1,
         "optout.dead_lettered": 1,
     }
@@ -194,7 +196,7 @@ async def test_no_line_no_span_and_no_metric_holds_a_number_or_a_key(measured, e
 
 
 async def test_a_refusal_of_us_is_an_error_that_names_what_to_check_and_what_support_asks_for(measured, log):
-    with pytest.raises(RequestRefused), measured.telemetry.request(3):
+    with pytest.raises(RequestRefused), measured.telemetry.request(Operation.REMOVE, 3):
         raise RequestRefused("Denied: wrong key", 401, error_code="Denied", ms_cv="abc.0")
 
     [record] = log.records

@@ -4,10 +4,10 @@ import asyncio
 from time import monotonic
 from typing import Any
 
-from optout_core.api import Outcome, Verdict
 from optout_core.keywords import Keywords
+from optout_core.outcomes import Outcome, Verdict
 from optout_core.processor import Processor
-from tests.build import NOW, RULE, SCHEDULE, decoded, texts
+from tests.build import MINUTE, NOW, RULE, SCHEDULE, decoded, texts
 from tests.fakes import FakeClock, FakeEndpoint, FakeOutbox, FakeTelemetry
 
 REJECTED = Outcome(Verdict.REJECTED, "Invalid number", 400)
@@ -27,6 +27,7 @@ class Job:
         self.telemetry: Any = parts.get("telemetry") or FakeTelemetry()
         self._recorder = _Recorder(self.telemetry)
         ordinary: dict[str, Any] = {"rule": RULE, "schedule": SCHEDULE, "keywords": Keywords(), "give_way": _give_way}
+        ordinary |= {"ledger": None, "horizon": 5 * MINUTE}
         self.processor = Processor(
             endpoint=self.endpoint,
             outbox=self.outbox,

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from optout_core.api import Outcome, Verdict, read_answer, request_body
+from optout_core.api import read_answer, request_body
 from optout_core.errors import BatchRejected, EndpointUnavailable, RequestError, RequestRefused, SenderRejected
-from tests.build import OTHER, PERSON, answer, batch, number, sample
+from optout_core.outcomes import Outcome, Verdict
+from tests.build import NOW, OTHER, PERSON, answer, batch, number, sample
 
 EXAMPLE = batch(PERSON, "+123", "+15555555553")
 
@@ -40,17 +41,17 @@ def test_the_request_is_the_example_of_the_specification_to_the_byte():
 @pytest.mark.parametrize(
     ("said", "verdict"),
     [
-        (item(200), Verdict.REMOVED),
-        (item(204), Verdict.REMOVED),
-        (item(299), Verdict.REMOVED),
-        (item(200, isOptedOut=False), Verdict.REMOVED),
-        (item(200, isOptedOut=None), Verdict.REMOVED),
-        (item(200, errorMessage=None), Verdict.REMOVED),
-        (item(200, errorMessage=""), Verdict.REMOVED),
-        (item(200, isOptedOut=True), Verdict.STILL_OPTED_OUT),
-        (item(200, isOptedOut="true"), Verdict.STILL_OPTED_OUT),
-        (item(200, isOptedOut=0), Verdict.STILL_OPTED_OUT),
-        (item(200, isOptedOut="false"), Verdict.STILL_OPTED_OUT),
+        (item(200), Verdict.CONFIRMED),
+        (item(204), Verdict.CONFIRMED),
+        (item(299), Verdict.CONFIRMED),
+        (item(200, isOptedOut=False), Verdict.CONFIRMED),
+        (item(200, isOptedOut=None), Verdict.CONFIRMED),
+        (item(200, errorMessage=None), Verdict.CONFIRMED),
+        (item(200, errorMessage=""), Verdict.CONFIRMED),
+        (item(200, isOptedOut=True), Verdict.CONTRADICTED),
+        (item(200, isOptedOut="true"), Verdict.CONTRADICTED),
+        (item(200, isOptedOut=0), Verdict.CONTRADICTED),
+        (item(200, isOptedOut="false"), Verdict.CONTRADICTED),
         (item(200, errorMessage="Something else"), Verdict.FAILED),
         (item(200, errorMessage={"code": 1}), Verdict.FAILED),
         (item(200, errorMessage="no", isOptedOut=True), Verdict.FAILED),
@@ -91,14 +92,14 @@ def test_a_status_that_is_none_is_not_reported_as_one():
         ([], Verdict.FAILED),
         ([{"to": OTHER, "httpStatusCode": 200}], Verdict.FAILED),
         ([None, 7, "x", [], {}, {"to": None}, {"to": 15555555551, "httpStatusCode": 200}], Verdict.FAILED),
-        ([item(200), item(200)], Verdict.REMOVED),
-        ([item(200), item(204)], Verdict.REMOVED),
+        ([item(200), item(200)], Verdict.CONFIRMED),
+        ([item(200), item(204)], Verdict.CONFIRMED),
         ([item(400), item(404)], Verdict.REJECTED),
         ([item(200), item(500)], Verdict.FAILED),
         ([item(200), item(400)], Verdict.FAILED),
         ([item(400), item(200, isOptedOut=True)], Verdict.FAILED),
-        ([item(200), {"to": OTHER, "httpStatusCode": 400}], Verdict.REMOVED),
-        ([item(200, to="+1 (555) 555-5551")], Verdict.REMOVED),
+        ([item(200), {"to": OTHER, "httpStatusCode": 400}], Verdict.CONFIRMED),
+        ([item(200, to="+1 (555) 555-5551")], Verdict.CONFIRMED),
     ],
 )
 def test_missing_extra_repeated_and_contradictory_items(items, verdict):
@@ -159,7 +160,7 @@ def test_an_answer_in_which_somebody_fares_otherwise_is_about_its_recipients(sta
 def test_a_byte_order_mark_before_an_answer_is_no_part_of_it():
     body = b"\xef\xbb\xbf" + json.dumps({"value": [item()]}).encode()
 
-    assert read_answer(batch(), answer(body=body))[number(PERSON)].verdict is Verdict.REMOVED
+    assert read_answer(batch(), answer(body=body))[number(PERSON)].verdict is Verdict.CONFIRMED
 
 
 # --- the whole request --------------------------------------------------------------------------------------------
@@ -272,7 +273,7 @@ def test_the_example_of_the_specification_is_one_removed_one_rejected_and_one_fa
     outcomes = read_answer(EXAMPLE, answer(body=sample("acs/remove-200-partial.json")))
 
     assert outcomes == {
-        number(PERSON): Outcome(Verdict.REMOVED, "", 200),
+        number(PERSON): Outcome(Verdict.CONFIRMED, "", 200, answered_at=NOW),
         number("+123"): Outcome(Verdict.REJECTED, "Invalid recipient phone number format", 400),
         number("+15555555553"): Outcome(Verdict.FAILED, "Internal Server Error", 500),
     }
@@ -286,7 +287,7 @@ def test_the_recorded_exchange_is_a_removal():
 
     outcomes = read_answer(recorded, answer(exchange["StatusCode"], exchange["ResponseBody"], headers))
 
-    assert outcomes == {number("Sanitized"): Outcome(Verdict.REMOVED, "", 200, ms_cv="Sanitized")}
+    assert outcomes == {number("Sanitized"): Outcome(Verdict.CONFIRMED, "", 200, ms_cv="Sanitized", answered_at=NOW)}
 
 
 def test_who_is_still_opted_out_in_an_answer_of_check_would_not_count_as_removed():
@@ -295,8 +296,8 @@ def test_who_is_still_opted_out_in_an_answer_of_check_would_not_count_as_removed
     outcomes = read_answer(asked, answer(body=sample("acs/check-200-partial.json")))
 
     assert [outcome.verdict for outcome in outcomes.values()] == [
-        Verdict.STILL_OPTED_OUT,
-        Verdict.REMOVED,
+        Verdict.CONTRADICTED,
+        Verdict.CONFIRMED,
         Verdict.REJECTED,
         Verdict.FAILED,
     ]

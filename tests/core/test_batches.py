@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optout_core.batches import MAX_RECIPIENTS, plan
+from optout_core.batches import MAX_RECIPIENTS, Operation, plan
 from tests.build import OTHER, PERSON, SENDER, batch, pair
 
 SENDERS = ("+18001", "+18002", "55555")
@@ -14,7 +14,7 @@ pairs = st.builds(pair, st.integers(100, 500).map(str), st.sampled_from(SENDERS)
 
 @given(asked=st.lists(pairs, max_size=600))
 def test_every_pair_is_asked_exactly_once_with_its_sender_and_at_most_100_others(asked):
-    batches = plan(asked)
+    batches = plan(Operation.REMOVE, asked)
 
     packed = [(batch.sender, to) for batch in batches for to in batch.recipients]
     assert len(packed) == len(set(packed))
@@ -26,21 +26,23 @@ def test_every_pair_is_asked_exactly_once_with_its_sender_and_at_most_100_others
 def test_no_request_is_wasted(asked):
     by_sender = {sender: {pair for pair in asked if pair.sender.text == sender} for sender in SENDERS}
 
-    assert len(plan(asked)) == sum(-(-len(mine) // MAX_RECIPIENTS) for mine in by_sender.values())
+    assert len(plan(Operation.REMOVE, asked)) == sum(-(-len(mine) // MAX_RECIPIENTS) for mine in by_sender.values())
 
 
 def test_recipients_keep_the_order_of_the_events():
-    batches = plan([pair("222", "Bob"), pair("999", "Ann"), pair("111", "Bob"), pair("222", "Bob")])
+    batches = plan(Operation.REMOVE, [pair("222", "Bob"), pair("999", "Ann"), pair("111", "Bob"), pair("222", "Bob")])
 
     assert batches == (batch("222", "111", sender="Bob"), batch("999", sender="Ann"))
 
 
 def test_10_000_pairs_of_one_sender_cost_100_requests():
-    assert [len(batch) for batch in plan(pair(f"+1555{each:07}") for each in range(10_000))] == [100] * 100
+    batches = plan(Operation.REMOVE, (pair(f"+1555{each:07}") for each in range(10_000)))
+
+    assert [len(batch) for batch in batches] == [100] * 100
 
 
 def test_nothing_to_ask_is_no_request():
-    assert plan([]) == ()
+    assert plan(Operation.REMOVE, []) == ()
 
 
 @given(size=st.integers(2, 100))
@@ -55,17 +57,16 @@ def test_halves_hold_everybody_and_nobody_twice(size):
 
 
 def test_a_batch_shows_no_number():
-    assert (
-        repr(batch(PERSON, OTHER))
-        == "Batch(sender=<+1800•••4567>, recipients=(<+1555•••5551>, <+1555•••5552>), alone=False)"
-    )
+    shown = repr(batch(PERSON, OTHER))
+
+    assert shown.startswith("Batch(sender=<+1800•••4567>, recipients=(<+1555•••5551>, <+1555•••5552>), ")
     assert SENDER not in str(batch(PERSON, OTHER))
 
 
 def test_an_event_that_is_asked_for_apart_shares_no_request_with_another():
     events = [[pair(PERSON)], [pair(OTHER), pair(PERSON)]]
 
-    batches = plan([pair(OTHER), pair("+15555555553")], apart=events)
+    batches = plan(Operation.REMOVE, [pair(OTHER), pair("+15555555553")], apart=events)
 
     assert batches == (
         replace(batch(PERSON), alone=True),

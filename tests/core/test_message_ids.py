@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optout_core.api import Verdict
 from optout_core.arrivals import read_lineage
 from optout_core.errors import MalformedEvent
 from optout_core.messages import Kind, dead_letters, message_id, retry_messages, undecodable
+from optout_core.outcomes import Verdict
 from optout_core.reasons import Reason
-from optout_core.settlement import DeadLetter, Removed, RetryLater
+from optout_core.settlement import DeadLetter, Done, RetryLater
 from tests.build import MINUTE, NOW, OTHER, PERSON, SOURCE, arrival, decoded, lineage, number, opt_in, outcome
 from tests.core.strategies import opt_ins
 from tests.fakes import delivered
 
 settlements = st.one_of(
-    st.just(Removed()),
+    st.just(Done()),
     st.builds(RetryLater, st.sampled_from([NOW + MINUTE, NOW + 2 * MINUTE]), st.integers(0, 6)),
     st.builds(DeadLetter, st.sampled_from(Reason), st.none() | st.just(outcome(Verdict.FAILED))),
 )
@@ -49,7 +49,7 @@ def test_who_is_not_removed_is_in_exactly_one_message_with_an_id_of_its_own(even
 
     carried = [to for message in messages for to in decoded(message.body).recipients]
     assert len(carried) == len(set(carried))
-    assert set(carried) == {to for to, settlement in decided.items() if settlement != Removed()}
+    assert set(carried) == {to for to, settlement in decided.items() if settlement != Done()}
     ids = [message.message_id for message in messages]
     assert len(ids) == len(set(ids))
     assert all(len(each) <= 128 for each in ids)

@@ -5,14 +5,14 @@ import json
 import pytest
 
 from optout_core import properties
-from optout_core.api import Outcome, Verdict
 from optout_core.arrivals import read_lineage
 from optout_core.errors import MalformedEvent, UnsupportedEvent
 from optout_core.masking import Untrusted
 from optout_core.messages import MAX_DESCRIPTION, dead_letters, retry_messages, undecodable
+from optout_core.outcomes import Outcome, Verdict
 from optout_core.outgoing import Queue
 from optout_core.reasons import Reason
-from optout_core.settlement import DeadLetter, Removed, RetryLater
+from optout_core.settlement import DeadLetter, Done, RetryLater
 from tests.build import (
     MINUTE,
     NOW,
@@ -79,7 +79,7 @@ def test_who_made_whole_requests_fail_waits_apart_and_the_next_arrival_knows():
 
 
 def test_who_waits_for_the_same_attempt_waits_in_one_message_until_the_last_may_be_tried():
-    (message,) = retries({PERSON: RetryLater(SOON, 1), OTHER: Removed(), THIRD: RetryLater(LATER, 1)})
+    (message,) = retries({PERSON: RetryLater(SOON, 1), OTHER: Done(), THIRD: RetryLater(LATER, 1)})
 
     assert message.queue is Queue.OPT_INS
     assert message.scheduled_at == LATER
@@ -128,11 +128,11 @@ def test_a_retry_of_a_replayed_event_carries_its_lineage_on():
 
 
 def test_what_is_removed_or_dead_is_in_no_retry_and_what_is_not_dead_in_no_dead_letter():
-    settlements = {PERSON: Removed(), OTHER: RetryLater(SOON, 1)} | rejected(THIRD)
+    settlements = {PERSON: Done(), OTHER: RetryLater(SOON, 1)} | rejected(THIRD)
 
     assert [people_in(message) for message in retries(settlements)] == [(OTHER,)]
     assert [people_in(message) for message in letters(settlements)] == [(THIRD,)]
-    assert retries({PERSON: Removed()}) == letters({PERSON: Removed()}) == []
+    assert retries({PERSON: Done()}) == letters({PERSON: Done()}) == []
 
 
 # --- dead letters -------------------------------------------------------------------------------------------------

@@ -15,23 +15,23 @@ from enum import StrEnum, auto
 
 import pytest
 
-from optout_core.api import Outcome, Verdict
 from optout_core.arrivals import Arrival
-from optout_core.consent import OptInRule
+from optout_core.consent import OptInRule, microseconds, words
 from optout_core.errors import EventError, SendFailed
 from optout_core.events import OptIn, OptOut, decode
-from optout_core.numbers import read_sender
+from optout_core.numbers import person_key, read_sender, sender_key
+from optout_core.outcomes import Outcome, Verdict
 from optout_core.outgoing import Queue
 from optout_core.reports import RecipientOutcome
 from tests.build import MINUTE, NOW, bare, canonical, text_message, wire
 from tests.core.job import Job
-from tests.fakes import REMOVED, FakeClock, FakeEndpoint, delivered
+from tests.fakes import CONFIRMED, FakeClock, FakeEndpoint, delivered
 
 PEOPLE = [f"+1555000{number:04}" for number in range(40)]
 SENDERS = ["+18001234567", "55555", "Contoso"]
 #: How one and the same person may be written.
 SPELLINGS = [str, lambda to: to[1:], lambda to: f"00{to[1:]}", lambda to: f"{to[:2]} {to[2:5]}\u2011{to[5:]}"]
-VERDICTS = [Verdict.REMOVED] * 4 + [Verdict.FAILED, Verdict.REJECTED, Verdict.STILL_OPTED_OUT, Verdict.REFUSED]
+VERDICTS = [Verdict.CONFIRMED] * 4 + [Verdict.FAILED, Verdict.REJECTED, Verdict.CONTRADICTED, Verdict.REFUSED]
 MAX_AGE = timedelta(hours=72)
 RULE = OptInRule(MAX_AGE, frozenset(map(read_sender, SENDERS[:2])))
 
@@ -57,13 +57,13 @@ class Weather(FakeEndpoint):
         self.seed, self.clock, self.is_moody = seed, clock, is_moody
         self.asked_before = 0
 
-    def answer(self, sender, recipient):
+    def answer(self, batch, recipient):
         hour = self.clock() - NOW
         if dice(self.seed, hour // timedelta(hours=6)).random() < 0.3:
             return Outcome(Verdict.UNAVAILABLE, "no answer")
         self.asked_before += self.is_moody
-        verdict = dice(self.seed, sender.text, recipient.text, hour, self.asked_before).choice(VERDICTS)
-        return REMOVED if verdict is Verdict.REMOVED else Outcome(verdict, "words", 400)
+        verdict = dice(self.seed, batch.sender.text, recipient.text, hour, self.asked_before).choice(VERDICTS)
+        return CONFIRMED if verdict is Verdict.CONFIRMED else Outcome(verdict, "words", 400)
 
 
 class World:
@@ -154,8 +154,9 @@ class World:
         for each in report.recipients:
             if each.outcome is RecipientOutcome.REMOVED:
                 self.removed[each.event.raw, each.recipient.text] += 1
-                stopped = stops.get(RULE.key(each.sender, each.recipient))
-                assert stopped is None or stopped < self.clock.time - timedelta(seconds=each.age)
+                stopped = stops.get((sender_key(each.sender), person_key(each.recipient)))
+                said = self.clock.time - timedelta(seconds=each.age)
+                assert each.effect or stopped is None or stopped < microseconds(said)
                 assert each.sender.text != "Contoso"
                 assert timedelta(seconds=each.age) <= MAX_AGE
 
@@ -197,8 +198,12 @@ def readable(message):
 
 def stops_in(messages):
     """Give the newest STOP of each person in some messages."""
-    events = [event for message in messages for event in events_of(message)]
-    return RULE.newest_stops(event for event in events if isinstance(event, OptOut))
+    newest = {}
+    for event in (event for message in messages for event in events_of(message)):
+        if isinstance(event, OptOut):
+            for word in words(event, event.sender, event.recipients, NOW):
+                newest[word.key] = max(word.said_at, newest.get(word.key, word.said_at))
+    return newest
 
 
 def people_of(message):

@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from optout_core.api import Outcome, Verdict, read_answer
-from optout_core.batches import plan
+from optout_core.api import read_answer
+from optout_core.batches import Operation, plan
 from optout_core.consent import OptInRule, OptOutScope
 from optout_core.keywords import Keywords
 from optout_core.numbers import read_sender
+from optout_core.outcomes import Outcome, Verdict
 from optout_core.reasons import Reason
 from optout_core.reports import EventResult
 from tests.build import (
@@ -66,7 +67,7 @@ async def test_a_stop_is_recognised_however_its_number_is_written(written, stop,
 
     await job.process(messages if first == "STOP first" else messages[::-1])
 
-    assert job.endpoint.asked == []
+    assert job.endpoint.removed == []
     assert dead(job) == [(PERSON, Reason.NEWER_OPT_OUT)]
 
 
@@ -76,7 +77,7 @@ async def test_a_stop_is_recognised_however_the_number_of_the_opt_in_is_written(
 
     await job.process([opt_in(written), texted_stop("15555555551")])
 
-    assert job.endpoint.asked == []
+    assert job.endpoint.removed == []
     assert dead(job) == [(PERSON, Reason.NEWER_OPT_OUT)]
 
 
@@ -95,7 +96,7 @@ async def test_an_opt_in_newer_than_the_stop_is_applied_however_it_is_written(wr
 
     await job.process([opt_in(written, said="11:56"), opt_out(PERSON, said="11:55")])
 
-    assert job.endpoint.asked == [PERSON]
+    assert job.endpoint.removed == [PERSON]
     assert dead(job) == []
 
 
@@ -124,7 +125,7 @@ async def test_a_stop_counts_where_a_country_writes_one_line_in_two_ways(one, ot
 
     await job.process([opt_in(said), texted_stop(stopped[1:])])
 
-    assert job.endpoint.asked == []
+    assert job.endpoint.removed == []
     # the dead letter holds the number as the publisher meant it
     assert dead(job) == [(said, Reason.NEWER_OPT_OUT)]
 
@@ -135,7 +136,7 @@ async def test_what_is_sent_of_such_a_line_is_what_was_written(number):
 
     await job.process([opt_in(number)])
 
-    assert job.endpoint.asked == [number]
+    assert job.endpoint.removed == [number]
 
 
 async def test_a_stop_to_one_sender_counts_for_all_where_that_is_set():
@@ -144,8 +145,8 @@ async def test_a_stop_to_one_sender_counts_for_all_where_that_is_set():
     for job in (alone, everywhere):
         await job.process([opt_in(PERSON), opt_out(PERSON, sender="55555")])
 
-    assert (alone.endpoint.asked, dead(alone)) == ([PERSON], [])
-    assert (everywhere.endpoint.asked, dead(everywhere)) == ([], [(PERSON, Reason.NEWER_OPT_OUT)])
+    assert (alone.endpoint.removed, dead(alone)) == ([PERSON], [])
+    assert (everywhere.endpoint.removed, dead(everywhere)) == ([], [(PERSON, Reason.NEWER_OPT_OUT)])
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ async def test_a_stop_counts_though_its_neighbour_in_an_array_is_bad(bad, place)
 
     report = await job.process([opt_in(PERSON), array])
 
-    assert job.endpoint.asked == []
+    assert job.endpoint.removed == []
     (newer,) = [letter for letter in job.outbox.dead_letters if letter.reason is Reason.NEWER_OPT_OUT]
     (whole,) = [letter for letter in job.outbox.dead_letters if letter is not newer]
     assert people_in(newer) == (PERSON,)
@@ -206,7 +207,7 @@ async def test_an_opt_in_in_an_array_that_is_refused_is_not_applied():
 
     await job.process([arrival([text_message("START"), {"neither": 1}])])
 
-    assert job.endpoint.asked == []
+    assert job.endpoint.removed == []
     assert [letter.reason for letter in job.outbox.dead_letters] == [Reason.MALFORMED_EVENT]
 
 
@@ -216,7 +217,7 @@ async def test_a_message_in_which_nothing_can_be_read_holds_no_stop(body):
 
     await job.process([opt_in(PERSON), arrival(body, message_id="bad")])
 
-    assert job.endpoint.asked == [PERSON]
+    assert job.endpoint.removed == [PERSON]
 
 
 async def test_what_was_no_message_at_all_is_a_dead_letter_that_says_so_and_holds_no_stop():
@@ -226,7 +227,7 @@ async def test_what_was_no_message_at_all_is_a_dead_letter_that_says_so_and_hold
     await job.process([opt_in(PERSON), broken])
 
     (letter,) = job.outbox.dead_letters
-    assert job.endpoint.asked == [PERSON]
+    assert job.endpoint.removed == [PERSON]
     assert letter.body == broken.body
     assert str(letter.properties["DeadLetterErrorDescription"]).startswith("the body is a map; ")
 
@@ -237,7 +238,7 @@ async def test_attributes_that_contradict_each_other_name_no_stop_for_certain():
 
     report = await job.process([arrival(bare(), properties=properties)])
 
-    assert job.endpoint.asked == []
+    assert job.endpoint.removed == []
     assert report.dead_letters == (Reason.MALFORMED_EVENT,)
 
 
@@ -249,12 +250,12 @@ async def test_two_spellings_in_one_event_are_one_recipient_of_one_request():
 
     report = await job.process([arrival(bare(*SPELLINGS.values()))])
 
-    assert job.endpoint.asked == [PERSON]
+    assert job.endpoint.removed == [PERSON]
     assert where(report) == [("message-1", PERSON, "WAITING", None)]
     assert len(job.outbox.retries) == 1
 
 
-@pytest.mark.parametrize("outcome", [Outcome(Verdict.REMOVED), FAILED, Outcome(Verdict.REJECTED, "no", 400)])
+@pytest.mark.parametrize("outcome", [Outcome(Verdict.CONFIRMED), FAILED, Outcome(Verdict.REJECTED, "no", 400)])
 async def test_two_spellings_in_two_events_are_one_recipient_and_the_outcome_goes_to_both(outcome):
     job = Job({PERSON: [outcome]})
 
@@ -262,7 +263,7 @@ async def test_two_spellings_in_two_events_are_one_recipient_and_the_outcome_goe
         [arrival(bare("15555555551"), message_id="a"), arrival(bare("+1 (555) 555-5551"), message_id="b")]
     )
 
-    assert job.endpoint.asked == [PERSON]
+    assert job.endpoint.removed == [PERSON]
     (first, second) = where(report)
     assert first[1:] == second[1:]
     assert (first[0], second[0]) == ("a", "b")
@@ -290,27 +291,27 @@ def verdicts(asked, *items):
 def test_an_answer_is_the_recipients_however_it_is_written(written):
     assert verdicts(batch(PERSON, OTHER), (written, 400), (OTHER, 200)) == {
         PERSON: Verdict.REJECTED,
-        OTHER: Verdict.REMOVED,
+        OTHER: Verdict.CONFIRMED,
     }
 
 
 def test_an_answer_with_or_without_plus_is_the_recipients():
-    assert verdicts(batch(PERSON), (PERSON, 200)) == {PERSON: Verdict.REMOVED}
-    assert verdicts(batch(PERSON), (PERSON[1:], 200)) == {PERSON: Verdict.REMOVED}
-    assert verdicts(batch("5551234"), ("+5551234", 200)) == {"5551234": Verdict.REMOVED}
+    assert verdicts(batch(PERSON), (PERSON, 200)) == {PERSON: Verdict.CONFIRMED}
+    assert verdicts(batch(PERSON), (PERSON[1:], 200)) == {PERSON: Verdict.CONFIRMED}
+    assert verdicts(batch("5551234"), ("+5551234", 200)) == {"5551234": Verdict.CONFIRMED}
 
 
 def test_an_answer_that_names_both_a_short_number_and_its_twin_with_plus_is_matched_exactly():
     asked = batch("5551234", "+5551234")
 
     for items in ([("5551234", 200), ("+5551234", 400)], [("+5551234", 400), ("5551234", 200)]):
-        assert verdicts(asked, *items) == {"5551234": Verdict.REMOVED, "+5551234": Verdict.REJECTED}
+        assert verdicts(asked, *items) == {"5551234": Verdict.CONFIRMED, "+5551234": Verdict.REJECTED}
 
 
 def test_an_answer_for_one_of_two_twins_is_not_the_others():
     assert verdicts(batch("5551234", "+5551234"), ("+5551234", 200)) == {
         "5551234": Verdict.FAILED,
-        "+5551234": Verdict.REMOVED,
+        "+5551234": Verdict.CONFIRMED,
     }
 
 
@@ -318,10 +319,10 @@ async def test_a_publisher_who_leaves_out_the_plus_no_longer_sinks_the_number_of
     """Asked for twice, with and without plus, ACS would accept one and refuse the other."""
     one, other = decoded(bare(PERSON), message_id="a"), decoded(bare(PERSON[1:]), message_id="b")
 
-    (asked,) = plan(pair(to.text) for event in (one, other) for to in event.recipients)
+    (asked,) = plan(Operation.REMOVE, [pair(to.text) for event in (one, other) for to in event.recipients])
 
     assert asked == batch(PERSON)
-    assert verdicts(asked, (PERSON, 200)) == {PERSON: Verdict.REMOVED}
+    assert verdicts(asked, (PERSON, 200)) == {PERSON: Verdict.CONFIRMED}
 
 
 # --- what is no number --------------------------------------------------------------------------------------------
@@ -339,7 +340,7 @@ async def test_one_cell_that_is_no_number_costs_nobody_else_anything(cell):
 
     report = await job.process([arrival(json.dumps(request).encode())])
 
-    assert job.endpoint.asked == [PERSON, OTHER]
+    assert job.endpoint.removed == [PERSON, OTHER]
     assert [letter.reason for letter in job.outbox.dead_letters] == [Reason.RECIPIENT_REJECTED]
     assert [each.outcome.name for each in report.recipients] == ["DEAD_LETTERED", "REMOVED", "REMOVED"]
 
@@ -351,7 +352,7 @@ async def test_a_cell_without_its_field_costs_nobody_else_anything():
 
     await job.process([arrival(request)])
 
-    assert job.endpoint.asked == [PERSON]
+    assert job.endpoint.removed == [PERSON]
     assert dead(job) == [("", Reason.RECIPIENT_REJECTED)]
 
 
@@ -360,7 +361,7 @@ async def test_a_number_that_a_spreadsheet_wrote_as_a_number_is_one():
 
     await job.process([arrival(bare(15555555551))])
 
-    assert job.endpoint.asked == [PERSON]
+    assert job.endpoint.removed == [PERSON]
 
 
 async def test_a_list_of_thousands_with_one_empty_cell_is_one_dead_letter():
@@ -369,7 +370,7 @@ async def test_a_list_of_thousands_with_one_empty_cell_is_one_dead_letter():
 
     await job.process([arrival(bare(*people[:2500], "", *people[2500:]))])
 
-    assert job.endpoint.asked == people
+    assert job.endpoint.removed == people
     assert dead(job) == [("", Reason.RECIPIENT_REJECTED)]
 
 
@@ -417,10 +418,11 @@ async def test_only_the_unclear_ones_of_an_opt_out_wait_and_the_others_count():
     await job.process([arrival(stop, message_id="opt-out"), opt_in(PERSON)])
 
     assert dead(job) == [
-        (PERSON, Reason.NEWER_OPT_OUT),
         ("n/a", Reason.UNCLEAR_OPT_OUT),
         ("5551234", Reason.UNCLEAR_OPT_OUT),
+        (PERSON, Reason.NEWER_OPT_OUT),
     ]
+    assert job.endpoint.operations == [("add", PERSON)]
 
 
 async def test_an_unclear_opt_out_can_be_corrected_and_sent_again():
@@ -433,7 +435,7 @@ async def test_an_unclear_opt_out_can_be_corrected_and_sent_again():
     await job.process([opt_in(PERSON), sent_again])
 
     assert json.loads(letter.body)["type"] == "sms.opt-out.v1"
-    assert job.endpoint.asked == []
+    assert job.endpoint.removed == []
     assert dead(job)[1:] == [(PERSON, Reason.NEWER_OPT_OUT)]
     # it is as old as it was
     assert decoded(corrected, properties=letter.properties).time == NOW - 5 * MINUTE
@@ -475,7 +477,7 @@ async def test_a_dead_letter_that_was_final_for_consent_stays_dead_whatever_tool
 
     await job.process([again])
 
-    assert job.endpoint.asked == []
+    assert job.endpoint.removed == []
     assert dead(job) == [(PERSON, reason), (OTHER, reason)]
 
 
@@ -486,7 +488,7 @@ async def test_an_opt_in_that_lost_to_a_stop_loses_again_when_its_dead_letter_is
 
     await job.process([delivered(letter, NOW)])
 
-    assert job.endpoint.asked == []
+    assert job.endpoint.removed == []
     assert [each.reason for each in job.outbox.dead_letters] == [Reason.NEWER_OPT_OUT] * 2
 
 
@@ -522,7 +524,7 @@ async def test_text_that_no_database_takes_is_malformed_at_the_door_and_its_neig
 
     report = await job.process([arrival(bare(OTHER)), arrival(where_it_stands(odd), message_id="bad")])
 
-    assert job.endpoint.asked == [OTHER]
+    assert job.endpoint.removed == [OTHER]
     assert report.dead_letters == (Reason.MALFORMED_EVENT,)
 
 
@@ -533,7 +535,7 @@ async def test_one_date_that_cannot_be_read_is_that_messages_own_matter():
         [arrival(canonical(PERSON, time="2026-01-23T25:61:00Z")), arrival(canonical(OTHER, id="2"), message_id="2")]
     )
 
-    assert job.endpoint.asked == [OTHER]
+    assert job.endpoint.removed == [OTHER]
     assert [letter.reason for letter in job.outbox.dead_letters] == [Reason.MALFORMED_EVENT]
 
 

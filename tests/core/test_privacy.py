@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from optout_core import errors
-from optout_core.api import Outcome, Verdict, read_answer
-from optout_core.batches import plan
+from optout_core.addresses import read_ledger
+from optout_core.api import _Reading, read_answer
+from optout_core.asked import Answers, Asked
+from optout_core.batches import Operation, plan
 from optout_core.consent import OptInRule
 from optout_core.contract import Consent, OptInEvent, OptInRequest
 from optout_core.envelopes import open_envelopes
@@ -25,12 +27,12 @@ from optout_core.keywords import Keywords
 from optout_core.masking import Untrusted
 from optout_core.messages import dead_letters, retry_messages
 from optout_core.numbers import Number, read_number, read_sender
+from optout_core.outcomes import Outcome, Verdict
 from optout_core.outgoing import NotTaken
-from optout_core.processor import _Asked
 from optout_core.reasons import Reason
 from optout_core.reports import SettledEvent
 from optout_core.settings import Settings
-from optout_core.settlement import DeadLetter, Removed, RetryLater, Settlement
+from optout_core.settlement import DeadLetter, Done, RetryLater, Settlement
 from tests.build import (
     MINUTE,
     NOW,
@@ -68,13 +70,13 @@ def values(sender, recipients):
     stop = text_message("STOP", person=recipients[0][1:], number=sender[1:])
     words = f"no: {sender}, {' '.join(recipients)}"
     answers = answer(400, {"error": {"code": "x", "message": words}})
-    batches = plan(pair(to, sender) for to in recipients)
+    batches = plan(Operation.REMOVE, [pair(to, sender) for to in recipients])
     with pytest.raises(RequestError) as refused:
         read_answer(batches[0], answers)
     said = Outcome.of_error(refused.value)
     first, *_ = people = numbers(*recipients)
     settlements: dict[Number, Settlement] = {to: DeadLetter(Reason.RECIPIENT_REJECTED, said) for to in people}
-    settlements |= {first: RetryLater(NOW, 1), read_number(sender): Removed()}
+    settlements |= {first: RetryLater(NOW, 1), read_number(sender): Done()}
     event = opt_in(*recipients, sender=sender)
     job = Job()
     asyncio.run(job.process([message, arrival(stop)]))
@@ -82,6 +84,8 @@ def values(sender, recipients):
     settled = SettledEvent(event=event, lineage=lineage(), settlements=settlements, now=NOW)
     letter, *_ = dead_letters(event, lineage(), settlements)
     rule = OptInRule(MINUTE, frozenset({read_sender(sender)}))
+    incoming = Incoming.read(message, lineage(), Keywords())
+    asked = Asked.of(opt_out(*recipients, sender=sender), incoming, rule, NOW)
     return [
         message,
         lineage(),
@@ -100,7 +104,7 @@ def values(sender, recipients):
         *batches,
         answers,
         said,
-        *(kind(said.detail) for kind in errors.RequestError.__subclasses__()),
+        *(kind(said.detail) for kind in (*errors.RequestError.__subclasses__(), errors.NotSent)),
         *settlements.values(),
         SCHEDULE,
         rule,
@@ -120,8 +124,20 @@ def values(sender, recipients):
             }
         ),
         Job(rule=rule).processor,
-        Incoming.read(message, lineage(), Keywords()),
-        _Asked.of(event, lineage(), {first: Reason.STALE_OPT_IN}),
+        incoming,
+        asked,
+        Answers(outcomes={event.sender: {first: said}}, unasked=said, rows={}, now=NOW),
+        *asked.words(),
+        *(word.evidence for word in asked.words()),
+        _Reading(Operation.REMOVE, None, NOW),
+        *map(
+            read_ledger,
+            (
+                "sqlite:////tmp/ledger",
+                f"postgresql://name:{sender[1:]}@host/optout",
+                "postgresql://name@localhost/optout",
+            ),
+        ),
     ]
 
 
@@ -147,11 +163,11 @@ def test_no_number_stands_in_what_is_sent_but_in_the_body(sender, recipients, ch
     words = f"{sender} cannot write to {', '.join(recipients)}"
     outcomes = st.sampled_from(
         [
-            Outcome(Verdict.REMOVED),
+            Outcome(Verdict.CONFIRMED),
             Outcome(Verdict.UNAVAILABLE),
             Outcome(Verdict.FAILED, status=500),
             *read_answer(
-                plan([pair(recipients[0], sender)])[0],
+                plan(Operation.REMOVE, [pair(recipients[0], sender)])[0],
                 answer(200, {"value": [_item(recipients[0], words)]}),
             ).values(),
         ]

@@ -4,6 +4,7 @@ from optout_core.errors import (
     BatchRejected,
     EndpointUnavailable,
     EventError,
+    LedgerUnavailable,
     MalformedEvent,
     OptOutError,
     RequestError,
@@ -25,6 +26,11 @@ DESIGNED = {
     "StaleOptIn": Replay.NEVER,
     "NewerOptOut": Replay.NEVER,
     "UnclearOptOut": Replay.AFTER_A_FIX,
+    "OptOutRejected": Replay.AFTER_A_FIX,
+    "NotOptedOut": Replay.SAFE,
+    "OptOutSenderRejected": Replay.AFTER_A_FIX,
+    "OptOutRefused": Replay.AFTER_A_FIX,
+    "OptOutRetriesExhausted": Replay.SAFE,
     "SenderNotAllowed": Replay.AFTER_A_FIX,
     "MalformedEvent": Replay.NEVER,
     "UnsupportedEvent": Replay.NEVER,
@@ -54,7 +60,14 @@ def test_every_reason_has_a_meaning_of_its_own_in_one_line():
 def test_errors_are_grouped_by_what_the_caller_does():
     assert set(EventError.__subclasses__()) == {MalformedEvent, UnsupportedEvent}
     assert set(RequestError.__subclasses__()) == {EndpointUnavailable, RequestRefused, SenderRejected, BatchRejected}
-    assert set(OptOutError.__subclasses__()) == {SettingsError, EventError, RequestError, SendFailed}
+    assert set(OptOutError.__subclasses__()) == {
+        SettingsError,
+        EventError,
+        LedgerUnavailable,
+        RequestError,
+        LedgerUnavailable,
+        SendFailed,
+    }
 
 
 def test_an_event_error_knows_how_it_is_dead_lettered():

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
+from optout_core.addresses import SqliteAddress
 from optout_core.consent import OptOutScope
 from optout_core.errors import SettingsError
 from optout_core.keywords import OPT_IN_KEYWORDS, OPT_OUT_KEYWORDS
@@ -34,6 +35,8 @@ def described(name):
 
 
 DEFAULTS: dict[str, object] = {
+    "consent_ledger": None,
+    "call_horizon": timedelta(minutes=5),
     "acs_endpoint": "https://contoso.communication.azure.com",
     "acs_access_key": None,
     "identity_client_id": None,
@@ -55,6 +58,9 @@ DEFAULTS: dict[str, object] = {
     "breaker_failures": 5,
     "breaker_cooldown": timedelta(seconds=30),
 }
+
+#: Somewhere.
+LEDGER = "sqlite:////tmp/ledger.db"
 
 
 def test_what_nobody_sets_has_its_default():
@@ -262,7 +268,7 @@ def test_no_text_may_mean_both_opt_in_and_stop(name, text):
 
 
 def test_a_word_that_is_no_stop_any_more_may_be_an_opt_in():
-    assert read(OPT_IN_KEYWORDS="ALTO", OPT_OUT_KEYWORDS="FORA").keywords.mean_opt_in("alto")
+    assert read(OPT_IN_KEYWORDS="ALTO", OPT_OUT_KEYWORDS="FORA", CONSENT_LEDGER=LEDGER).keywords.mean_opt_in("alto")
 
 
 def test_a_stop_that_counts_for_all_senders_needs_to_know_them():
@@ -271,14 +277,83 @@ def test_a_stop_that_counts_for_all_senders_needs_to_know_them():
 
 
 def test_the_keywords_are_those_that_were_set():
-    keywords = read(OPT_IN_KEYWORDS="YES", OPT_OUT_KEYWORDS="FORA").keywords
+    keywords = read(OPT_IN_KEYWORDS="YES", OPT_OUT_KEYWORDS="FORA", CONSENT_LEDGER=LEDGER).keywords
 
     assert keywords.mean_opt_in("yes")
     assert not keywords.mean_opt_in("START")
     assert keywords.mean_stop("Fora!")
     assert keywords.mean_stop("STOP")
     assert not keywords.mean_stop("arrêt")
-    assert read().keywords.opt_ins == OPT_IN_KEYWORDS
+    assert read(CONSENT_LEDGER=LEDGER).keywords.opt_ins == OPT_IN_KEYWORDS
+
+
+def test_without_a_ledger_no_text_is_an_opt_in_since_texts_come_in_any_order():
+    assert not read().keywords.mean_opt_in("START")
+    assert read().keywords.mean_stop("STOP")
+
+
+@pytest.mark.parametrize(
+    ("written", "user", "has_password", "is_here", "names_root"),
+    [
+        ("postgresql://optout@name.postgres.example/optout", "optout", False, False, False),
+        (
+            "postgres://id%40x@h.example:5433/optout?sslmode=verify-full&sslrootcert=/ca.pem",
+            "id%40x",
+            False,
+            False,
+            True,
+        ),
+        ("postgresql://optout:secret@127.0.0.1:5432/optout?sslmode=disable", "optout", True, True, False),
+        ("postgresql://optout@[::1]/optout", "optout", False, True, False),
+    ],
+)
+def test_a_ledger_is_reached_with_a_token_unless_its_address_holds_a_password(
+    written, user, has_password, is_here, names_root
+):
+    ledger = read(CONSENT_LEDGER=written).consent_ledger
+
+    assert (ledger.user, ledger.has_password) == (user, has_password)
+    assert (ledger.is_here, ledger.names_root) == (is_here, names_root)
+    assert ledger.url.get_secret_value() == written
+    assert "secret" not in repr(ledger)
+
+
+def test_a_ledger_may_be_a_file():
+    assert read(CONSENT_LEDGER="sqlite:////var/optout.db").consent_ledger == SqliteAddress("/var/optout.db")
+    assert read(CONSENT_LEDGER="sqlite:///optout.db").consent_ledger == SqliteAddress("optout.db")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["optout.db", "mysql://u@h/d", "postgresql://h/d", "postgresql://u@h", "sqlite://x", "postgresql://u:p:q@h/d"],
+)
+def test_what_is_no_ledger_is_refused_without_showing_it(wrong):
+    assert complaint(CONSENT_LEDGER=wrong).startswith(
+        "CONSENT_LEDGER must be postgresql://USER@HOST/DATABASE or sqlite:////FILE ("
+    )
+
+
+@pytest.mark.parametrize("mode", ["disable", "prefer", "require", "verify-ca", ""])
+def test_a_ledger_elsewhere_is_known_by_its_certificate(mode):
+    said = complaint(CONSENT_LEDGER=f"postgresql://u@h.example/d?sslmode={mode}")
+
+    assert "must not ask for less than sslmode=verify-full" in said
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ({"CALL_HORIZON": "PT3M9S"}, {"CALL_HORIZON": "PT3M10S"}),
+        ({"INVOCATION_BUDGET": "PT2M", "HTTP_TIMEOUT": "PT61S"}, {"INVOCATION_BUDGET": "PT2M", "HTTP_TIMEOUT": "PT1M"}),
+        (
+            {"ACS_ENDPOINT": "http://localhost:1", "CALL_HORIZON": "PT69S"},
+            {"ACS_ENDPOINT": "http://localhost:1", "CALL_HORIZON": "PT70S"},
+        ),
+    ],
+)
+def test_a_call_may_act_for_as_long_as_it_can_be_sent_and_live_on(wrong, right):
+    assert complaint(**wrong) == "CALL_HORIZON must be at least INVOCATION_BUDGET and HTTP_TIMEOUT and PT2M together"
+    assert read(**right).call_horizon >= timedelta(seconds=70)
 
 
 def test_a_request_must_end_before_the_invocation_does():

@@ -4,17 +4,21 @@ from datetime import timedelta
 
 import pytest
 
-from optout_core.api import Verdict
+from optout_core.batches import Operation
+from optout_core.outcomes import Verdict
 from optout_core.reasons import Reason
-from optout_core.settlement import DeadLetter, Removed, RetryLater, Schedule, settle
+from optout_core.settlement import DeadLetter, Done, RetryLater, Schedule, settle
 from tests.build import MINUTE, NOW, SCHEDULE, lineage, outcome
 
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
 
 
-def settled(verdict, attempt=0, hop=0, chance=0.0, **facts):
-    return settle(outcome(verdict, **facts), lineage(attempt, hop), SCHEDULE, NOW, chance)
+def settled(verdict, attempt=0, hop=0, chance=0.0, operation=Operation.REMOVE, schedule=SCHEDULE, **facts):
+    came = lineage(attempt, hop)
+    return settle(
+        outcome(verdict, **facts), operation=operation, lineage=came, schedule=schedule, now=NOW, chance=chance
+    )
 
 
 def dead(reason, verdict):
@@ -29,11 +33,11 @@ def later(delay, attempt):
     ("what_happened", "attempts_used_up", "hops", "then"),
     [
         # what is final is final at any attempt
-        (Verdict.REMOVED, 0, 0, Removed()),
-        (Verdict.REMOVED, 5, 9, Removed()),
+        (Verdict.CONFIRMED, 0, 0, Done()),
+        (Verdict.CONFIRMED, 5, 9, Done()),
         (Verdict.REJECTED, 0, 0, dead(Reason.RECIPIENT_REJECTED, Verdict.REJECTED)),
         (Verdict.REJECTED, 5, 9, dead(Reason.RECIPIENT_REJECTED, Verdict.REJECTED)),
-        (Verdict.STILL_OPTED_OUT, 0, 0, dead(Reason.STILL_OPTED_OUT, Verdict.STILL_OPTED_OUT)),
+        (Verdict.CONTRADICTED, 0, 0, dead(Reason.STILL_OPTED_OUT, Verdict.CONTRADICTED)),
         (Verdict.SENDER_REJECTED, 0, 0, dead(Reason.SENDER_REJECTED, Verdict.SENDER_REJECTED)),
         # a failure of the recipient uses up an attempt
         (Verdict.FAILED, 0, 0, later(30 * SECOND, 1)),
@@ -60,10 +64,29 @@ def test_what_becomes_of_a_recipient(what_happened, attempts_used_up, hops, then
     assert settled(what_happened, attempts_used_up, hops) == then
 
 
+@pytest.mark.parametrize(
+    ("verdict", "attempt", "reason"),
+    [
+        (Verdict.REJECTED, 0, Reason.OPT_OUT_REJECTED),
+        (Verdict.CONTRADICTED, 0, Reason.NOT_OPTED_OUT),
+        (Verdict.SENDER_REJECTED, 0, Reason.OPT_OUT_SENDER_REJECTED),
+        (Verdict.FAILED, 5, Reason.OPT_OUT_RETRIES_EXHAUSTED),
+        (Verdict.REFUSED, 5, Reason.OPT_OUT_REFUSED),
+    ],
+)
+def test_a_stop_that_acs_does_not_take_has_a_reason_of_its_own(verdict, attempt, reason):
+    assert settled(verdict, attempt, operation=Operation.ADD) == dead(reason, verdict)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.CONFIRMED, Verdict.FAILED, Verdict.REFUSED, Verdict.UNAVAILABLE])
+def test_a_stop_is_done_or_waits_as_an_opt_in_does(verdict):
+    assert settled(verdict, 1, 2, operation=Operation.ADD) == settled(verdict, 1, 2)
+
+
 def test_every_verdict_is_settled_at_every_attempt():
     for verdict in Verdict:
         for attempt in range(8):
-            assert isinstance(settled(verdict, attempt), Removed | RetryLater | DeadLetter)
+            assert isinstance(settled(verdict, attempt), Done | RetryLater | DeadLetter)
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.999999])
@@ -98,9 +121,7 @@ def test_those_who_were_asked_to_wait_do_not_all_come_back_in_the_same_second():
 def test_without_a_schedule_the_first_failure_is_the_last():
     schedule = Schedule((), SCHEDULE.outage_first, SCHEDULE.outage_max)
 
-    settlement = settle(outcome(Verdict.FAILED), lineage(), schedule, NOW, 0)
-
-    assert settlement == dead(Reason.RETRIES_EXHAUSTED, Verdict.FAILED)
+    assert settled(Verdict.FAILED, schedule=schedule) == dead(Reason.RETRIES_EXHAUSTED, Verdict.FAILED)
 
 
 def test_the_longest_delays_that_can_be_set_stay_in_the_calendar():
@@ -108,7 +129,7 @@ def test_the_longest_delays_that_can_be_set_stay_in_the_calendar():
     schedule = Schedule((year,), year, year)
 
     for verdict in (Verdict.FAILED, Verdict.UNAVAILABLE):
-        settlement = settle(outcome(verdict), lineage(hop=999_999), schedule, NOW, 0.5)
+        settlement = settled(verdict, hop=999_999, chance=0.5, schedule=schedule)
 
         assert settlement == RetryLater(NOW + 1.1 * year, attempt=verdict is Verdict.FAILED)
 

@@ -28,12 +28,12 @@ class Witness(FakeEndpoint):
         self.calls = []
         self.outbox: Any = None
 
-    async def remove(self, batches, deadline):
+    async def call(self, batches, deadline):
         self.calls.append((sum(map(len, batches)), len(self.outbox.retries)))
-        return await super().remove(batches, deadline)
+        return await super().call(batches, deadline)
 
-    def answer(self, sender, recipient):
-        return self.outcome or super().answer(sender, recipient)
+    def answer(self, batch, recipient):
+        return self.outcome or super().answer(batch, recipient)
 
 
 def job_with(endpoint, **parts):
@@ -71,7 +71,7 @@ async def test_others_have_their_turn_in_every_stage(outcome):
         nonlocal turns
         turns += 1
 
-    stages = 3 if outcome else 2
+    stages = 4 if outcome else 3
     job = job_with(Witness(outcome), give_way=give_way)
     await job.process([arrival(bare(f"+1555{index:07}"), message_id=f"m-{index}") for index in range(SLICE)])
 

@@ -8,6 +8,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from optout_core.adapters.telemetry import Telemetry
+from optout_core.batches import Operation
 from optout_core.errors import RequestRefused
 from optout_core.reports import RecipientOutcome
 from optout_core.settings import Settings
@@ -133,7 +134,7 @@ def test_a_refusal_is_counted_under_the_name_the_alert_asks_for():
     reader = InMemoryMetricReader()
     telemetry = Telemetry(MeterProvider([reader]))
 
-    with pytest.raises(RequestRefused), telemetry.request(1):
+    with pytest.raises(RequestRefused), telemetry.request(Operation.REMOVE, 1):
         raise RequestRefused("Denied", 401)
 
     (alert,) = [alert for alert in LOG_ALERTS if alert.body["name"].startswith("endpoint-refuses")]
@@ -142,7 +143,9 @@ def test_a_refusal_is_counted_under_the_name_the_alert_asks_for():
     assert collected is not None
     counted = json.loads(collected.to_json())["resource_metrics"][0]["scope_metrics"][0]["metrics"]
     (requests,) = [metric for metric in counted if metric["name"] == "optout.requests"]
-    assert [point["attributes"] for point in requests["data"]["data_points"]] == [{"status_class": asked}]
+    assert [point["attributes"] for point in requests["data"]["data_points"]] == [
+        {"status_class": asked, "operation": "remove"}
+    ]
 
 
 def test_the_smoke_test_asks_for_an_outcome_the_code_counts():

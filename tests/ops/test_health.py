@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from optout_core.batches import Batch
+from optout_core.api import request_target
+from optout_core.batches import Operation
 from optout_core.errors import RequestRefused
 from optout_core.numbers import read_sender
 from optout_core.outgoing import Queue
 from optout_core.settings import Settings
 from optout_ops.audit import AuditTrail
 from optout_ops.exits import ExitCode, OpsError, OutOfReach
-from optout_ops.health.check import CHECK_TARGET, Standing, check, read_entries
+from optout_ops.health.check import Standing, check
 from optout_ops.health.doctor import Patient, examine, exit_code, read_wanted
 from optout_ops.health.findings import Health, compare_queue, duplicate_detection, skew
 from sandbox.endpoint import Endpoint
@@ -36,15 +37,19 @@ KEY = "c2VjcmV0LWtleQ=="
 # --- check ---------------------------------------------------------------------------------------------------------
 
 
-def standings(document, *numbers):
-    entries = read_entries(Batch(read_sender(SENDER), numbers_of(*numbers)), answer(200, document))
+async def standings(document, *numbers):
+    async def post(target, body):
+        del target, body
+        return answer(200, document)
+
+    entries = await check(post, read_sender(SENDER), numbers_of(*numbers))
     return [entries[number].standing for number in numbers_of(*numbers)]
 
 
-def test_an_error_is_never_read_as_not_opted_out():
+async def test_an_error_is_never_read_as_not_opted_out():
     document = (SAMPLES / "check-200-partial.json").read_bytes()
 
-    said = standings(document, PERSON, OTHER, "+123", "+15555555553")
+    said = await standings(document, PERSON, OTHER, "+123", "+15555555553")
 
     assert said == [Standing.OPTED_OUT, Standing.NOT_OPTED_OUT, Standing.UNKNOWN, Standing.UNKNOWN]
 
@@ -64,8 +69,8 @@ def test_an_error_is_never_read_as_not_opted_out():
         ],
     ],
 )
-def test_what_does_not_say_plainly_is_unknown(items):
-    assert standings({"value": items}, "+1") == [Standing.UNKNOWN]
+async def test_what_does_not_say_plainly_is_unknown(items):
+    assert await standings({"value": items}, "+1") == [Standing.UNKNOWN]
 
 
 class FakeAcs:
@@ -76,7 +81,7 @@ class FakeAcs:
         self.asked = []
 
     async def __call__(self, target, body):
-        assert target == CHECK_TARGET
+        assert target == request_target(Operation.CHECK)
         numbers = [each["to"] for each in json.loads(body)["recipients"]]
         self.asked.append(len(numbers))
         items = [{"to": to, "httpStatusCode": 200, "isOptedOut": to in self.listed} for to in numbers]

@@ -316,7 +316,7 @@ def test_what_the_broker_dead_lettered_unread_is_no_longer_shown_as_waiting():
         SeenDeadLetter(
             reason=Untrusted(reason),
             description=Untrusted(""),
-            opt_ins=(),
+            words=(),
             message_id=Untrusted("unread"),
             properties={},
         )

@@ -48,9 +48,9 @@ async def test_every_reason_comes_up_and_each_is_what_its_letter_says(filled):
 
     assert {dead.reason.raw for dead in found} == {reason.value for reason in Reason}
     assert all(dead.description.raw for dead in found)
-    assert Counter(
-        bool(dead.opt_ins) for dead in found if dead.reason.raw in {"MalformedEvent", "UnsupportedEvent"}
-    ) == {False: 2}
+    assert Counter(bool(dead.words) for dead in found if dead.reason.raw in {"MalformedEvent", "UnsupportedEvent"}) == {
+        False: 2
+    }
 
 
 async def test_the_broker_s_own_letters_come_from_the_queue_of_the_opt_ins(filled):
@@ -76,7 +76,7 @@ async def test_they_lie_there_since_minutes_hours_days_and_weeks(filled):
 async def test_publishers_senders_and_bodies_differ(filled):
     found = [read_dead_letter(message) for message in await filled(300)]
 
-    opt_ins = [opt_in for dead in found for opt_in in dead.opt_ins]
+    opt_ins = [opt_in for dead in found for opt_in in dead.words]
     assert len({opt_in.source for opt_in in opt_ins}) >= 5
     assert len({opt_in.sender for opt_in in opt_ins}) >= 5
     assert len({len(opt_in.recipients) for opt_in in opt_ins}) >= 4

@@ -1,0 +1,305 @@
+"""A ledger that many instances share: PostgreSQL, reached with a token of Entra ID or with a password."""
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote
+
+import certifi
+from azure_postgresql_auth.errors import EntraConnectionValueError
+from azure_postgresql_auth.psycopg3 import AsyncEntraConnection
+from psycopg import AsyncConnection, Error, OperationalError
+from psycopg.conninfo import make_conninfo
+from psycopg.errors import DeadlockDetected, InsufficientPrivilege, SerializationFailure, UndefinedTable
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from optout_core.adapters.ledger import schema
+from optout_core.addresses import PostgresAddress
+from optout_core.consent import ConsentKey, Row, Word, microseconds
+from optout_core.errors import LedgerUnavailable
+from optout_core.ledger import Admission, Confirmed
+from optout_core.masking import show
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+
+#: Connections of one process: what the capacity page (docs/capacity.md) multiplies by the instances.
+CONNECTIONS = 4
+#: Seconds after which a connection, and then a statement, is given up.
+_CONNECT, _ANSWER = 10, 20.0
+#: Seconds after which a connection is replaced, well before a token ends on which it was opened.
+_LIFETIME = 45 * 60.0
+#: Any number will do, if nobody else on the database takes the same lock.
+_MIGRATION_LOCK = 2_026_012_3
+
+#: One statement is one transaction, and each decision is made on the locked row itself: READ COMMITTED is enough.
+#: `(said_at, stop, true) > (said_at, stop, settled)` says "newer, or the same and not settled": that word may call.
+#: Words and rows come back side by side, since the planner has no estimate for a join of both.
+_ADMIT = """
+WITH clock AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint AS now),
+words AS (
+  INSERT INTO consent_word AS w
+  SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::boolean[], %s::bigint[], %s::text[],
+                       %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::text[])
+           AS given (sender, person, source, event, stop)
+  ORDER BY sender COLLATE "C", person COLLATE "C", source COLLATE "C", event COLLATE "C", stop
+  ON CONFLICT (sender, person, source, event, stop) DO UPDATE SET said_at = w.said_at
+  RETURNING w.sender, w.person, w.source, w.event, w.stop, w.said_at),
+rows AS (
+  INSERT INTO consent AS c
+  SELECT sender, person, said_at, stop, false, CASE WHEN stop THEN now ELSE 0 END, CASE WHEN stop THEN 0 ELSE now END
+  FROM clock, (SELECT DISTINCT ON (sender, person) sender, person, said_at, stop FROM words
+               ORDER BY sender, person, said_at DESC, stop DESC) AS newest
+  ORDER BY sender, person
+  ON CONFLICT (sender, person) DO UPDATE SET
+    said_at = CASE WHEN (excluded.said_at, excluded.stop) > (c.said_at, c.stop)
+              THEN excluded.said_at ELSE c.said_at END,
+    stop = CASE WHEN (excluded.said_at, excluded.stop) > (c.said_at, c.stop) THEN excluded.stop ELSE c.stop END,
+    settled = c.settled AND (excluded.said_at, excluded.stop) <= (c.said_at, c.stop),
+    add_at = CASE WHEN excluded.stop AND (excluded.said_at, excluded.stop, true) > (c.said_at, c.stop, c.settled)
+             THEN greatest(c.add_at, excluded.add_at) ELSE c.add_at END,
+    remove_at = CASE WHEN NOT excluded.stop
+                     AND (excluded.said_at, excluded.stop, true) > (c.said_at, c.stop, c.settled)
+                THEN greatest(c.remove_at, excluded.remove_at) ELSE c.remove_at END
+  RETURNING c.sender, c.person, c.said_at, c.stop, c.settled, c.add_at, c.remove_at)
+SELECT sender, person, source, event, stop, said_at, NULL, NULL, NULL, NULL FROM words
+UNION ALL
+SELECT sender, person, NULL, NULL, stop, said_at, settled, add_at, remove_at, now FROM rows, clock
+"""
+#: While a newer word waits to commit, this waits for it, then settles nothing and gives that word back.
+_RECORD = """
+WITH answers AS (
+  INSERT INTO consent_answer
+  SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::boolean[], %s::bigint[], %s::integer[],
+                       %s::text[])),
+locked AS MATERIALIZED (
+  SELECT c.sender, c.person, c.said_at, c.stop, c.settled, c.add_at, c.remove_at,
+         given.settles AND (c.said_at, c.stop) = (given.said_at, given.stop) AS settles
+  FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::boolean[], %s::boolean[])
+         AS given (sender, person, said_at, stop, settles)
+  JOIN consent AS c ON (c.sender, c.person) = (given.sender, given.person)
+  ORDER BY c.sender, c.person FOR NO KEY UPDATE OF c),
+done AS (
+  UPDATE consent AS c SET settled = true FROM locked
+  WHERE (c.sender, c.person) = (locked.sender, locked.person) AND locked.settles AND NOT c.settled
+    AND (c.said_at, c.stop) = (locked.said_at, locked.stop))
+SELECT sender, person, said_at, stop, settled OR settles, add_at, remove_at FROM locked
+"""
+
+
+class PostgresLedger:
+    """A consent ledger in a database; connections are opened at the first statement."""
+
+    def __init__(
+        self, address: PostgresAddress, credential: "Callable[[], AsyncTokenCredential]", connections: int = CONNECTIONS
+    ) -> None:
+        """Take the address, what gives the credential where that holds no password, and the most connections."""
+        self._address = address
+        self._credential = credential
+        self._connections = connections
+        self._starting = asyncio.Lock()
+        self._pool: AsyncConnectionPool[AsyncConnection[TupleRow]] | None = None
+        self._is_ready = False
+        self._refusal: Exception | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
+
+    async def admit(self, words: Sequence[Word]) -> Admission:
+        """Take words in, as `optout_core.ledger.Ledger` says."""
+        if not words:
+            return Admission(0, {}, {})
+        # No statement may touch a row twice; and in one order two batches cannot wait for each other.
+        given = {word.id: word for word in reversed(words)}
+        found = await self._ask(_ADMIT, _columns(_written(given[each]) for each in sorted(given)))
+        said_at = {tuple(row[:5]): row[5] for row in found if row[2] is not None}
+        rows = {ConsentKey(*row[:2]): Row(row[5], row[4], *row[6:9]) for row in found if row[2] is None}
+        return Admission(found[-1][9], said_at, rows)
+
+    async def record(self, answers: Sequence[Confirmed]) -> Mapping[ConsentKey, Row]:
+        """Keep what ACS confirmed, as `optout_core.ledger.Ledger` says."""
+        if not answers:
+            return {}
+        given = sorted({(*word[:2], word.said_at, word.stop, settles) for word, settles, _ in answers})
+        found = await self._ask(_RECORD, [*_columns(map(_answered, answers)), *_columns(given)])
+        return {ConsentKey(sender, person): Row(*row) for sender, person, *row in found}
+
+    async def unsettled_stops(self, before: int) -> int:
+        """Count STOPs, as `optout_core.adapters.ledger.measured.CountingLedger` says."""
+        ((count,),) = await self._ask(schema.COUNT_UNSETTLED.format("%s"), [before])
+        return int(count)
+
+    async def migrate(self) -> None:
+        """Make the tables, or bring them up to date; several may do so at once.
+
+        Raises:
+            LedgerUnavailable: We may not, or there is no answer.
+        """
+        async with self._answering() as pool:
+            await _migrate(pool)
+
+    async def _ask(self, statement: str, arguments: Sequence[object]) -> list[TupleRow]:
+        async with self._answering() as pool:
+            if not self._is_ready:
+                await _migrate(pool)
+                self._is_ready = True
+            try:
+                return await _execute(pool, statement, arguments)
+            except (DeadlockDetected, SerializationFailure):
+                return await _execute(pool, statement, arguments)
+            except PoolTimeout:
+                raise
+            except OperationalError:
+                # A connection was lost, and with it perhaps all others: both statements may be repeated.
+                await pool.check()
+                return await _execute(pool, statement, arguments)
+
+    @asynccontextmanager
+    async def _answering(self) -> AsyncIterator[AsyncConnectionPool[AsyncConnection[TupleRow]]]:
+        """Give the connections, and turn whatever fails in the block into what it means for us."""
+        try:
+            async with asyncio.timeout(_ANSWER):
+                yield await self._opened()
+        except TimeoutError:
+            raise _unavailable(f"no answer within {_ANSWER:g} s") from None
+        except UndefinedTable:
+            self._is_ready = False
+            raise LedgerUnavailable(schema.NOT_THERE) from None
+        except PoolTimeout as error:
+            raise _unavailable(self._why(error)) from None
+        except Error as error:
+            # What stands behind the first line may quote a row, and with it a number.
+            raise _unavailable(error.diag.message_primary or str(error).partition("\n")[0]) from None
+
+    async def _opened(self) -> AsyncConnectionPool[AsyncConnection[TupleRow]]:
+        async with self._starting:
+            if self._pool is None:
+                arguments: dict[str, Any] = {"autocommit": True, "prepare_threshold": None}
+                if not self._address.has_password:
+                    arguments |= {"credential": self._credential(), "user": unquote(self._address.user)}
+                pool = AsyncConnectionPool(
+                    _conninfo(self._address),
+                    connection_class=self._connection_class(),
+                    kwargs=arguments,
+                    min_size=0,
+                    max_size=self._connections,
+                    timeout=_CONNECT,
+                    max_lifetime=_LIFETIME,
+                    # Who waits asks again: nothing goes on trying meanwhile, ever less often.
+                    reconnect_timeout=_CONNECT,
+                    open=False,
+                )
+                await pool.open()
+                self._pool = pool
+            return self._pool
+
+    def _connection_class(self) -> type[AsyncConnection[TupleRow]]:
+        base: type[AsyncConnection[TupleRow]] = AsyncConnection if self._address.has_password else AsyncEntraConnection
+
+        class Connection(base):  # type: ignore[misc, valid-type] # chosen above
+            """Remembers why the last one could not be opened: the pool keeps that to itself."""
+
+            @classmethod
+            async def connect(cls, *args: Any, **kwargs: Any) -> "AsyncConnection[TupleRow]":  # noqa: ANN401
+                try:
+                    return await super().connect(*args, **kwargs)  # type: ignore[no-any-return]
+                except Exception as error:
+                    self._refusal = error
+                    raise
+
+        return Connection
+
+    def _why(self, error: Exception) -> str:
+        refusal = self._refusal or error
+        if isinstance(refusal, EntraConnectionValueError):
+            return f"the identity service gives no token: {refusal.__cause__ or refusal}"
+        return str(refusal)
+
+
+def _unavailable(why: str) -> LedgerUnavailable:
+    return LedgerUnavailable(
+        f"the consent ledger gives no answer ({show(' '.join(why.split()))[:200]}): nothing is called; check that the"
+        " server is up, CONSENT_LEDGER, and the role of our identity there"
+    )
+
+
+def _conninfo(address: PostgresAddress) -> str:
+    # What the address says stands; a server elsewhere is known by its certificate.
+    safe: dict[str, str] = {}
+    if not address.is_here:
+        trusted = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile or certifi.where()
+        safe = {"sslmode": "verify-full"} | ({} if address.names_root else {"sslrootcert": trusted})
+    return make_conninfo(
+        address.url.get_secret_value(),
+        connect_timeout=_CONNECT,
+        # After a fail-over the old primary may still answer, and only read.
+        target_session_attrs="read-write",
+        keepalives_idle=30,
+        application_name="optout",
+        **safe,
+    )
+
+
+async def _execute(
+    pool: AsyncConnectionPool[AsyncConnection[TupleRow]], statement: str, arguments: Sequence[object]
+) -> list[TupleRow]:
+    async with pool.connection() as connection:
+        cursor = await connection.execute(statement, arguments)
+        return await cursor.fetchall()
+
+
+async def _migrate(pool: AsyncConnectionPool[AsyncConnection[TupleRow]]) -> None:
+    async with pool.connection() as connection:
+        if await _version(connection) == schema.VERSION:
+            return
+        try:
+            async with connection.transaction():
+                await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
+                # Another process may have been faster.
+                for statement in schema.statements(await _version(connection), schema.POSTGRESQL):
+                    await connection.execute(statement)
+        except InsufficientPrivilege:
+            raise LedgerUnavailable(schema.NOT_THERE) from None
+
+
+async def _version(connection: AsyncConnection[TupleRow]) -> int:
+    known = await (await connection.execute("SELECT to_regclass('consent_meta')")).fetchone()
+    if known is None or known[0] is None:
+        return 0
+    found = await (await connection.execute(schema.READ_VERSION)).fetchone()
+    version: int = found[0] if found else 0
+    if version > schema.VERSION:
+        raise LedgerUnavailable(schema.too_new(version))
+    return version
+
+
+def _columns(rows: Iterable[Sequence[object]]) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _written(word: Word) -> tuple[object, ...]:
+    proof = word.evidence
+    return (
+        *word[:6],
+        proof.sender,
+        proof.recipient,
+        microseconds(proof.arrived_at),
+        None if proof.captured_at is None else microseconds(proof.captured_at),
+        proof.method,
+        proof.reference,
+    )
+
+
+def _answered(answer: Confirmed) -> tuple[object, ...]:
+    word, _, outcome = answer
+    answered_at = 0 if outcome.answered_at is None else microseconds(outcome.answered_at)
+    return (*word[:5], answered_at, outcome.status, outcome.ms_cv)

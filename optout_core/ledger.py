@@ -1,0 +1,94 @@
+"""What the processor needs of a consent ledger, and the one that remembers for a single invocation. Pure.
+
+docs/design.md, "Consent", says what the two statements do; `optout_core/adapters/ledger` holds those that last.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from optout_core.consent import NOTHING_SAID, ConsentKey, Row, Word, WordId, microseconds
+from optout_core.outcomes import Outcome
+
+
+class Admission(NamedTuple):
+    """What the ledger answers to words.
+
+    Attributes:
+        now: When, by its own clock: microseconds since 1970.
+        said_at: Of each word, by its id: when it was first said to the ledger; microseconds since 1970.
+        rows: Of each person that the words are about.
+    """
+
+    now: int
+    said_at: Mapping[WordId, int]
+    rows: Mapping[ConsentKey, Row]
+
+
+class Confirmed(NamedTuple):
+    """A word whose call ACS confirmed.
+
+    Attributes:
+        word: The word, with the time that the ledger gave back.
+        settles: Whether no call of the opposite kind may act after this one.
+        outcome: What ACS said.
+    """
+
+    word: Word
+    settles: bool
+    outcome: Outcome
+
+
+class Ledger(Protocol):
+    """Knows the newest word of each person."""
+
+    async def admit(self, words: Sequence[Word]) -> Admission:
+        """Take words in before anything is called for them; the answer says what may be called.
+
+        Args:
+            words: In any order; the same word may stand there twice. One that is known keeps the time with which it was
+                first admitted.
+
+        Raises:
+            LedgerUnavailable: Nothing may be called. Admitting again is safe.
+        """
+
+    async def record(self, answers: Sequence[Confirmed]) -> Mapping[ConsentKey, Row]:
+        """Keep what ACS confirmed; a word that settles is settled if it is still the newest.
+
+        Returns:
+            What is now known of each person: another word may have become the newest meanwhile.
+
+        Raises:
+            LedgerUnavailable: It may have been kept or not. Recording again is safe.
+        """
+
+
+class InvocationLedger:
+    """Remembers the words of one invocation, for a function without a ledger."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        """Take the clock."""
+        self._now = now
+        self._said_at: dict[WordId, int] = {}
+        self._rows: dict[ConsentKey, Row] = {}
+
+    async def admit(self, words: Sequence[Word]) -> Admission:
+        """Take words in."""
+        now = microseconds(self._now())
+        newest: dict[ConsentKey, tuple[int, bool]] = {}
+        for word in words:
+            said = self._said_at.setdefault(word.id, word.said_at), word.stop
+            newest[word.key] = max(said, newest.get(word.key, said))
+        # Only the newest of a person may call: an older one of the same invocation is never admitted to.
+        for key, (said_at, stop) in newest.items():
+            self._rows[key] = self._rows.get(key, NOTHING_SAID).admit(said_at, stop, now)
+        return Admission(now, self._said_at, dict(self._rows))
+
+    async def record(self, answers: Sequence[Confirmed]) -> Mapping[ConsentKey, Row]:
+        """Settle those that are still the newest."""
+        for word, settles, _ in answers:
+            row = self._rows[word.key]
+            if settles and (row.said_at, row.stop) == (word.said_at, word.stop):
+                self._rows[word.key] = row._replace(settled=True)
+        return dict(self._rows)

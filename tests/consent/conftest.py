@@ -1,0 +1,52 @@
+"""Ledgers of every kind."""
+
+import os
+import secrets
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+from psycopg import AsyncConnection
+
+from optout_core.adapters.ledger.postgres import PostgresLedger
+from optout_core.adapters.ledger.sqlite import SqliteLedger
+from optout_core.addresses import read_ledger
+from optout_core.ledger import InvocationLedger
+from tests.consent.postgres import make_database, postgres_server
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A server; its address."""
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def database(postgres):
+    """A database of this process; its address."""
+    return make_database(postgres, f"optout_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{secrets.token_hex(3)}")
+
+
+@asynccontextmanager
+async def open_postgres(url, **parts):
+    """Open a ledger in a database that is emptied first."""
+    address = read_ledger(url)
+    async with PostgresLedger(address, lambda: None, **parts) as ledger:
+        await ledger.migrate()
+        async with await AsyncConnection.connect(url, autocommit=True) as connection:
+            await connection.execute("TRUNCATE consent, consent_word, consent_answer")
+        yield ledger
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+async def ledger(request, tmp_path):
+    """An empty ledger; the one that remembers nothing for long keeps the same promises for an invocation."""
+    if request.param == "memory":
+        yield InvocationLedger(lambda: datetime.now(UTC))
+    elif request.param == "sqlite":
+        async with SqliteLedger(tmp_path / "ledger.db") as opened:
+            yield opened
+    else:
+        async with open_postgres(request.getfixturevalue("database")) as opened:
+            yield opened
