@@ -12,7 +12,27 @@ from typing import Annotated
 import typer
 
 from optout_core import __version__
-from optout_ops.cli import check, doctor, edit, export, import_, list_, plan, purge, replay, send, show, status, summary
+from optout_ops.cli import (
+    check,
+    consent_erase,
+    consent_export,
+    consent_migrate,
+    consent_prune,
+    consent_show,
+    consent_verify,
+    doctor,
+    edit,
+    export,
+    import_,
+    list_,
+    plan,
+    purge,
+    replay,
+    send,
+    show,
+    status,
+    summary,
+)
 from optout_ops.cli.options import command
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.terminal import out, say
@@ -30,6 +50,8 @@ app = typer.Typer(
 )
 dead_letters = typer.Typer(help="Look at, replay, archive, correct and remove dead letters.", no_args_is_help=True)
 app.add_typer(dead_letters, name="dlq")
+consent = typer.Typer(help="Look into the consent ledger, prove it, verify it, and forget.", no_args_is_help=True)
+app.add_typer(consent, name="consent")
 
 _COMMANDS: Mapping[str, Callable[..., int]] = {
     "send": send.send,
@@ -48,10 +70,20 @@ _DEAD_LETTER_COMMANDS: Mapping[str, Callable[..., int]] = {
     "edit": edit.edit,
     "purge": purge.purge,
 }
+_CONSENT_COMMANDS: Mapping[str, Callable[..., int]] = {
+    "show": consent_show.show,
+    "export": consent_export.export,
+    "verify": consent_verify.verify,
+    "erase": consent_erase.erase,
+    "prune": consent_prune.prune,
+    "migrate": consent_migrate.migrate,
+}
 for _name, _function in _COMMANDS.items():
     command(app, _name, _function)
 for _name, _function in _DEAD_LETTER_COMMANDS.items():
     command(dead_letters, _name, _function)
+for _name, _function in _CONSENT_COMMANDS.items():
+    command(consent, _name, _function)
 
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001 - Typer's callback

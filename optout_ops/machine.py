@@ -30,14 +30,17 @@ _CANCEL_AGAIN = 0.2
 T = TypeVar("T")
 
 
-def read_settings(environ: Mapping[str, str], namespace: str | None, *, needs_acs: bool = False) -> Settings:
+def read_settings(
+    environ: Mapping[str, str], namespace: str | None, *, needs_acs: bool = False, needs_queues: bool = True
+) -> Settings:
     """Read the settings of the function, as far as the command needs them.
 
     Args:
         environ: The environment.
         namespace: The value of `--namespace`, which wins over the environment. A name without dots gets Azure's public
             domain.
-        needs_acs: Whether ACS_ENDPOINT must be set.
+        needs_acs: Whether ACS_ENDPOINT must be set; then the command can do without the namespace.
+        needs_queues: Whether the command does anything with the namespace.
 
     Raises:
         Mistake: A setting is missing or wrong.
@@ -47,7 +50,7 @@ def read_settings(environ: Mapping[str, str], namespace: str | None, *, needs_ac
         settings.pop(_BROKER[0], None)
         settings[_BROKER[1]] = namespace if "." in namespace else f"{namespace}.servicebus.windows.net"
     if not any(settings.get(name) for name in _BROKER):
-        if not needs_acs:
+        if needs_queues and not needs_acs:
             raise Mistake("no namespace: give --namespace NAME, or set ServiceBusConnection; nothing was touched")
         settings[_BROKER[1]] = "unset.invalid"
     if not needs_acs:

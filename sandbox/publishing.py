@@ -1,13 +1,15 @@
 """Reads events from files and standard input, as they are, and publishes them.
 
 A `.jsonl` file and standard input hold one message a line; every other file is one message, its bytes untouched, so
-that a garbled event can be tried as well. `NAME.properties.json` beside a file holds the application properties.
+that a garbled event can be tried as well. `NAME.properties.json` beside a file holds the application properties. What
+lies in the sub-folder `then` of a folder is published once the rest of the folder is settled. `"$NOW-10m"` is a time.
 """
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -23,6 +25,10 @@ _PROPERTIES = ".properties.json"
 #: A MessageId takes 128 characters; a number and a mark may follow.
 _MAX_NAME = 96
 _LINES = {".jsonl", ".ndjson"}
+#: The sub-folder of what comes later.
+_THEN = "then"
+_NOW = re.compile(rb'"\$NOW(?:-([0-9]{1,6})([smhd]))?"')
+_UNITS = {b"s": "seconds", b"m": "minutes", b"h": "hours", b"d": "days"}
 #: azure-servicebus writes every integer property in 32 bits.
 _Integer = Annotated[int, Field(strict=True, ge=-(2**31), lt=2**31)]
 _Map: Any = dict[str, bool | _Integer | float | str]
@@ -41,6 +47,7 @@ class Publication:
         properties: Application properties.
         content_type: Of the body, or None.
         time_to_live: In the queue, or None for the queue's own.
+        wave: 0 is published at once, 1 when that is settled, and so on.
     """
 
     message_id: str
@@ -49,14 +56,18 @@ class Publication:
     _: KW_ONLY
     content_type: str | None = None
     time_to_live: timedelta | None = None
+    wave: int = 0
 
 
 def read_publications(paths: Iterable[str], mark: str = "") -> list[Publication]:
-    """Read messages from files, folders (their files in order of name, one level), and `-` for standard input.
+    """Read messages from files, folders (their files in order of name), and `-` for standard input.
 
     Args:
         paths: As above.
         mark: Ends every MessageId.
+
+    Returns:
+        The messages, those of an earlier wave first.
 
     Raises:
         OSError: A path cannot be read.
@@ -64,15 +75,16 @@ def read_publications(paths: Iterable[str], mark: str = "") -> list[Publication]
     """
     taken: set[str] = set()
     publications = []
-    for name, body, properties in _bodies(paths):
+    now = datetime.now(UTC)
+    for wave, name, body, properties in _waves(paths):
         short, number = name[:_MAX_NAME], 1
         message_id = short
         while message_id in taken:
             number += 1
             message_id = f"{short}~{number}"
         taken.add(message_id)
-        publications.append(Publication(message_id + mark, body, properties))
-    return publications
+        publications.append(Publication(message_id + mark, _at(now, body), properties, wave=wave))
+    return sorted(publications, key=lambda publication: publication.wave)
 
 
 async def publish(sender: ServiceBusSender, publications: Iterable[Publication]) -> None:
@@ -110,6 +122,22 @@ async def _send_alone(sender: ServiceBusSender, message: ServiceBusMessage) -> N
         raise ValueError(
             f"{message.message_id} is too large: a message takes 256 KB, about 10,000 recipients"
         ) from None
+
+
+def _at(now: datetime, body: bytes) -> bytes:
+    def moment(found: re.Match[bytes]) -> bytes:
+        before = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found[1] else timedelta()
+        return f'"{(now - before).isoformat()}"'.encode()
+
+    return _NOW.sub(moment, body)
+
+
+def _waves(paths: Iterable[str]) -> Iterator[tuple[int, str, bytes, dict[str | bytes, Property]]]:
+    wave, found = 0, list(paths)
+    while found:
+        yield from ((wave, *each) for each in _bodies(found))
+        found = [str(Path(path, _THEN)) for path in found if path and Path(path, _THEN).is_dir()]
+        wave += 1
 
 
 def _bodies(paths: Iterable[str]) -> Iterator[tuple[str, bytes, dict[str | bytes, Property]]]:

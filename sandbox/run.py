@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import azure.functions as func
@@ -35,6 +37,10 @@ SHORT_DELAYS = {
     "OUTAGE_BACKOFF_FIRST": "PT0.5S",
     "OUTAGE_BACKOFF_MAX": "PT2S",
     "BREAKER_COOLDOWN": "PT1S",
+    # How long a call may still act, and what that has to be longer than.
+    "INVOCATION_BUDGET": "PT2S",
+    "HTTP_TIMEOUT": "PT1.5S",
+    "CALL_HORIZON": "PT3.5S",
 }
 
 
@@ -124,6 +130,9 @@ async def services(
         names = [name for name in names if not name.startswith(tuple(own))]
         chosen = {name: os.environ[name] for name in names if os.environ.get(name)}
         named = {"OPT_IN_QUEUE": "opt-ins", "DEAD_LETTER_QUEUE": "opt-ins-dead-letter"}
+        if "CONSENT_LEDGER" not in chosen:
+            folder = stack.enter_context(TemporaryDirectory(prefix="optout-", ignore_cleanup_errors=True))
+            named["CONSENT_LEDGER"] = f"sqlite:///{folder}/ledger.db"
         settings = named | SHORT_DELAYS | chosen | own
         Settings.from_environ(settings)
         yield Services(settings, broker, endpoint)
@@ -192,7 +201,7 @@ async def run(options: Options, progress: Callable[[Watch], None] = lambda _: No
     collector = Collector()
     async with services(options) as given, AsyncExitStack() as stack:
         settings = given.settings
-        watch = Watch(publications, Settings.from_environ(settings).keywords)
+        watch = Watch((), Settings.from_environ(settings).keywords)
 
         def observe(report: Report) -> None:
             watch.observe(report)
@@ -208,8 +217,13 @@ async def run(options: Options, progress: Callable[[Watch], None] = lambda _: No
         opening = asyncio.gather(sender.create_message_batch(), receiver.peek_messages(1))
         async with function(settings, observe):
             await opening
-            await publish(sender, publications)
-            settled = await watch.until_settled(options.patience)
+            settled = True
+            for _, wave in groupby(publications, key=lambda publication: publication.wave):
+                together = list(wave)
+                watch.expect(together)
+                await publish(sender, together)
+                if not (settled := await watch.until_settled(options.patience)):
+                    break
             dead_letters = await _peek(receiver, began)
             for dead in dead_letters:
                 watch.take_over(dead)

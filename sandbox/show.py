@@ -11,7 +11,7 @@ from rich.table import Table
 
 from optout_core.masking import Untrusted, printable, show_value
 from optout_core.numbers import Number
-from optout_core.reports import EventResult, RecipientOutcome
+from optout_core.reports import ConsentEffect, EventResult, RecipientOutcome
 from sandbox.run import Result
 from sandbox.watch import WatchedRecipient
 
@@ -20,8 +20,14 @@ _MOST_ROWS = 40
 _MOST_NUMBERS = 3
 _MOST_ERRORS = 5
 
+#: What the ledger did to a word; that it held back an opt-in is a reason of its own.
+_EFFECTS = {
+    ConsentEffect.ALREADY_APPLIED.value: "not sent: the list says so, or a newer word stands",
+    ConsentEffect.ASSERTED_AGAIN.value: "called again, since the call before it might have acted later",
+}
 _COLOURS = {
     RecipientOutcome.REMOVED.value: "green",
+    RecipientOutcome.ADDED.value: "green",
     RecipientOutcome.WAITING.value: "yellow",
     RecipientOutcome.DEAD_LETTERED.value: "red",
 }
@@ -53,6 +59,7 @@ def as_document(result: Result, *, reveal: bool) -> dict[str, object]:
                 "outcome": each.outcome,
                 "reason": each.reason,
                 "attempts": each.attempts,
+                "consent": each.effects,
             }
             for each in result.watch.recipients.values()
         ],
@@ -138,7 +145,8 @@ def _text_in_full(text: Untrusted) -> str:
 def _why(recipient: WatchedRecipient) -> str:
     tries = f"{recipient.attempts} tries" if recipient.attempts > 1 else ""
     next_try = f"next try at {recipient.next_try:%H:%M:%S} UTC" if recipient.next_try else ""
-    return ", ".join(filter(None, (recipient.reason, tries, next_try)))
+    effects = [_EFFECTS[effect] for effect in dict.fromkeys(recipient.effects) if effect in _EFFECTS]
+    return ", ".join(filter(None, (recipient.reason, tries, next_try, *effects)))
 
 
 def _measurements(result: Result) -> Table:
@@ -172,7 +180,10 @@ def _sentence(result: Result) -> str:
     end += f"; {_count(len(result.dead_letters), 'dead letter')}"
     end += f"; {_count(requests, 'request')} to ACS in {result.duration:.1f} s. "
     if result.settled:
-        return f"[bold green]Done.[/] {end}Everybody is off the list or in the dead-letter queue; nothing is lost."
+        return (
+            f"[bold green]Done.[/] {end}ACS's list says what each person said last, or a dead letter says why not;"
+            " nothing is lost."
+        )
     if not result.queued:
         return (
             f"[bold red]Not done: some of it is in neither queue.[/] {end}Another function took it, or the broker"

@@ -80,6 +80,10 @@ class Watch:
         self._sources: dict[Untrusted, Untrusted] = {}
         self._named: dict[Untrusted, list[Untrusted]] = {}
         self._changed = asyncio.Event()
+        self.expect(publications)
+
+    def expect(self, publications: Iterable[Publication]) -> None:
+        """Expect the events of more messages."""
         now = datetime.now(UTC)
         for publication in publications:
             self._expect(

@@ -134,6 +134,15 @@ class Judging:
         return ReplayRule(max_age=max_age, max_replays=self.max_replays, fixed=self.fixed)
 
 
+Number = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NUMBER]",
+        help="The person. Left out it is asked for, or read from standard input, and stays out of the shell's history.",
+        show_default=False,
+    ),
+]
+OfSender = Annotated[str, typer.Option("--from", metavar="SENDER", help="Whose messages the words are about.")]
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show numbers in full. Written to the audit trail.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Rate = Annotated[float, typer.Option("--rate", metavar="N", min=0.01, help="At most this many messages a second.")]

@@ -30,9 +30,9 @@ class Outside:
     open_queues: Callable[[Settings], AbstractAsyncContextManager[QueuePair]] = ServiceBusQueues
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
-    def settings(self, namespace: str | None, *, needs_acs: bool = False) -> Settings:
+    def settings(self, namespace: str | None, *, needs_acs: bool = False, needs_queues: bool = True) -> Settings:
         """Read the settings, as `machine.read_settings` does."""
-        return machine.read_settings(self.environ, namespace, needs_acs=needs_acs)
+        return machine.read_settings(self.environ, namespace, needs_acs=needs_acs, needs_queues=needs_queues)
 
     def trail(self) -> AuditTrail:
         """Give the audit trail."""

@@ -102,6 +102,17 @@ def confirm(question: str, *, yes: bool, word: str = "y", option: str = "--yes")
         raise Guarded("nothing was changed")
 
 
+def ask_number(given: str | None) -> str:
+    """Give a number as it was typed: as an argument, at a prompt, or as the first line of standard input."""
+    if given is not None:
+        return given
+    if sys.stdin.isatty():
+        err().print("Number: ", end="", markup=False)
+        with _plain_interrupt():
+            return sys.stdin.readline().strip()
+    return sys.stdin.readline().strip()
+
+
 @contextmanager
 def _plain_interrupt() -> Iterator[None]:
     """Let Ctrl-C raise KeyboardInterrupt while we read an answer: the event loop, which handles it otherwise, waits."""

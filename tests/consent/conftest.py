@@ -4,13 +4,14 @@ import os
 import secrets
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 from psycopg import AsyncConnection
 
 from optout_core.adapters.ledger.postgres import PostgresLedger
 from optout_core.adapters.ledger.sqlite import SqliteLedger
-from optout_core.addresses import read_ledger
+from optout_core.addresses import PostgresAddress, read_ledger
 from optout_core.ledger import InvocationLedger
 from tests.consent.postgres import make_database, postgres_server
 
@@ -28,11 +29,15 @@ def database(postgres):
     return make_database(postgres, f"optout_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{secrets.token_hex(3)}")
 
 
+def _no_credential():
+    raise AssertionError("the address holds a password")
+
+
 @asynccontextmanager
 async def open_postgres(url, **parts):
     """Open a ledger in a database that is emptied first."""
-    address = read_ledger(url)
-    async with PostgresLedger(address, lambda: None, **parts) as ledger:
+    address = cast("PostgresAddress", read_ledger(url))
+    async with PostgresLedger(address, _no_credential, **parts) as ledger:
         await ledger.migrate()
         async with await AsyncConnection.connect(url, autocommit=True) as connection:
             await connection.execute("TRUNCATE consent, consent_word, consent_answer")

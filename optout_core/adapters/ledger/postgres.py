@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -34,7 +35,9 @@ _CONNECT, _ANSWER = 10, 20.0
 #: Seconds after which a connection is replaced, well before a token ends on which it was opened.
 _LIFETIME = 45 * 60.0
 #: Any number will do, if nobody else on the database takes the same lock.
-_MIGRATION_LOCK = 2_026_012_3
+_MIGRATION_LOCK = 20_260_123
+_Arguments = Sequence[object] | Mapping[str, object]
+_NAMED = re.compile(r"(?<![:\w]):(\w+)")
 
 #: One statement is one transaction, and each decision is made on the locked row itself: READ COMMITTED is enough.
 #: `(said_at, stop, true) > (said_at, stop, settled)` says "newer, or the same and not settled": that word may call.
@@ -138,6 +141,10 @@ class PostgresLedger:
         ((count,),) = await self._ask(schema.COUNT_UNSETTLED.format("%s"), [before])
         return int(count)
 
+    async def run(self, statement: str, arguments: Mapping[str, object]) -> Sequence[tuple[object, ...]]:
+        """Run one statement, as `optout_core.adapters.ledger.records.Database` says."""
+        return await self._ask(_NAMED.sub(r"%(\1)s", statement), arguments)
+
     async def migrate(self) -> None:
         """Make the tables, or bring them up to date; several may do so at once.
 
@@ -147,7 +154,7 @@ class PostgresLedger:
         async with self._answering() as pool:
             await _migrate(pool)
 
-    async def _ask(self, statement: str, arguments: Sequence[object]) -> list[TupleRow]:
+    async def _ask(self, statement: str, arguments: _Arguments) -> list[TupleRow]:
         async with self._answering() as pool:
             if not self._is_ready:
                 await _migrate(pool)
@@ -250,11 +257,13 @@ def _conninfo(address: PostgresAddress) -> str:
 
 
 async def _execute(
-    pool: AsyncConnectionPool[AsyncConnection[TupleRow]], statement: str, arguments: Sequence[object]
+    pool: AsyncConnectionPool[AsyncConnection[TupleRow]],
+    statement: str,
+    arguments: _Arguments,
 ) -> list[TupleRow]:
     async with pool.connection() as connection:
         cursor = await connection.execute(statement, arguments)
-        return await cursor.fetchall()
+        return await cursor.fetchall() if cursor.description else []
 
 
 async def _migrate(pool: AsyncConnectionPool[AsyncConnection[TupleRow]]) -> None:

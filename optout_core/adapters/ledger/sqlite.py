@@ -94,6 +94,10 @@ class SqliteLedger:
         """Count STOPs, as `optout_core.adapters.ledger.measured.CountingLedger` says."""
         return await self._run(self._count, before)
 
+    async def run(self, statement: str, arguments: Mapping[str, object]) -> Sequence[tuple[object, ...]]:
+        """Run one statement, as `optout_core.adapters.ledger.records.Database` says."""
+        return await self._run(self._once, statement, arguments)
+
     async def migrate(self) -> None:
         """Make the tables, or bring them up to date.
 
@@ -132,6 +136,10 @@ class SqliteLedger:
         with self._transaction() as run:
             count: int = run.execute(schema.COUNT_UNSETTLED.format("?"), (before,)).fetchone()[0]
         return count
+
+    def _once(self, statement: str, arguments: Mapping[str, object]) -> Sequence[tuple[object, ...]]:
+        with self._transaction() as run:
+            return run.execute(statement, arguments).fetchall()
 
     def _migrated(self) -> None:
         with self._transaction():

@@ -1,0 +1,1 @@
+"""The consent ledger, as operators and auditors use it."""

@@ -1,0 +1,32 @@
+"""Opens the consent ledger that the settings name."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from optout_core.adapters.connections import Credentials, open_ledger
+from optout_core.adapters.ledger.records import Records
+from optout_core.errors import LedgerUnavailable
+from optout_core.settings import Settings
+from optout_ops.exits import Mistake, OutOfReach
+
+
+@asynccontextmanager
+async def open_records(settings: Settings) -> AsyncIterator[Records]:
+    """Open the ledger while the block runs; its tables are made or brought up to date where that is allowed.
+
+    Raises:
+        Mistake: CONSENT_LEDGER is empty.
+        OutOfReach: The ledger gives no answer, also to what the block asks.
+    """
+    address = settings.consent_ledger
+    if address is None:
+        raise Mistake("CONSENT_LEDGER is empty: set it as the function has it; nothing was read or changed")
+    try:
+        async with (
+            Credentials() as credentials,
+            open_ledger(address, lambda: credentials(settings.identity_client_id)) as ledger,
+        ):
+            await ledger.migrate()
+            yield Records(ledger)
+    except LedgerUnavailable as error:
+        raise OutOfReach(str(error).replace("nothing is called", "nothing more was read or changed")) from None
