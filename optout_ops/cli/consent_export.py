@@ -38,7 +38,7 @@ def export(
     settings, now = outside.settings(reach.namespace, needs_queues=False), outside.now()
     try:
         first = microseconds(read_past(since, now)) if since else 0
-        last = microseconds(read_past(until, now) if until else now)
+        last = microseconds(read_past(until, now)) if until else _EVER
     except ValueError as error:
         raise Mistake(f"--since or --until {error}; nothing was written") from None
     if output.suffix not in {".jsonl", ".csv"}:
@@ -79,6 +79,8 @@ def _harmless(row: dict[str, object]) -> dict[str, object]:
     }
 
 
+#: Microseconds since 1970, beyond every date.
+_EVER = 2**62
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 #: A number begins with its plus and holds nothing but digits.
 _NUMBERS = frozenset({"recipient"})

@@ -24,7 +24,7 @@ def postgres():
 
 
 @pytest.fixture(scope="session")
-def database(postgres):
+def postgres_database(postgres):
     """A database of this process; its address."""
     return make_database(postgres, f"optout_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{secrets.token_hex(3)}")
 
@@ -53,5 +53,5 @@ async def ledger(request, tmp_path):
         async with SqliteLedger(tmp_path / "ledger.db") as opened:
             yield opened
     else:
-        async with open_postgres(request.getfixturevalue("database")) as opened:
+        async with open_postgres(request.getfixturevalue("postgres_database")) as opened:
             yield opened
