@@ -16,6 +16,7 @@ from optout_core.arrivals import Arrival
 from optout_core.events import OptIn, decode
 from optout_core.numbers import read_number
 from optout_core.reasons import Reason
+from optout_core.reports import ConsentEffect
 from optout_core.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -90,7 +91,8 @@ def test_the_metrics_page_names_every_instrument_and_no_other():
     source = (ROOT / "optout_core" / "adapters" / "telemetry.py").read_text()
     page = (ROOT / "docs" / "metrics.md").read_text()
 
-    assert set(re.findall(r'create_\w+\(\s*"([\w.]+)"', source)) == set(
+    effects = {f"optout.consent.{effect.value}" for effect in ConsentEffect}
+    assert set(re.findall(r'create_\w+\(\s*"([\w.]+)"', source)) | effects == set(
         re.findall(r"^\| `([\w.]+)` \|", page, re.MULTILINE)
     )
 
@@ -104,7 +106,7 @@ def test_the_runbook_has_a_section_for_every_reason():
 def test_the_samples_readme_names_every_sample():
     named = set(re.findall(r"`([\w.-]+\.json)`", (ROOT / "samples" / "README.md").read_text()))
 
-    assert named == {path.name for path in (ROOT / "samples").glob("*.json")}
+    assert named == {path.name for path in (ROOT / "samples").rglob("*.json")}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -15,7 +15,11 @@ COMMANDS = {
     *("check", "doctor", "dlq edit", "dlq export", "dlq import", "dlq list", "dlq plan", "dlq purge", "dlq replay"),
     "dlq show",
     *("dlq status", "dlq summary"),
+    *("consent migrate", "consent show", "consent verify"),
+    "send",
 }
+#: What stands beside alerts and reasons.
+LEDGER = {"The ledger", "Ledger out of reach", "Unsettled STOPs"}
 OPTIONS = {"--fixed", "--from", "--limit", "--older-than", "--reason", "--since"}
 
 
@@ -38,7 +42,7 @@ def test_a_reason_has_a_section_with_the_advice_of_the_code(reason: Reason):
 def test_there_is_no_section_for_a_reason_that_does_not_exist():
     alerts = {alert["name"] for kind in ("metricAlerts", "logAlerts") for alert in ALERTS.variable(kind)}
 
-    assert set(SECTIONS) == {reason.value for reason in Reason} | alerts | {"Alerts", "Reasons"}
+    assert set(SECTIONS) == {reason.value for reason in Reason} | alerts | {"Alerts", "Reasons"} | LEDGER
 
 
 def test_what_must_never_be_replayed_has_no_command_that_replays_it():
@@ -49,7 +53,7 @@ def test_what_must_never_be_replayed_has_no_command_that_replays_it():
 
 
 def test_every_command_is_one_the_tool_has():
-    commands = re.findall(r"(?:^|`)optout ((?:dlq )?\w+)([^`\n]*)", RUNBOOK, re.MULTILINE)
+    commands = re.findall(r"(?:^|`)optout ((?:dlq |consent )?\w+)([^`\n]*)", RUNBOOK, re.MULTILINE)
 
     assert {command for command, _ in commands} <= COMMANDS
     assert {option for _, rest in commands for option in re.findall(r"--[a-z-]+", rest)} <= OPTIONS

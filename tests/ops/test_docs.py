@@ -40,7 +40,7 @@ def fill(bus, number):
         case 2:
             bus.bury(*range(1, 41))
         case 3:
-            bus.fill(*(current(n, "RequestRefused", *[] if n % 2 else ["+123"]) for n in range(1, 31)))
+            bus.fill(*(current(n, "RequestRefused", *[] if n % 2 else [f"+15{n:02}"]) for n in range(1, 31)))
         case 4:
             body = json.dumps({"from": SENDER, "recipient": [{"to": PERSON}]}).encode()
             facts = {"optout-attempt": 0, "optout-hop": 1}
@@ -90,8 +90,8 @@ def room(desk, monkeypatch):
 
 
 def typed(desk, words):
-    """Type a command; the questions to ACS, which is not here, are tried in test_health.py."""
-    return None if words[0] in {"check", "doctor"} else desk(*words)
+    """Type a command; the questions to ACS and to the ledger are tried in test_health.py and test_consent.py."""
+    return None if words[0] in {"check", "doctor", "consent"} else desk(*words)
 
 
 def test_the_runbook_tells_to_type_something_about_alerts():
