@@ -20,6 +20,7 @@ from optout_core.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "samples" / "README.md"]
+PAGES += sorted((ROOT / "examples").glob("*.md"))
 SETTINGS = {field.alias: field for field in Settings.model_fields.values()}
 #: What the Functions host itself reads on a developer's machine.
 HOST_SETTINGS = {"FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage", "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"}
