@@ -40,6 +40,10 @@ MAX_NAME = 1024
 _LEAP_SECOND = re.compile(r"(?<=[0-9]{2}:[0-9]{2}:)60|(?<=T[0-9]{4})60")
 _END_OF_DAY = re.compile(r"(?<=[T ])24(?=:?00(?::?00(?:[.,]0+)?)?(?:[Z+-]|$))")
 
+#: What .NET writes for a time that nobody set. For a STOP its arrival then counts, and for an opt-in nobody knows when
+#: the person said it.
+_NEVER_SET = datetime(1, 1, 1, tzinfo=UTC)
+
 
 def read_time(written: str) -> datetime:
     """Read a time with its UTC offset.
@@ -73,9 +77,14 @@ def read_time(written: str) -> datetime:
         raise ValueError("a time must lie between the years 1 and 9999") from None
 
 
-def _time(value: object) -> object:
-    if isinstance(value, datetime):
-        return value
+def _time(value: object) -> datetime:
+    moment = value if isinstance(value, datetime) else _written_time(value)
+    if moment == _NEVER_SET:
+        raise PydanticCustomError("contract", "it is the first moment of the year 1: no time was set")
+    return moment
+
+
+def _written_time(value: object) -> datetime:
     # Pydantic would read a number, in quotes or not, as seconds or milliseconds since 1970, as it guesses.
     if not isinstance(value, str) or "T" not in value.upper().replace(" ", "T") or not value[:4].isdecimal():
         raise PydanticCustomError("contract", "a time is a string such as 2026-01-23T10:00:00Z")
@@ -208,6 +217,13 @@ def read_request(content: Mapping[str, Any], where: str) -> OptInRequest:
         if not any("to" in item for item in people):
             refuse_other_spellings(people[0], _RECIPIENT_FIELDS, f"{where}.recipients.0")
             raise MalformedEvent(f'{where}.recipients: no recipient has a `to`, write {{"to": "+1555…"}}')
+    elif recipients is not None and recipients != []:
+        if isinstance(recipients, dict) and "$values" in recipients:
+            raise MalformedEvent(
+                f"{where}.recipients: `$values` found, an array expected: JSON.NET must not write types"
+                " (TypeNameHandling.None)"
+            )
+        raise MalformedEvent(f'{where}.recipients: must be an array, write [{{"to": "+1555…"}}]')
     return _validated(_REQUEST, content, where)
 
 
