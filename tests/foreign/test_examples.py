@@ -10,12 +10,16 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
+from azure.servicebus.exceptions import MessageSizeExceededError
 
 from optout_core import events
 from optout_core.adapters import received
@@ -24,7 +28,9 @@ from optout_core.events import OptIn, OptOut
 from servicebus_sandbox import Broker, load_queues
 from tests.build import QUEUES_FILE
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+EVENTS_PAGE = ROOT / "docs" / "events.md"
+EXAMPLES = ROOT / "examples"
 NODE = EXAMPLES / "node"
 PYTHON = EXAMPLES / "python"
 
@@ -180,6 +186,51 @@ request = {
 number = len(list(pathlib.Path().glob("request-*")))
 pathlib.Path(f"request-{number}").write_text(json.dumps(request))
 """
+
+
+def compact(event):
+    return json.dumps(event, separators=(",", ":"))
+
+
+#: How each row of the contract page writes JSON.
+WRITERS: dict[str, Callable[[object], str]] = {
+    "JSON.stringify": compact,
+    "json.dumps": json.dumps,
+    "System.Text.Json": lambda event: compact(event).replace("+", "\\u002B"),
+    "indents": lambda event: json.dumps(event, indent=2),
+}
+FITS = re.findall(r"^\| (.+?) \| ([\d,]+) \| .*\|$", EVENTS_PAGE.read_text(), re.MULTILINE)
+
+
+async def test_as_many_recipients_fit_a_message_as_the_contract_page_says():
+    assert len(FITS) == len(WRITERS)
+    async with (
+        Broker(load_queues(QUEUES_FILE)) as broker,
+        ServiceBusClient.from_connection_string(broker.connection_string) as client,
+        client.get_queue_sender("opt-ins") as sender,
+    ):
+        for row, number in FITS:
+            [write] = [write for name, write in WRITERS.items() if name in row]
+            fits = int(number.replace(",", ""))
+            body = write(with_recipients(fits))
+
+            await sender.send_messages(ServiceBusMessage(body, message_id="x" * 64, content_type="application/json"))
+
+            [event] = events.decode(Arrival(body=body.encode(), enqueued_at=datetime.now(UTC)))
+            assert isinstance(event, OptIn)
+            assert len(event.recipients) == fits
+            with pytest.raises(MessageSizeExceededError):
+                await sender.send_messages(ServiceBusMessage(write(with_recipients(fits * 101 // 100))))
+
+
+def with_recipients(number):
+    """Make an event of an ordinary shop with so many recipients."""
+    said_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    recipients = [{"to": f"+1555{each:07}"} for each in range(number)]
+    consent = {"capturedAt": said_at, "method": "web-form", "reference": "consents/7f3a"}
+    data = {"from": "+18001234567", "recipients": recipients, "consent": consent}
+    name = {"source": "https://shop.example/preferences", "id": str(uuid4())}
+    return {"specversion": "1.0", "type": "sms.opt-in.v1", **name, "time": said_at, "data": data}
 
 
 def test_what_the_example_in_node_needs_is_pinned_and_says_nowhere_where_it_comes_from():

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -11,7 +12,7 @@ import pytest
 from optout_core.events import decode
 from optout_core.outgoing import Queue
 from optout_ops.exits import OutOfReach
-from tests.build import NOW, OTHER, PERSON, arrival, bare, canonical, text_message
+from tests.build import NOW, OTHER, PERSON, SENDER, arrival, bare, canonical, text_message
 from tests.ops.bus import ROOT
 
 
@@ -217,6 +218,23 @@ def test_a_publisher_who_may_not_read_the_queue_is_told_so(desk, file, refused):
     assert said.code == 0
     assert "1 message sent" in said.out
     assert "Whether the broker dropped repeats cannot be seen: that needs the right to read the queue." in said.out
+
+
+def test_what_the_contract_page_shows_is_what_one_sees(desk, file, monkeypatch):
+    page = (ROOT / "docs" / "events.md").read_text()
+    [console] = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
+    shown = re.findall(r"^\$ optout (.*)\n((?:(?!\$ ).*\n)*)", console, re.MULTILINE)
+    shop = {"source": "https://shop.example/preferences"}
+    good = [opt_in("7f3a", NOW, **shop), opt_in("7f3b", NOW, **shop)]
+    bad = opt_in("7f3c", NOW) | {"data": {"from": SENDER, "recipients": [PERSON]}}
+    file(good[0], bad, opt_in("7f3d", NOW - timedelta(days=4)))
+    file(*good, name="mended.jsonl")
+    monkeypatch.chdir(desk.place)
+    desk.put(function=lambda _: True)
+
+    said = [desk(*call.split()) for call, _ in shown]
+
+    assert [(each.err + each.out).splitlines() for each in said] == [printed.splitlines() for _, printed in shown]
 
 
 # --- the contract -------------------------------------------------------------------------------------------------
