@@ -76,9 +76,10 @@ def send(
 
 def _send(outside: Outside, settings: Settings, messages: list[EventMessage], rate: float) -> Published:
     async def work(stop: asyncio.Event) -> Published:
+        trail = list(outside.trail().read())
         async with outside.open_queues(settings) as queues:
             with outside.run("send", machine.new_run_id(), doing="sending", total=len(messages), stop=stop) as run:
-                return await publish(queues, messages, pace=Pace(rate), run=run)
+                return await publish(queues, messages, pace=Pace(rate), run=run, trail=trail)
 
     return machine.run(work, changes=True)
 
@@ -152,9 +153,9 @@ def _seen(seen: Seen | None) -> Iterator[str]:
     if seen.waiting:
         yield f"{count(seen.waiting, 'message')} in the queue, new."
     if seen.repeats:
-        yield f"{count(seen.repeats, 'message')} in the queue before: the broker dropped the repeat."
+        yield f"{count(seen.repeats, 'message')} sent before, within 24 hours: the broker dropped the repeat."
     if seen.gone:
-        why = "taken by the function already, or dropped by the broker as a repeat of the last 24 hours"
+        why = "taken by the function already, or dropped as a repeat of what was sent elsewhere"
         yield f"{count(seen.gone, 'message')} not in the queue: {why}."
 
 

@@ -82,6 +82,12 @@ BODIES = {
         wire(with_recipients({"$type": "List", "$values": [{"to": PERSON}]})),
         "data.recipients: `$values` found, an array expected: JSON.NET must not write types (TypeNameHandling.None)",
     ),
+    "JSON.NET of an Azure CloudEvent": (
+        wire(in_pascal_case(canonical(specversion=None, datacontenttype="application/json"))),
+        "`specversion` is missing, and it is neither an Event Grid event nor a request with `from` and `recipients`",
+    ),
+    "an int as id": (wire(canonical(id=7)), "`id` must be a string"),
+    "an enum as method": (wire(with_consent(method=2)), "data.consent.method: must be a string"),
     "a DateTime of no kind": (
         wire(canonical(time="2026-01-23T10:00:00")),
         "time: a time needs a UTC offset, such as Z or +02:00",

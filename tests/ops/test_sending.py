@@ -11,9 +11,11 @@ import pytest
 
 from optout_core.events import decode
 from optout_core.outgoing import Queue
+from optout_ops.changes.send import sent_since
 from optout_ops.exits import OutOfReach
+from servicebus_sandbox import SEND, AccessKey
 from tests.build import NOW, OTHER, PERSON, SENDER, arrival, bare, canonical, text_message
-from tests.ops.bus import ROOT
+from tests.ops.bus import ROOT, open_bus
 
 
 @pytest.fixture
@@ -187,22 +189,43 @@ def test_a_message_that_waits_was_taken(desk, file):
 
 def test_a_message_that_was_there_before_is_a_repeat(desk, file):
     desk("send", file(event("e1")))
+    (desk.place / "audit.jsonl").unlink()
 
     said = desk("send", file(event("e1"), event("e2")))
 
     assert "1 message in the queue, new." in said.out
-    assert "1 message in the queue before: the broker dropped the repeat." in said.out
+    assert "1 message sent before, within 24 hours: the broker dropped the repeat." in said.out
+
+
+def test_a_message_that_this_machine_sent_is_a_repeat_though_the_function_took_it(desk, file):
+    desk.now = datetime.now(UTC)
+    desk.put(function=lambda _: True)
+    desk("send", file(event("e1")))
+
+    said = desk("send", file(event("e1"), event("e2")), "--json")
+
+    assert said.json["queue"] == {"waiting": 0, "repeats": 1, "gone": 1}
+
+
+def test_what_was_sent_to_another_namespace_or_more_than_a_day_ago_is_no_repeat():
+    def of(run, at, namespace="memory.example", command="send"):
+        facts = {"command": command, "run": run, "at": at.isoformat()}
+        return [facts | {"step": "begin", "namespace": namespace}, facts | {"step": "end", "ids": [f"id of {run}", 7]}]
+
+    lines = [*of("now", NOW), *of("old", NOW - timedelta(hours=25)), *of("elsewhere", NOW, "other.example")]
+    lines += [*of("replay", NOW, command="replay"), {"command": "send", "step": "end", "ids": ["of no run"]}]
+
+    assert sent_since(NOW - timedelta(hours=24), lines, "memory.example") == {"id of now"}
 
 
 def test_a_message_that_the_function_took_may_be_a_repeat(desk, file):
     desk.put(function=lambda _: True)
-    desk("send", file(event("e1")))
 
     said = desk("send", file(event("e1")))
 
     assert (
-        "1 message not in the queue: taken by the function already, or dropped by the broker as a repeat of the last 24"
-        " hours." in said.out
+        "1 message not in the queue: taken by the function already, or dropped as a repeat of what was sent elsewhere."
+        in said.out
     )
 
 
@@ -360,6 +383,19 @@ async def test_on_the_broker_a_scheduled_event_waits_and_a_resend_is_dropped(bus
     said = [await bus("send", path, "--at", "2199-01-23T10:00:00Z") for _ in range(2)]
 
     assert [each.code for each in said] == [0, 0]
+    assert "2 messages in the queue, new." in said[0].out
+    assert "2 messages sent before, within 24 hours: the broker dropped the repeat." in said[1].out
     assert (bus.opt_ins.scheduled, bus.opt_ins.duplicates) == (2, 2)
     [first, _] = bus.opt_ins.messages()
     assert first.message.properties["content_type"] == "application/cloudevents+json"
+
+
+async def test_on_the_broker_a_key_that_may_only_send_is_enough(place, file):
+    keys = [AccessKey("RootManageSharedAccessKey", "sandbox"), AccessKey("sender", "sends", frozenset({SEND}))]
+    async with open_bus(place, keys=keys) as bus:
+        bus.environ["ServiceBusConnection"] = bus.broker.connection_string_of("sender")
+
+        said = await bus("send", file(event("e1")))
+
+        assert (said.code, len(bus.opt_ins)) == (0, 1)
+        assert "Whether the broker dropped repeats cannot be seen" in said.out
