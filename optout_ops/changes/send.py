@@ -134,7 +134,7 @@ async def _there_before(queues: Peeks, ids: Collection[str], last: int) -> set[s
     async for message in queues.peek(Queue.OPT_INS):
         if message.sequence_number > last or looked_at == _MOST_LOOKED_AT or len(found) == len(ids):
             break
-        if message.message_id in ids:
+        if message.message_id is not None and message.message_id in ids:
             found.add(message.message_id)
         looked_at += 1
     return found
