@@ -1,16 +1,15 @@
-"""The event that publishers send us, as types: the source of docs/opt-in-event.schema.json.
+"""What publishers say in an event, as types; `schemas` makes the published schemas of it.
 
 CloudEvents 1.0, structured JSON: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md.
 Unknown fields are tolerated everywhere, so that publishers may add to their events without asking us; only a known
 field under another spelling is refused, since what it says would be lost without a word.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AwareDatetime,
@@ -39,6 +38,10 @@ MAX_NAME = 1024
 #: Two spellings of ISO 8601 that `datetime` does not read: a leap second, and midnight as the end of a day.
 _LEAP_SECOND = re.compile(r"(?<=[0-9]{2}:[0-9]{2}:)60|(?<=T[0-9]{4})60")
 _END_OF_DAY = re.compile(r"(?<=[T ])24(?=:?00(?::?00(?:[.,]0+)?)?(?:[Z+-]|$))")
+
+#: What .NET writes for a time that nobody set. For a STOP its arrival then counts, and for an opt-in nobody knows when
+#: the person said it.
+_NEVER_SET = datetime(1, 1, 1, tzinfo=UTC)
 
 
 def read_time(written: str) -> datetime:
@@ -73,9 +76,14 @@ def read_time(written: str) -> datetime:
         raise ValueError("a time must lie between the years 1 and 9999") from None
 
 
-def _time(value: object) -> object:
-    if isinstance(value, datetime):
-        return value
+def _time(value: object) -> datetime:
+    moment = value if isinstance(value, datetime) else _written_time(value)
+    if moment == _NEVER_SET:
+        raise PydanticCustomError("contract", "it is the first moment of the year 1: no time was set")
+    return moment
+
+
+def _written_time(value: object) -> datetime:
     # Pydantic would read a number, in quotes or not, as seconds or milliseconds since 1970, as it guesses.
     if not isinstance(value, str) or "T" not in value.upper().replace(" ", "T") or not value[:4].isdecimal():
         raise PydanticCustomError("contract", "a time is a string such as 2026-01-23T10:00:00Z")
@@ -86,19 +94,37 @@ def _time(value: object) -> object:
         raise PydanticCustomError("contract", known) from None
 
 
-Time = Annotated[AwareDatetime, BeforeValidator(_time, json_schema_input_type=AwareDatetime)]
+#: RFC 3339 with an offset. `format` alone asserts nothing in most validators. We read more: blanks, basic format.
+_TIME_PATTERN = (
+    r"^(?!0000|0001-01-01[Tt ]00:00:00)[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+    r"[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]+)?(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$"
+)
+#: What `numbers.read_number` reads, as far as it is ASCII: 3 to 15 digits, the first no 0, with what people put there.
+#: A `(0)` is left to the function: which zero goes depends on the digits around it.
+_DIGITS_PATTERN = r"(?:\+|00)?[ .()\/\-]*[1-9](?:[ .()\/\-]*[0-9]){2,14}[ .()\/\-]*"
+_NUMBER_PATTERN = rf"^(?!.*\(0\))(?:(?:tel|sms):)?{_DIGITS_PATTERN}$"
+#: A number, or a name with a letter in it.
+_SENDER_PATTERN = rf"^(?!.*\(0\))(?:{_DIGITS_PATTERN}|[ -~]*[A-Za-z][ -~]*)$"
+
+Time = Annotated[
+    AwareDatetime,
+    BeforeValidator(_time),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": _TIME_PATTERN}),
+]
 #: Half a surrogate pair is refused by pydantic itself.
 _WITHOUT_NUL = r"^[^\x00]*$"
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=_WITHOUT_NUL)]
 Fact = Annotated[str, Field(max_length=MAX_NAME, pattern=_WITHOUT_NUL)]
 
 
-class _Contract(BaseModel):
+class Contract(BaseModel):
+    """What is common to all types of the contract."""
+
     # Input values stay out of errors and repr: they hold phone numbers.
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
-class Consent(_Contract):
+class Consent(Contract):
     """How the person opted in: the evidence one has to keep for at least four years."""
 
     captured_at: Time | None = Field(
@@ -111,7 +137,7 @@ class Consent(_Contract):
 
 
 class Recipient(TypedDict, total=False):
-    """One person who opted in again."""
+    """One person."""
 
     # The published schema asks for `to`; here one who is left out costs the others nothing. A mapping and no model: an
     # event may hold 10,000 of them. An integer is what a spreadsheet makes of a number column.
@@ -119,21 +145,24 @@ class Recipient(TypedDict, total=False):
 
     to: Annotated[
         StrictStr | StrictInt | None,
-        WithJsonSchema({"maxLength": MAX_NAME, "minLength": 1, "title": "To", "type": "string"}),
+        WithJsonSchema({"maxLength": MAX_NAME, "pattern": _NUMBER_PATTERN, "type": "string"}),
         Field(
             description="Phone number in E.164 format. Blanks, dashes and brackets are removed; see docs/events.md."
             " What is no number then is refused by itself, and the others of the event go on.",
+            examples=["+15555555551"],
         ),
     ]
 
 
-class OptInRequest(_Contract):
-    """The sender and the people who opted in to its messages: the body of the API's request."""
+class OptInRequest(Contract):
+    """The sender and the people it is about: the body of the API's request."""
 
     sender: Name = Field(
         alias="from",
         description="The sender whose opt-out list is meant: E.164 number, short code or alphanumeric sender ID.",
         repr=False,
+        examples=["+18001234567"],
+        json_schema_extra={"pattern": _SENDER_PATTERN},
     )
     recipients: list[Recipient] = Field(
         min_length=1, description="Any number of people; a repeated number counts once.", repr=False
@@ -145,27 +174,6 @@ class OptInRequest(_Contract):
         for recipient in self.recipients:
             to = recipient.get("to")
             yield "" if to is None else str(to)
-
-
-class OptInEvent(_Contract):
-    """The event to publish when people opted in again."""
-
-    model_config = ConfigDict(title="sms.opt-in.v1")
-
-    specversion: Literal["1.0"] = Field(description="The version of CloudEvents.")
-    type: Literal["sms.opt-in.v1"] = Field(description="What happened.")
-    source: Name = Field(description="Who says so, a URI reference. No personal data.")
-    id: Name = Field(description="Unique within the source; a repeated id is the same event. No personal data.")
-    time: Time | None = Field(
-        None, description="When the person opted in, with UTC offset; the arrival in the queue when left out."
-    )
-    data: OptInRequest
-
-
-def schema() -> str:
-    """Write the JSON Schema of the event, as docs/opt-in-event.schema.json holds it."""
-    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return json.dumps(dialect | OptInEvent.model_json_schema(), indent=2)
 
 
 #: The attributes of an event that we read, beside `specversion`, which is read in any case.
@@ -208,6 +216,13 @@ def read_request(content: Mapping[str, Any], where: str) -> OptInRequest:
         if not any("to" in item for item in people):
             refuse_other_spellings(people[0], _RECIPIENT_FIELDS, f"{where}.recipients.0")
             raise MalformedEvent(f'{where}.recipients: no recipient has a `to`, write {{"to": "+1555…"}}')
+    elif recipients is not None and recipients != []:
+        if isinstance(recipients, dict) and "$values" in recipients:
+            raise MalformedEvent(
+                f"{where}.recipients: `$values` found, an array expected: JSON.NET must not write types"
+                " (TypeNameHandling.None)"
+            )
+        raise MalformedEvent(f'{where}.recipients: must be an array, write [{{"to": "+1555…"}}]')
     return _validated(_REQUEST, content, where)
 
 

@@ -1,13 +1,11 @@
 """From bytes to envelopes: every accepted form, opened; what the event says is not read yet.
 
-1. The JSON is read strictly (UTF-8, no NaN, no field named twice): whatever we guessed here could lose a recipient.
-2. A CloudEvent in structured mode stands in the body; in binary mode its attributes are application properties. Where
+1. A CloudEvent in structured mode stands in the body; in binary mode its attributes are application properties. Where
    both are there, the content type decides, else they have to agree.
-3. A bare request is taken only where nothing beside it could be an attribute of an event, since half a CloudEvent may
+2. A bare request is taken only where nothing beside it could be an attribute of an event, since half a CloudEvent may
    be an opt-out.
 """
 
-import json
 import re
 from base64 import b64decode
 from collections.abc import Mapping
@@ -15,10 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import Any
 from uuid import UUID
 
 from optout_core.arrivals import Arrival, moment
+from optout_core.bodies import json_object, read_json, refuse_buffer
 from optout_core.contract import ATTRIBUTES, MAX_NAME, OPT_IN_TYPE, refuse_other_spellings
 from optout_core.errors import EventError, MalformedEvent, UnsupportedEvent
 
@@ -40,8 +39,6 @@ _SAYS_WHAT = frozenset(
 #: The ends of names under which frameworks say it: `rbs2-msg-type`, `NServiceBus.EnclosedMessageTypes`.
 _TYPES = frozenset({"type", "eventtype", "messagetype", "enclosedmessagetypes"})
 _SEPARATOR = re.compile(r"[^0-9A-Za-z]")
-#: Every 64-bit integer has fewer digits.
-_SAFE_DIGITS = 20
 
 
 class Form(StrEnum):
@@ -104,7 +101,8 @@ def open_readable(arrival: Arrival) -> list[Envelope]:
 
 
 def _documents(arrival: Arrival, attributes: Mapping[str, object]) -> list[tuple[object, bool]]:
-    document = _json(arrival.body)
+    document = read_json(arrival.body)
+    refuse_buffer(document, "the body")
     if not isinstance(document, list) or _SPEC_VERSION in attributes:
         return [(document, True)]
     if not document:
@@ -129,6 +127,7 @@ def _open(item: object, arrival: Arrival, attributes: Mapping[str, object], *, a
         )
     if "from" in event and "recipients" in event:
         return _bare_request(event, arrival, alone=alone)
+    refuse_other_spellings(event, frozenset({_SPEC_VERSION}), "the event")
     raise MalformedEvent(
         "`specversion` is missing, and it is neither an Event Grid event nor a request with `from` and `recipients`"
     )
@@ -152,7 +151,7 @@ def _binary(attributes: Mapping[str, object], document: object) -> Envelope:
 def _cloud_event(attributes: Mapping[str, Any], content: object, form: Form) -> Envelope:
     versions = {str(value) for name, value in attributes.items() if name.lower() == _SPEC_VERSION}
     if versions != {"1.0"}:
-        raise UnsupportedEvent("`specversion` is not 1.0")
+        raise UnsupportedEvent("`specversion` is not 1.0, the only version of CloudEvents that we read")
     refuse_other_spellings(attributes, ATTRIBUTES, "the event")
     return Envelope(
         form=form,
@@ -170,7 +169,7 @@ def _content(event: Mapping[str, Any]) -> object:
     if "data" in event:
         raise MalformedEvent("`data` and `data_base64` are both there: which one counts is not known")
     try:
-        return _json(b64decode(text_field(event, "data_base64"), validate=True))
+        return read_json(b64decode(text_field(event, "data_base64"), validate=True))
     except ValueError:
         raise MalformedEvent("`data_base64` is not base64") from None
 
@@ -231,47 +230,6 @@ def _attributes(arrival: Arrival) -> dict[str, object]:
 def _moment(value: object) -> object:
     # What is no time of AMQP is refused with the words that any other value is refused with.
     return moment(value) or value if isinstance(value, int | datetime) else value
-
-
-def _json(body: bytes) -> object:
-    try:
-        return _DECODER.decode(body.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise MalformedEvent("not UTF-8") from None
-    except RecursionError:
-        raise MalformedEvent("nested too deeply") from None
-    except ValueError as error:
-        # A JSONDecodeError's text holds a position and never the document.
-        raise MalformedEvent(f"not JSON: {error}") from None
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    mapping = dict(pairs)
-    if len(mapping) < len(pairs):
-        # Keeping one of two values could lose recipients without a trace.
-        raise MalformedEvent("an object names the same field twice")
-    return mapping
-
-
-def _integer(digits: str) -> float:
-    # int() refuses more than 4,300 digits; a field that nobody reads must not make an event unreadable.
-    return int(digits) if len(digits) <= _SAFE_DIGITS else float(digits)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_integer, parse_constant=_no_constant)
-
-
-def json_object(value: object, what: str) -> dict[str, Any]:
-    """Return a JSON object as it is, or raise MalformedEvent that says `what` must be one."""
-    if isinstance(value, str):
-        raise MalformedEvent(f"{what} must be a JSON object and is a string: it was written as JSON twice")
-    if not isinstance(value, dict):
-        raise MalformedEvent(f"{what} must be a JSON object")
-    return value
 
 
 def text_field(fields: Mapping[str, Any], name: str) -> str:

@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from optout_core.arrivals import Arrival
+from optout_core.bodies import json_object
 from optout_core.contract import OPT_IN_TYPE, OPT_OUT_TYPE, Consent, read_moment, read_request
-from optout_core.envelopes import Envelope, Form, json_object, open_envelopes, open_readable, text_field
+from optout_core.envelopes import Envelope, Form, open_envelopes, open_readable, text_field
 from optout_core.errors import EventError, MalformedEvent, UnsupportedEvent
 from optout_core.keywords import Keywords
 from optout_core.masking import Untrusted
@@ -148,7 +149,10 @@ def _understand(envelope: Envelope, arrival: Arrival, keywords: Keywords) -> Eve
         return _sms_received(envelope, arrival, keywords, name)
     if kind.startswith(_ACS_PREFIX):
         return Ignored(**name)
-    raise UnsupportedEvent(f"we do not know the event type {Untrusted(envelope.type[:100])!r}")
+    raise UnsupportedEvent(
+        f"we do not know the event type {Untrusted(envelope.type[:100])!r}; ours are `{OPT_IN_TYPE}` and"
+        f" `{OPT_OUT_TYPE}`"
+    )
 
 
 def _opt_in(envelope: Envelope, arrival: Arrival, name: dict[str, Any]) -> OptIn:

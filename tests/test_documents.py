@@ -1,7 +1,9 @@
 """What the documents say is what the code does: settings, samples, properties, metrics, links, locks."""
 
 import json
+import os
 import re
+import sys
 import tomllib
 from datetime import UTC, datetime
 from fnmatch import fnmatch
@@ -18,9 +20,11 @@ from optout_core.numbers import read_number
 from optout_core.reasons import Reason
 from optout_core.reports import ConsentEffect
 from optout_core.settings import Settings
+from tests.core.test_mistakes import BODIES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "samples" / "README.md"]
+PAGES += sorted((ROOT / "examples").glob("*.md"))
 SETTINGS = {field.alias: field for field in Settings.model_fields.values()}
 #: What the Functions host itself reads on a developer's machine.
 HOST_SETTINGS = {"FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage", "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"}
@@ -70,14 +74,25 @@ def test_the_sample_settings_have_every_setting_documented_and_are_valid():
     assert Settings.from_environ(sample["Values"]).acs_endpoint == "https://NAME.communication.azure.com"
 
 
-def test_the_event_of_the_readme_and_of_the_contract_page_is_one_that_we_accept():
-    now = datetime(2026, 1, 24, tzinfo=UTC)
-    for page in (ROOT / "README.md", ROOT / "docs" / "events.md"):
-        (example,) = re.findall(r"```json\n(.+?)```", page.read_text(), re.DOTALL)
-        (event,) = decode(Arrival(body=example.encode(), enqueued_at=now))
+def test_the_event_of_the_contract_page_is_one_that_we_accept():
+    (example,) = re.findall(r"```json\n(.+?)```", (ROOT / "docs" / "events.md").read_text(), re.DOTALL)
+    (event,) = decode(Arrival(body=example.encode(), enqueued_at=datetime(2026, 1, 24, tzinfo=UTC)))
 
-        assert isinstance(event, OptIn)
-        assert event.recipients == (read_number("+15555555551"),)
+    assert isinstance(event, OptIn)
+    assert event.recipients == (read_number("+15555555551"),)
+
+
+def test_what_the_readme_tells_to_paste_publishes_an_opt_in_that_is_removed(tmp_path):
+    section = (ROOT / "README.md").read_text().partition("## Publish\n")[2]
+    (pasted,) = re.findall(r"```sh\n(.+?)```", section.partition("\n## ")[0], re.DOTALL)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
+
+    ran = run(["sh", "-euc", pasted], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)  # noqa: S607 - whichever shell one has
+
+    assert ran.returncode == 0, ran.stderr
+    assert "1 recipient: 1 removed" in ran.stdout
 
 
 def test_the_contract_page_names_every_property_we_send():
@@ -85,6 +100,21 @@ def test_the_contract_page_names_every_property_we_send():
     text = (ROOT / "docs" / "events.md").read_text()
 
     assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_every_text_that_the_contract_page_quotes_of_a_dead_letter_is_one_that_a_mistake_brings():
+    section = (ROOT / "docs" / "events.md").read_text().partition("## What goes wrong\n")[2].partition("\n## ")[0]
+    columns = [row.split(" | ")[1] for row in re.findall(r"^\| .+ \|$", section, re.MULTILINE)]
+    quoted = [quote for column in columns for quote in re.findall(r"(?:`` (.+?)``|(?<!`)`([^`]+)`)", column)]
+    texts = [(double or single).removeprefix("…").strip() for double, single in quoted]
+    said = [
+        *(said for _, said in BODIES.values()),
+        "a request beside a subject may be half an event, and that an opt-out",
+    ]
+
+    codes = {"data", "data_base64", "time", "UnsupportedEvent"}
+    assert len(texts) >= 20
+    assert [text for text in texts if text not in codes and not any(text in each for each in said)] == []
 
 
 def test_the_metrics_page_names_every_instrument_and_no_other():

@@ -60,7 +60,7 @@ def test_every_folder_with_pins_is_kept_up_to_date():
     updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
     folders = {("github-actions", "/")} | {
         (kind, f"/{path.parent.relative_to(ROOT).as_posix()}".removesuffix("."))
-        for pattern, kind in {"requirements*.txt": "pip", "package-lock.json": "npm"}.items()
+        for pattern, kind in {"requirements*.txt": "pip", "package-lock.json": "npm", "*.csproj": "nuget"}.items()
         for path in tracked(f":(glob)**/{pattern}")
     }
 

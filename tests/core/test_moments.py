@@ -59,7 +59,7 @@ NO_TIMES: list[object] = [
         ("20260123T240000Z", MIDNIGHT),
         ("2026-12-31T24:00:00Z", datetime(2027, 1, 1, tzinfo=UTC)),
         # the ends of the calendar
-        ("0001-01-01T00:00:00Z", datetime(1, 1, 1, tzinfo=UTC)),
+        ("0001-01-01T00:00:01Z", datetime(1, 1, 1, 0, 0, 1, tzinfo=UTC)),
         ("9999-12-31T23:59:59.999999Z", datetime(9999, 12, 31, 23, 59, 59, 999999, UTC)),
     ],
 )

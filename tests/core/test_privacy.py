@@ -18,7 +18,7 @@ from optout_core.api import _Reading, read_answer
 from optout_core.asked import Answers, Asked
 from optout_core.batches import Operation, plan
 from optout_core.consent import OptInRule
-from optout_core.contract import Consent, OptInEvent, OptInRequest
+from optout_core.contract import Consent, OptInRequest
 from optout_core.envelopes import open_envelopes
 from optout_core.errors import EventError, RequestError
 from optout_core.events import decode
@@ -31,6 +31,7 @@ from optout_core.outcomes import Outcome, Verdict
 from optout_core.outgoing import NotTaken
 from optout_core.reasons import Reason
 from optout_core.reports import SettledEvent
+from optout_core.schemas import OptInEvent, OptOutEvent
 from optout_core.settings import Settings
 from optout_core.settlement import DeadLetter, Done, RetryLater, Settlement
 from tests.build import (
@@ -95,6 +96,7 @@ def values(sender, recipients):
         *decode(arrival(text_message(words))),
         opt_out(*recipients, sender=sender),
         OptInEvent.model_validate(json.loads(message.body) | {"unknown": words}),
+        OptOutEvent.model_validate(json.loads(message.body) | {"type": "sms.opt-out.v1", "unknown": words}),
         OptInRequest.model_validate(bare(*recipients, sender=sender)),
         Consent(capturedAt=None, method=sender, reference=sender),
         pair(recipients[0], sender),

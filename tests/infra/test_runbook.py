@@ -9,6 +9,7 @@ from tests.infra.bicep_tree import INFRA, ROOT, read
 
 RUNBOOK = (ROOT / "docs/runbook.md").read_text()
 DEPLOY = (ROOT / "docs/deploy.md").read_text()
+EVENTS = (ROOT / "docs/events.md").read_text()
 ALERTS = read(INFRA / "modules/alerts.bicep")
 #: The commands of the operators' tool that the runbook may name.
 COMMANDS = {
@@ -73,7 +74,7 @@ def test_every_link_leads_somewhere(page: str):
             re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
             for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
         }
-        for name, text in {"runbook.md": RUNBOOK, "deploy.md": DEPLOY, "": page}.items()
+        for name, text in {"runbook.md": RUNBOOK, "deploy.md": DEPLOY, "events.md": EVENTS, "": page}.items()
     }
 
     for target in re.findall(r"\]\(([^)]+)\)", page):

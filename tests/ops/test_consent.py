@@ -12,9 +12,8 @@ import pytest
 from optout_core.adapters.ledger.sqlite import SqliteLedger
 from optout_core.consent import microseconds
 from optout_core.contract import Consent
-from optout_core.events import decode
 from sandbox.endpoint import Endpoint, Fault
-from tests.build import NOW, OTHER, PERSON, SENDER, arrival
+from tests.build import NOW, OTHER, PERSON, SENDER, decoded
 from tests.consent.said import confirmed, stop, web
 from tests.ops.memory import MemoryQueues
 
@@ -218,12 +217,10 @@ def test_the_tables_are_made_by_command_and_again_without_harm(desk):
 @pytest.fixture
 def acs(desk):
     """An ACS beside the desk, in a thread of its own."""
-    loop, started, done = asyncio.new_event_loop(), threading.Event(), None
+    loop, started, done = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
     endpoint = Endpoint()
 
     async def serve():
-        nonlocal done
-        done = asyncio.Event()
         async with endpoint:
             started.set()
             await done.wait()
@@ -260,7 +257,7 @@ def test_a_stop_that_the_list_does_not_show_is_sent_again_and_calls_again(desk, 
     said = verify(desk)
 
     (sent,) = desk.queues.opt_ins
-    (event,) = decode(arrival(sent.body))
+    event = decoded(sent.body)
     assert said.code == 1
     assert "1  a STOP that the list does not show: its word is sent again" in said.out
     assert (event.id.raw, event.recipients[0].text, event.time.isoformat()) == (
@@ -290,7 +287,7 @@ def test_the_stop_of_an_erased_person_is_sent_again_too(desk, ledger):
     verify(desk)
 
     (sent,) = desk.queues.opt_ins
-    (event,) = decode(arrival(sent.body))
+    event = decoded(sent.body)
     assert event.recipients[0].text == PERSON
 
 
