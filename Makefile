@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help run test lint check chaos sdk-tests bench environment lock
+.PHONY: help run test lint check chaos sdk-tests bench snapshots environment lock
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -35,6 +35,9 @@ sdk-tests: environment ## Run azure-servicebus' own tests against the broker (Li
 
 bench: environment ## Compare with the floor and the usual patterns, write docs/performance.md; LONG=1 adds a million recipients
 	@$(BIN)/python -m benchmarks performance $(if $(LONG),--long)
+
+snapshots: environment ## Evaluate the templates anew for tests/infra (needs the Bicep compiler)
+	@$(BIN)/python -m tests.infra.snapshots
 
 environment: ## Make the virtual environment, or leave it alone when it is up to date
 	@$(PYTHON) scripts/environment.py $(VENV) requirements-dev.txt

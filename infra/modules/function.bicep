@@ -159,11 +159,7 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
         DEAD_LETTER_QUEUE: queues.deadLetters.name
         ALLOWED_SENDERS: allowedSenders
       },
-      toObject(
-        items(settingOverrides),
-        setting => setting.key,
-        setting => setting.?value ?? ''
-      )
+      toObject(items(settingOverrides), setting => setting.key, setting => setting.?value ?? '')
     )
   }
 }

@@ -95,7 +95,10 @@ resource functionWritesTables 'Microsoft.Authorization/roleAssignments@2022-04-0
     description: 'The function host writes its diagnostic events to a table of its storage account.'
     principalId: identity.properties.principalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataContributor)
+    roleDefinitionId: subscriptionResourceId(
+      'Microsoft.Authorization/roleDefinitions',
+      roles.storageTableDataContributor
+    )
   }
 }
 
@@ -106,7 +109,10 @@ resource functionPublishesTelemetry 'Microsoft.Authorization/roleAssignments@202
     description: 'The function sends metrics, traces and logs; Application Insights takes no key.'
     principalId: identity.properties.principalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.monitoringMetricsPublisher)
+    roleDefinitionId: subscriptionResourceId(
+      'Microsoft.Authorization/roleDefinitions',
+      roles.monitoringMetricsPublisher
+    )
   }
 }
 
