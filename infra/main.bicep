@@ -170,7 +170,7 @@ module roles 'modules/roles.bicep' = {
     applicationInsightsName: names.applicationInsights
     operatorsGroupId: operatorsGroupId
     // Two assignments of one name are no valid template, however the id came into the list twice.
-    publisherIds: filter(union([], map(publisherIds, id => trim(id))), id => !empty(id))
+    publisherIds: filter(union([], map(publisherIds, id => toLower(trim(id)))), id => !empty(id))
   }
   dependsOn: [
     identity

@@ -1,8 +1,8 @@
 """Microsoft's Bicep compiler, one process that answers many questions: `bicep jsonrpc --stdio`.
 
-Frames are those of the Language Server Protocol: `Content-Length: N`, a blank line, then JSON-RPC 2.0. One process starts
-in two seconds and then compiles in a fifth of one. `readEnvironmentVariable` reads the environment of this process, so
-all that parameter files read is given here and nothing is inherited.
+Frames are those of the Language Server Protocol: `Content-Length: N`, a blank line, then JSON-RPC 2.0. One process
+starts in two seconds and then compiles in a fifth of one. `readEnvironmentVariable` reads the environment of this
+process, so all that parameter files read is given here and nothing is inherited.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.infra.sources import INFRA, ROOT
+from tests.infra.sources import ROOT
 
 #: The tenant, subscription, group and region of a deployment that never happens. No template may know any of them.
 DEPLOYMENT = {

@@ -18,8 +18,8 @@ from optout_core.arrivals import Arrival
 from optout_core.events import OptIn, decode
 from optout_core.numbers import read_number
 from servicebus_sandbox import Broker, load_queues
-from tests.infra.bicep_tree import INFRA
 from tests.infra.commands import run
+from tests.infra.sources import INFRA
 
 SMOKE = SimpleNamespace(**runpy.run_path(str(INFRA / "smoke.py")))
 PACKAGE = SimpleNamespace(**runpy.run_path(str(INFRA / "package.py")))

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.infra.bicep_tree import PARAMETER_FILES, ROOT, read_parameters
 from tests.infra.commands import run
+from tests.infra.sources import PARAMETER_FILES, ROOT
 
 PATHS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 WORKFLOWS: dict[str, dict[Any, Any]] = {path.stem: yaml.safe_load(path.read_text()) for path in PATHS}
@@ -82,7 +82,7 @@ def test_every_script_that_is_called_exists_and_can_be_run():
 def test_every_make_target_that_is_called_exists():
     targets = set(re.findall(r"\bmake (\w+)", SCRIPTS))
 
-    assert targets == {"check", "test"}
+    assert targets == {"check", "environment", "test"}
     for target in targets:
         assert run("make", "--dry-run", target, cwd=ROOT).returncode == 0, target
 
@@ -132,7 +132,7 @@ def test_each_environment_has_a_parameter_file_and_gives_it_what_it_reads():
     assert set(preview["strategy"]["matrix"]["environment"]) == set(files)
     for job in (preview, deploy):
         for path in files.values():
-            wanted = set(re.findall(r"readEnvironmentVariable\('(\w+)'", str(read_parameters(path))))
+            wanted = set(re.findall(r"readEnvironmentVariable\('(\w+)'", path.read_text()))
             assert wanted - {"AZURE_ENV_NAME"} <= set(job["env"]), path.name
 
 
