@@ -56,6 +56,29 @@ param virtualNetworkAddressPrefix string = '10.60.0.0/23'
 @description('Takes START and STOP texts from ACS itself, through Event Grid. ACS must not have a system topic yet: there can be only one.')
 param receiveTexts bool = false
 
+@description('Keeps the newest word of each person in a PostgreSQL server, so that an older opt-in never undoes a STOP. Without it that holds within one invocation only.')
+param consentLedger bool = false
+
+@description('Object id of the Entra group that administers the ledger. Who deploys must be a member: it makes the role of the function.')
+param ledgerAdministratorsId string = ''
+
+@description('Name of that group: its members sign in to the ledger under it.')
+param ledgerAdministratorsName string = ''
+
+@description('Compute of the ledger. Standard_B1ms serves a test environment; a Burstable size takes no standby.')
+param ledgerComputeSize string = 'Standard_B1ms'
+
+@description('Storage of the ledger in GB, which grows by itself and never shrinks.')
+@minValue(32)
+param ledgerStorageGB int = 32
+
+@description('A standby of the ledger that takes over within minutes, and doubles its price. While the ledger is down opt-ins wait and nothing is lost.')
+@allowed(['Disabled', 'SameZone', 'ZoneRedundant'])
+param ledgerStandby string = 'Disabled'
+
+@description('Keeps the backups of the ledger in the paired region as well. It cannot be changed afterwards.')
+param ledgerGeoRedundantBackup bool = false
+
 @description('Settings of the processor that differ from their defaults.')
 param processorSettingOverrides processorSettings = {}
 
@@ -69,6 +92,7 @@ var names = {
   eventGridIdentity: 'id-optin-texts-${environmentName}-${suffix}'
   functionApp: 'func-optin-${environmentName}-${suffix}'
   identity: 'id-optin-${environmentName}-${suffix}'
+  ledger: 'psql-optin-${environmentName}-${suffix}'
   namespace: 'sb-optin-${environmentName}-${suffix}'
   plan: 'asp-optin-${environmentName}-${suffix}'
   storage: 'stoptin${suffix}'
@@ -76,6 +100,7 @@ var names = {
   workspace: 'log-optin-${environmentName}-${suffix}'
 }
 var packageContainer = 'packages'
+var ledgerDatabase = 'consent'
 var allTags = union({ application: 'sms-opt-in', 'azd-env-name': environmentName }, tags)
 var communicationService = {
   subscriptionId: split(communicationServiceId, '/')[2]
@@ -90,6 +115,17 @@ var ownGroup = {
 var effectiveSku = privateNetworking && serviceBusSku != 'Premium'
   ? fail('privateNetworking needs serviceBusSku Premium: Standard has no private endpoints.')
   : serviceBusSku
+
+// Nobody could make the role of the function on a server without an administrator.
+var ledgerAdministrators = consentLedger && (empty(ledgerAdministratorsId) || empty(ledgerAdministratorsName))
+  ? fail('consentLedger needs ledgerAdministratorsId and ledgerAdministratorsName: the Entra group that administers it.')
+  : {
+      objectId: ledgerAdministratorsId
+      name: ledgerAdministratorsName
+    }
+var effectiveStandby = ledgerStandby != 'Disabled' && startsWith(ledgerComputeSize, 'Standard_B')
+  ? fail('ledgerStandby needs a ledgerComputeSize that is not Burstable, such as Standard_D2ds_v5.')
+  : ledgerStandby
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: names.identity
@@ -119,6 +155,21 @@ module storage 'modules/storage.bicep' = {
     tags: allTags
     name: names.storage
     packageContainer: packageContainer
+    isPrivate: privateNetworking
+  }
+}
+
+module ledger 'modules/ledger.bicep' = if (consentLedger) {
+  params: {
+    location: location
+    tags: allTags
+    name: names.ledger
+    databaseName: ledgerDatabase
+    administrators: ledgerAdministrators
+    computeSize: ledgerComputeSize
+    storageSizeGB: ledgerStorageGB
+    standby: effectiveStandby
+    geoRedundantBackup: ledgerGeoRedundantBackup
     isPrivate: privateNetworking
   }
 }
@@ -199,6 +250,9 @@ module network 'modules/network.bicep' = if (privateNetworking) {
     namespaceName: names.namespace
     namespaceHostName: messaging.outputs.hostName
     storageName: names.storage
+    hasLedger: consentLedger
+    ledgerName: names.ledger
+    ledgerHostName: consentLedger ? ledger!.outputs.hostName : ''
   }
   dependsOn: [
     storage
@@ -217,6 +271,9 @@ module processor 'modules/function.bicep' = {
     packageContainer: packageContainer
     applicationInsightsName: names.applicationInsights
     communicationService: communicationService
+    hasLedger: consentLedger
+    ledgerName: names.ledger
+    ledgerDatabase: ledgerDatabase
     virtualNetworkName: privateNetworking ? names.virtualNetwork : ''
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstanceCount
@@ -227,6 +284,7 @@ module processor 'modules/function.bicep' = {
   dependsOn: [
     roles
     communicationRole
+    ledger
     network
   ]
 }
@@ -248,6 +306,18 @@ module texts 'modules/event-grid.bicep' = if (receiveTexts) {
 
 @description('Name of the function app: where the code goes.')
 output functionAppName string = processor.outputs.name
+
+@description('Name of the function\'s identity: its role on the ledger has this name.')
+output identityName string = identity.name
+
+@description('Object id of the function\'s identity.')
+output identityObjectId string = identity.properties.principalId
+
+@description('Host name of the consent ledger. Empty: there is none.')
+output ledgerHostName string = consentLedger ? ledger!.outputs.hostName : ''
+
+@description('The database of the consent ledger.')
+output ledgerDatabase string = ledgerDatabase
 
 @description('Host name of the Service Bus namespace: what publishers and the operators\' tool connect to.')
 output serviceBusNamespace string = messaging.outputs.hostName

@@ -61,6 +61,7 @@ def test_each_resource_is_reached_through_an_endpoint_of_its_own_group():
         "namespace": EVERYTHING.only("Microsoft.ServiceBus/namespaces")["id"],
         "blob": storage,
         "table": storage,
+        "postgresqlServer": EVERYTHING.only("Microsoft.DBforPostgreSQL/flexibleServers")["id"],
     }
 
 
@@ -80,10 +81,12 @@ def test_every_endpoint_has_its_zone_and_every_zone_is_linked():
 def test_each_zone_has_the_name_that_its_service_looks_for():
     """https://learn.microsoft.com/azure/private-link/private-endpoint-dns"""
     names = "\n".join(each["name"] for each in EVERYTHING.of_type("Microsoft.Network/privateDnsZones"))
+    ledger = EVERYTHING.only("Microsoft.DBforPostgreSQL/flexibleServers")["id"]
 
     assert "[format('privatelink.blob.{0}', environment().suffixes.storage)]" in names
     assert "[format('privatelink.table.{0}', environment().suffixes.storage)]" in names
     assert "[format('privatelink.{0}', substring(split(replace(reference(" in names
+    assert f"[format('privatelink.{{0}}', substring(reference('{ledger}'" in names
 
 
 @pytest.mark.parametrize("prefix", ["10.0.0.0/24", "ten"])

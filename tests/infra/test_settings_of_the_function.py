@@ -19,6 +19,8 @@ OF_THE_HOST = {
 }
 #: Secrets: the cloud has identities instead.
 NEVER_IN_THE_CLOUD = {"ACS_ACCESS_KEY", "ServiceBusConnection"}
+#: Read by the consent ledger, which is optional.
+LEDGER = "CONSENT_LEDGER"
 #: https://learn.microsoft.com/azure/azure-functions/functions-app-settings#flex-consumption-plan-deprecations
 REFUSED_BY_FLEX = {
     *("ENABLE_ORYX_BUILD", "FUNCTIONS_EXTENSION_VERSION", "FUNCTIONS_WORKER_RUNTIME"),
@@ -43,7 +45,7 @@ OVERRIDABLE = set(read("template")["definitions"]["processorSettings"]["properti
 
 
 def test_every_setting_the_code_reads_is_set_or_can_be_and_no_other():
-    read_by_the_code = {field.alias for field in Settings.model_fields.values()} - NEVER_IN_THE_CLOUD
+    read_by_the_code = {field.alias for field in Settings.model_fields.values()} - NEVER_IN_THE_CLOUD | {LEDGER}
 
     assert read_by_the_code == (EXPLICIT - OF_THE_HOST) | OVERRIDABLE
 

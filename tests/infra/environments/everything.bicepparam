@@ -22,6 +22,13 @@ param alwaysReadyInstanceCount = 1
 param privateNetworking = true
 param virtualNetworkAddressPrefix = '10.70.0.0/23'
 param receiveTexts = true
+param consentLedger = true
+param ledgerAdministratorsId = '00000000-0000-0000-0000-0000000000f3'
+param ledgerAdministratorsName = 'ledger administrators'
+param ledgerComputeSize = 'Standard_D2ds_v5'
+param ledgerStorageGB = 64
+param ledgerStandby = 'ZoneRedundant'
+param ledgerGeoRedundantBackup = true
 param processorSettingOverrides = {
   OPT_IN_MAX_AGE: 'PT48H'
   MAX_CONCURRENT_REQUESTS: '8'
