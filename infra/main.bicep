@@ -3,6 +3,7 @@ targetScope = 'resourceGroup'
 metadata name = 'SMS opt-in'
 metadata description = 'Removes people who opted in again from the Azure Communication Services SMS opt-out list, event by event.'
 
+import { isObjectId, otherCharacters } from 'modules/input.bicep'
 import { processorSettings } from 'modules/types.bicep'
 
 @description('Region of everything that has one. It must offer Flex Consumption.')
@@ -26,8 +27,8 @@ param operatorsGroupId string = ''
 @description('Object ids of the identities that publish events: they may send to the opt-in queue and nothing else.')
 param publisherIds string[] = []
 
-@description('The only senders (our numbers) the processor acts for, separated by commas. Empty: all.')
-param allowedSenders string = ''
+@description('The only senders (our numbers) the processor acts for. Empty: all.')
+param allowedSenders string[] = []
 
 @description('Standard is enough for most. Premium adds isolation, larger messages and private endpoints; docs/deploy.md says how to move.')
 @allowed(['Standard', 'Premium'])
@@ -85,27 +86,66 @@ param processorSettingOverrides processorSettings = {}
 @description('Tags of every resource, beside those that azd needs.')
 param tags object = {}
 
+// What was given, read once: blanks go, ids are in lower case, and what Azure would refuse late is refused now.
+var oddCharacters = otherCharacters(environmentName, 'abcdefghijklmnopqrstuvwxyz0123456789-')
+var checkedName = empty(oddCharacters)
+  ? environmentName
+  : fail('environmentName takes lower-case letters, digits and hyphens, not "${join(oddCharacters, '')}".')
+var addresses = filter(map(alertEmailAddresses, address => trim(address)), address => !empty(address))
+var checkedAddresses = empty(addresses) || !empty(filter(addresses, address => !contains(address, '@')))
+  ? fail('alertEmailAddresses takes at least one mail address, and nothing else: otherwise nobody hears of an alert.')
+  : addresses
+var operators = toLower(trim(operatorsGroupId))
+var checkedOperators = empty(operators) && empty(operatorsGroupId) || isObjectId(operators)
+  ? operators
+  : fail('operatorsGroupId is "${operatorsGroupId}", and that is no object id. Leave it out to name no operators.')
+// Two assignments of one name are no valid template, however the id came into the list twice.
+var publishers = filter(union([], map(publisherIds, id => toLower(trim(id)))), id => !empty(id))
+var noObjectIds = filter(publishers, id => !isObjectId(id))
+var checkedPublishers = !empty(noObjectIds)
+  ? fail('publisherIds holds "${join(noObjectIds, '", "')}", and that is no object id.')
+  : contains(publishers, operators)
+      ? fail('publisherIds holds the operators\' group, which may publish already: take it out.')
+      : publishers
+var senders = filter(map(allowedSenders, sender => trim(sender)), sender => !empty(sender))
+var checkedSenders = !empty(allowedSenders) && empty(senders)
+  ? fail('allowedSenders holds no number. An empty list means all senders; one that was meant to hold some does not.')
+  : !empty(filter(senders, sender => contains(sender, ',')))
+      ? fail('allowedSenders is a list: one sender in each place, and no commas.')
+      : senders
+var idParts = split(trim(communicationServiceId), '/')
+var isCommunicationService = length(idParts) == 9 && length(idParts[2]) == 36 && toLower('${idParts[6]}/${idParts[7]}') == 'microsoft.communication/communicationservices' && !empty(idParts[4]) && !empty(idParts[8])
+var checkedIdParts = isCommunicationService
+  ? idParts
+  : fail('communicationServiceId is "${communicationServiceId}", and that is not the id of an ACS resource: /subscriptions/…/resourceGroups/…/providers/Microsoft.Communication/communicationServices/NAME.')
+var checkedTags = contains(tags, 'azd-env-name') || contains(tags, 'application')
+  ? fail('tags holds azd-env-name or application, which the deployment sets itself: azd finds its resources by them.')
+  : tags
+var checkedReadyCount = alwaysReadyInstanceCount > maximumInstanceCount
+  ? fail('alwaysReadyInstanceCount (${alwaysReadyInstanceCount}) is above maximumInstanceCount (${maximumInstanceCount}): what is always there is more than there may be at most.')
+  : alwaysReadyInstanceCount
+
 // Every name is computed here and not taken from a module's output: so what-if can look inside the modules.
 var suffix = uniqueString(resourceGroup().id, environmentName)
 var names = {
-  applicationInsights: 'appi-optin-${environmentName}-${suffix}'
-  eventGridIdentity: 'id-optin-texts-${environmentName}-${suffix}'
-  functionApp: 'func-optin-${environmentName}-${suffix}'
-  identity: 'id-optin-${environmentName}-${suffix}'
-  ledger: 'psql-optin-${environmentName}-${suffix}'
-  namespace: 'sb-optin-${environmentName}-${suffix}'
-  plan: 'asp-optin-${environmentName}-${suffix}'
+  applicationInsights: 'appi-optin-${checkedName}-${suffix}'
+  eventGridIdentity: 'id-optin-texts-${checkedName}-${suffix}'
+  functionApp: 'func-optin-${checkedName}-${suffix}'
+  identity: 'id-optin-${checkedName}-${suffix}'
+  ledger: 'psql-optin-${checkedName}-${suffix}'
+  namespace: 'sb-optin-${checkedName}-${suffix}'
+  plan: 'asp-optin-${checkedName}-${suffix}'
   storage: 'stoptin${suffix}'
-  virtualNetwork: 'vnet-optin-${environmentName}-${suffix}'
-  workspace: 'log-optin-${environmentName}-${suffix}'
+  virtualNetwork: 'vnet-optin-${checkedName}-${suffix}'
+  workspace: 'log-optin-${checkedName}-${suffix}'
 }
 var packageContainer = 'packages'
 var ledgerDatabase = 'consent'
-var allTags = union({ application: 'sms-opt-in', 'azd-env-name': environmentName }, tags)
+var allTags = union(checkedTags, { application: 'sms-opt-in', 'azd-env-name': environmentName })
 var communicationService = {
-  subscriptionId: split(communicationServiceId, '/')[2]
-  resourceGroup: split(communicationServiceId, '/')[4]
-  name: last(split(communicationServiceId, '/'))
+  subscriptionId: checkedIdParts[2]
+  resourceGroup: checkedIdParts[4]
+  name: checkedIdParts[8]
 }
 var ownGroup = {
   subscriptionId: subscription().subscriptionId
@@ -117,12 +157,13 @@ var effectiveSku = privateNetworking && serviceBusSku != 'Premium'
   : serviceBusSku
 
 // Nobody could make the role of the function on a server without an administrator.
-var ledgerAdministrators = consentLedger && (empty(ledgerAdministratorsId) || empty(ledgerAdministratorsName))
+var ledgerAdministrators = {
+  objectId: toLower(trim(ledgerAdministratorsId))
+  name: trim(ledgerAdministratorsName)
+}
+var checkedAdministrators = consentLedger && (!isObjectId(ledgerAdministrators.objectId) || empty(ledgerAdministrators.name))
   ? fail('consentLedger needs ledgerAdministratorsId and ledgerAdministratorsName: the Entra group that administers it.')
-  : {
-      objectId: ledgerAdministratorsId
-      name: ledgerAdministratorsName
-    }
+  : ledgerAdministrators
 var effectiveStandby = ledgerStandby != 'Disabled' && startsWith(ledgerComputeSize, 'Standard_B')
   ? fail('ledgerStandby needs a ledgerComputeSize that is not Burstable, such as Standard_D2ds_v5.')
   : ledgerStandby
@@ -165,7 +206,7 @@ module ledger 'modules/ledger.bicep' = if (consentLedger) {
     tags: allTags
     name: names.ledger
     databaseName: ledgerDatabase
-    administrators: ledgerAdministrators
+    administrators: checkedAdministrators
     computeSize: ledgerComputeSize
     storageSizeGB: ledgerStorageGB
     standby: effectiveStandby
@@ -187,10 +228,10 @@ module alerts 'modules/alerts.bicep' = {
   params: {
     location: location
     tags: allTags
-    nameSuffix: '${environmentName}-${suffix}'
+    nameSuffix: '${checkedName}-${suffix}'
     namespaceName: names.namespace
     applicationInsightsName: names.applicationInsights
-    emailAddresses: map(alertEmailAddresses, address => trim(address))
+    emailAddresses: checkedAddresses
   }
   dependsOn: [
     messaging
@@ -219,9 +260,8 @@ module roles 'modules/roles.bicep' = {
     namespaceName: names.namespace
     storageName: names.storage
     applicationInsightsName: names.applicationInsights
-    operatorsGroupId: operatorsGroupId
-    // Two assignments of one name are no valid template, however the id came into the list twice.
-    publisherIds: filter(union([], map(publisherIds, id => toLower(trim(id)))), id => !empty(id))
+    operatorsGroupId: checkedOperators
+    publisherIds: checkedPublishers
   }
   dependsOn: [
     identity
@@ -244,7 +284,7 @@ module network 'modules/network.bicep' = if (privateNetworking) {
   params: {
     location: location
     tags: allTags
-    nameSuffix: '${environmentName}-${suffix}'
+    nameSuffix: '${checkedName}-${suffix}'
     virtualNetworkName: names.virtualNetwork
     addressPrefix: virtualNetworkAddressPrefix
     namespaceName: names.namespace
@@ -277,8 +317,8 @@ module processor 'modules/function.bicep' = {
     virtualNetworkName: privateNetworking ? names.virtualNetwork : ''
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstanceCount
-    alwaysReadyInstanceCount: alwaysReadyInstanceCount
-    allowedSenders: allowedSenders
+    alwaysReadyInstanceCount: checkedReadyCount
+    allowedSenders: join(checkedSenders, ',')
     settingOverrides: processorSettingOverrides
   }
   dependsOn: [
@@ -293,7 +333,7 @@ module texts 'modules/event-grid.bicep' = if (receiveTexts) {
   scope: resourceGroup(communicationService.subscriptionId, communicationService.resourceGroup)
   params: {
     tags: allTags
-    topicName: 'evgt-optin-${environmentName}-${suffix}'
+    topicName: 'evgt-optin-${checkedName}-${suffix}'
     communicationServiceName: communicationService.name
     identityName: names.eventGridIdentity
     namespaceName: names.namespace
@@ -306,6 +346,9 @@ module texts 'modules/event-grid.bicep' = if (receiveTexts) {
 
 @description('Name of the function app: where the code goes.')
 output functionAppName string = processor.outputs.name
+
+@description('Address of the ACS resource.')
+output acsEndpoint string = processor.outputs.acsEndpoint
 
 @description('Name of the function\'s identity: its role on the ledger has this name.')
 output identityName string = identity.name

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Smoke test of a deployment: publish one opt-in for a test number and wait for what becomes of it.
 
-    infra/smoke.py --namespace NAME.servicebus.windows.net --application ID --sender +1… --recipient +1…
+    infra/smoke.py --namespace NAME.servicebus.windows.net --application ID [--sender +1…] --recipient +1…
 
 It signs in as the environment allows (workload identity, `az login`) and needs what an operator has on the queues,
 and Reader on Application Insights. A dead letter is found by the event's id. A removal is found by the metric
@@ -178,16 +178,22 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
     parser.add_argument("--namespace", required=True, help="host name of the Service Bus namespace")
     parser.add_argument("--application", required=True, help="application id of Application Insights")
-    parser.add_argument("--sender", required=True, help="our number; must be in ALLOWED_SENDERS")
+    parser.add_argument("--sender", help="our number; must be in ALLOWED_SENDERS, whose first it is by default")
     parser.add_argument("--recipient", required=True, help="the test number; opting it in must harm nobody")
     parser.add_argument("--timeout", type=float, default=600, help="seconds to wait, default %(default)s")
     parser.add_argument("--every", type=float, default=15, help="seconds between looks, default %(default)s")
     options = parser.parse_args(arguments)
-    allowed = [sender.strip() for sender in os.environ.get("ALLOWED_SENDERS", "").split(",")]
+    allowed = [sender.strip() for sender in os.environ.get("ALLOWED_SENDERS", "").split(",") if sender.strip()]
+    if not allowed:
+        parser.error("ALLOWED_SENDERS is empty or not set: the test acts for a sender that the deployment names")
+    options.sender = allowed[0] if options.sender is None else options.sender.strip()
+    options.recipient = options.recipient.strip()
     if options.sender not in allowed:
         parser.error(
             "--sender is not in ALLOWED_SENDERS: the test acts for a sender that the deployment names, or not at all"
         )
+    if not options.recipient:
+        parser.error("--recipient is empty: it takes the test number")
     return options
 
 

@@ -178,5 +178,8 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
   }
 }
 
+@description('Address of the ACS resource.')
+output acsEndpoint string = 'https://${acs.properties.hostName}'
+
 @description('Name of the function app.')
 output name string = app.name

@@ -170,15 +170,35 @@ def test_the_metric_is_asked_for_since_the_test_began(rows, removed):
     assert b"datetime(2026-01-23T10:00:00+00:00)" in asked[0].content
 
 
-@pytest.mark.parametrize("allowed", ["", "+18005550000"])
-def test_a_sender_that_the_deployment_does_not_name_is_refused(allowed, monkeypatch, capsys):
+def _options(*options: str) -> Any:
+    return SMOKE._options(["--namespace", "n", "--application", "a", *options])
+
+
+@pytest.mark.parametrize("allowed", ["", " , ", "+18005550000"])
+@pytest.mark.parametrize("sender", [SENDER, "", " "])
+def test_a_sender_that_the_deployment_does_not_name_is_refused(allowed, sender, monkeypatch, capsys):
     monkeypatch.setenv("ALLOWED_SENDERS", allowed)
 
     with pytest.raises(SystemExit) as stopped:
-        SMOKE.main(["--namespace", "n", "--application", "a", "--sender", SENDER, "--recipient", RECIPIENT])
+        _options("--sender", sender, "--recipient", RECIPIENT)
 
     assert stopped.value.code == 2
     assert "ALLOWED_SENDERS" in capsys.readouterr().err
+
+
+def test_an_empty_recipient_is_refused(monkeypatch, capsys):
+    monkeypatch.setenv("ALLOWED_SENDERS", SENDER)
+
+    with pytest.raises(SystemExit):
+        _options("--recipient", " ")
+
+    assert "--recipient is empty" in capsys.readouterr().err
+
+
+def test_the_sender_is_the_first_that_the_deployment_names(monkeypatch):
+    monkeypatch.setenv("ALLOWED_SENDERS", f" , {SENDER} ,+18005550000")
+
+    assert _options("--recipient", RECIPIENT).sender == SENDER
 
 
 @pytest.fixture

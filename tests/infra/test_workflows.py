@@ -74,7 +74,7 @@ def test_every_script_that_is_called_exists_and_can_be_run():
     called = set(re.findall(r"(?<![\w./-])(infra/[\w.-]+|\.ci/[\w.-]+)", SCRIPTS)) - {"infra/"}
     scripts = {name for name in called if not name.endswith(".bicepparam")}
 
-    assert scripts == {"infra/ledger-rights", "infra/lint", "infra/package.py", "infra/smoke.py"}
+    assert scripts == {"infra/ledger-rights", "infra/lint", "infra/package.py", "infra/smoke.py", "infra/variables.py"}
     for name in scripts:
         assert (ROOT / name).stat().st_mode & 0o111, name
 
@@ -118,12 +118,30 @@ def test_a_deployment_is_infrastructure_then_code_then_smoke_test_one_environmen
     jobs = WORKFLOWS["deploy"]["jobs"]
     named = [step["name"] for step in job["steps"] if "name" in step]
 
-    assert named == ["infrastructure", "ledger", "code", "smoke test"]
+    assert named == ["variables", "infrastructure", "ledger", "code", "smoke test"]
     assert job["environment"] == "${{ inputs.environment }}"
     assert [(jobs[name]["needs"], jobs[name]["with"]) for name in ("dev", "prod")] == [
         ("ci", {"environment": "dev"}),
         ("dev", {"environment": "prod"}),
     ]
+
+
+def test_a_forks_first_push_is_checked_and_deploys_nothing():
+    jobs = WORKFLOWS["deploy"]["jobs"]
+
+    assert jobs["dev"]["if"] == "vars.DEPLOY == 'true'"
+    assert jobs["prod"]["needs"] == "dev"  # skipped with it
+    assert jobs["preview"]["if"].startswith("vars.DEPLOY == 'true' && ")
+    assert "vars.DEPLOY != 'true'" in jobs["nothing"]["if"]
+    assert "docs/deploy.md" in jobs["nothing"]["steps"][0]["run"]
+    assert "if" not in jobs["ci"] or "DEPLOY" not in jobs["ci"]["if"]
+
+
+def test_variables_are_checked_before_anybody_signs_in():
+    for job in (WORKFLOWS["deploy"]["jobs"]["preview"], WORKFLOWS["deploy-environment"]["jobs"]["deploy"]):
+        steps = [step.get("name", step.get("uses", "").partition("@")[0]) for step in job["steps"]]
+
+        assert steps.index("variables") < steps.index("azure/login")
 
 
 def test_each_environment_has_a_parameter_file_and_gives_it_what_it_reads():
@@ -140,9 +158,10 @@ def test_a_step_uses_only_outputs_that_the_deployment_has():
     template = (ROOT / "infra/main.bicep").read_text()
     workflow = (ROOT / ".github/workflows/deploy-environment.yml").read_text()
     used = set(re.findall(r"steps\.infrastructure\.outputs\.(\w+)", workflow))
+    told = set(re.findall(r'outputs\["(\w+)"\]', (ROOT / "infra/azd.py").read_text()))
 
     assert used
-    assert used == set(re.findall(r"^output (\w+)", template, re.MULTILINE))
+    assert used | told == set(re.findall(r"^output (\w+)", template, re.MULTILINE))
 
 
 def test_the_compiler_is_of_one_version_everywhere():

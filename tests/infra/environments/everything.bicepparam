@@ -14,7 +14,10 @@ param publisherIds = [
   '00000000-0000-0000-0000-0000000000F1'
   ''
 ]
-param allowedSenders = '+18005550100,+18005550101'
+param allowedSenders = [
+  '+18005550100'
+  ' +18005550101 '
+]
 param serviceBusSku = 'Premium'
 param instanceMemoryMB = 4096
 param maximumInstanceCount = 40
