@@ -18,6 +18,7 @@ param alertEmailAddresses = empty(alertEmailAddressesGiven)
 param operatorsGroupId = readEnvironmentVariable('OPERATORS_GROUP_ID', '')
 param publisherIds = partsOf(readEnvironmentVariable('PUBLISHER_IDS', ''))
 param allowedSenders = partsOf(readEnvironmentVariable('ALLOWED_SENDERS', ''))
+param smokeTesterId = readEnvironmentVariable('SMOKE_TESTER_ID', '')
 param instanceMemoryMB = 512
 param maximumInstanceCount = 2
 param processorSettingOverrides = {

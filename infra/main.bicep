@@ -27,6 +27,15 @@ param operatorsGroupId string = ''
 @description('Object ids of the identities that publish events: they may send to the opt-in queue and nothing else.')
 param publisherIds string[] = []
 
+@description('Object id of the identity that runs the smoke test: it may send to the opt-in queue and read telemetry. Empty: nobody.')
+param smokeTesterId string = ''
+
+@description('Role of the function on the ACS resource, as the id of its definition. Empty: the built-in one that covers SMS, which is an owner\'s; docs/first-deployment.md says how to try a smaller one.')
+param communicationRoleId string = ''
+
+@description('Forbids to delete what holds evidence: the ledger and the workspace, which carry no right that somebody might have to take away. Who deploys needs Locks Contributor as well.')
+param deleteLock bool = false
+
 @description('The only senders (our numbers) the processor acts for. Empty: all.')
 param allowedSenders string[] = []
 
@@ -107,6 +116,12 @@ var checkedPublishers = !empty(noObjectIds)
   : contains(publishers, operators)
       ? fail('publisherIds holds the operators\' group, which may publish already: take it out.')
       : publishers
+var smokeTester = toLower(trim(smokeTesterId))
+var checkedSmokeTester = !empty(smokeTesterId) && !isObjectId(smokeTester)
+  ? fail('smokeTesterId is "${smokeTesterId}", and that is no object id.')
+  : !empty(smokeTester) && smokeTester == operators
+      ? fail('smokeTesterId is the operators\' group: the smoke test needs less than an operator may.')
+      : smokeTester
 var senders = filter(map(allowedSenders, sender => trim(sender)), sender => !empty(sender))
 var checkedSenders = !empty(allowedSenders) && empty(senders)
   ? fail('allowedSenders holds no number. An empty list means all senders; one that was meant to hold some does not.')
@@ -212,6 +227,7 @@ module ledger 'modules/ledger.bicep' = if (consentLedger) {
     standby: effectiveStandby
     geoRedundantBackup: ledgerGeoRedundantBackup
     isPrivate: privateNetworking
+    isLocked: deleteLock
   }
 }
 
@@ -221,6 +237,7 @@ module monitoring 'modules/monitoring.bicep' = {
     tags: allTags
     workspaceName: names.workspace
     applicationInsightsName: names.applicationInsights
+    isLocked: deleteLock
   }
 }
 
@@ -255,20 +272,39 @@ module workbook 'modules/workbook.bicep' = {
 
 module roles 'modules/roles.bicep' = {
   params: {
-    identityName: names.identity
-    eventGridIdentityName: receiveTexts ? names.eventGridIdentity : ''
     namespaceName: names.namespace
-    storageName: names.storage
     applicationInsightsName: names.applicationInsights
     operatorsGroupId: checkedOperators
     publisherIds: checkedPublishers
+    smokeTesterId: checkedSmokeTester
   }
   dependsOn: [
-    identity
-    eventGridIdentity
+    messaging
+    monitoring
+  ]
+}
+
+module functionRoles 'modules/function-roles.bicep' = {
+  params: {
+    principalId: identity.properties.principalId
+    namespaceName: names.namespace
+    storageName: names.storage
+    applicationInsightsName: names.applicationInsights
+  }
+  dependsOn: [
     messaging
     storage
     monitoring
+  ]
+}
+
+module textsRole 'modules/texts-role.bicep' = if (receiveTexts) {
+  params: {
+    principalId: eventGridIdentity!.properties.principalId
+    namespaceName: names.namespace
+  }
+  dependsOn: [
+    messaging
   ]
 }
 
@@ -277,6 +313,7 @@ module communicationRole 'modules/communication-role.bicep' = {
   params: {
     communicationServiceName: communicationService.name
     principalId: identity.properties.principalId
+    roleId: communicationRoleId
   }
 }
 
@@ -322,7 +359,7 @@ module processor 'modules/function.bicep' = {
     settingOverrides: processorSettingOverrides
   }
   dependsOn: [
-    roles
+    functionRoles
     communicationRole
     ledger
     network
@@ -340,7 +377,7 @@ module texts 'modules/event-grid.bicep' = if (receiveTexts) {
     messagingGroup: ownGroup
   }
   dependsOn: [
-    roles
+    textsRole
   ]
 }
 
@@ -361,6 +398,12 @@ output ledgerHostName string = consentLedger ? ledger!.outputs.hostName : ''
 
 @description('The database of the consent ledger.')
 output ledgerDatabase string = ledgerDatabase
+
+@description('Resource id of the Service Bus namespace: where infra/rights.py looks at who may do what.')
+output serviceBusNamespaceId string = resourceId('Microsoft.ServiceBus/namespaces', names.namespace)
+
+@description('Object id of the identity that Event Grid delivers texts with. Empty: there is none.')
+output textsIdentityObjectId string = receiveTexts ? eventGridIdentity!.properties.principalId : ''
 
 @description('Host name of the Service Bus namespace: what publishers and the operators\' tool connect to.')
 output serviceBusNamespace string = messaging.outputs.hostName

@@ -43,5 +43,6 @@ param ledgerAdministratorsName = empty(partsOf(ledgerAdministratorsNameGiven))
   : ledgerAdministratorsNameGiven
 
 param ledgerComputeSize = 'Standard_D2ds_v5'
+param smokeTesterId = readEnvironmentVariable('SMOKE_TESTER_ID', '')
 param instanceMemoryMB = 2048
 param maximumInstanceCount = 10

@@ -29,6 +29,9 @@ param geoRedundantBackup bool
 @description('Whether only private endpoints reach the server. Fixed when the server is made.')
 param isPrivate bool
 
+@description('Whether the server may not be deleted.')
+param isLocked bool
+
 var tiers = {
   B: 'Burstable'
   D: 'GeneralPurpose'
@@ -126,6 +129,21 @@ resource azureMayConnect 'Microsoft.DBforPostgreSQL/flexibleServers/firewallRule
   }
   dependsOn: [
     oldestTls
+  ]
+}
+
+// No right of anybody is assigned on the server or below: a lock forbids to delete role assignments too, and would make
+// one irrevocable. https://learn.microsoft.com/azure/azure-resource-manager/management/lock-resources
+resource lock 'Microsoft.Authorization/locks@2020-05-01' = if (isLocked) {
+  scope: server
+  name: 'keep-the-ledger'
+  properties: {
+    level: 'CanNotDelete'
+    notes: 'Holds the proof of every consent. docs/deploy.md#remove says how to lift this.'
+  }
+  dependsOn: [
+    oldestTls
+    azureMayConnect
   ]
 }
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.infra.snapshots import Resource, deployment, read
+from tests.infra.snapshots import Deployment, Resource, deployment, read
 from tests.infra.sources import INFRA, PARAMETER_FILES, ROOT, TEMPLATES
 
 #: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
@@ -16,11 +16,14 @@ ROLES = {
     "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": "Storage Table Data Contributor",
     "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
     "09976791-48a7-449e-bb21-39d1a415f350": "Communication and Email Service Owner",
+    "43d0d8ad-25c7-4714-9337-8ba259a9fe05": "Monitoring Reader",
+    "00000000-0000-0000-0000-0000000000f5": "the role that communicationRoleId names",
 }
 ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
 ASSIGNMENTS = deployment("everything").of_type(ASSIGNMENT)
 
 FUNCTION, EVENT_GRID = "the function", "Event Grid"
+SMOKE_TEST = "00000000-0000-0000-0000-0000000000f4"
 OPERATORS = "00000000-0000-0000-0000-0000000000f0"
 PUBLISHERS = ("00000000-0000-0000-0000-0000000000f1", "00000000-0000-0000-0000-0000000000f2")
 OPT_INS, DEAD_LETTERS = "queues/opt-ins", "queues/opt-ins-dead-letter"
@@ -56,7 +59,6 @@ OF_THE_FUNCTION = {
     (FUNCTION, "Storage Blob Data Owner", STORAGE),
     (FUNCTION, "Storage Table Data Contributor", STORAGE),
     (FUNCTION, "Monitoring Metrics Publisher", TELEMETRY),
-    (FUNCTION, "Communication and Email Service Owner", ACS),
 }
 
 
@@ -65,15 +67,17 @@ def test_with_everything_on_there_are_exactly_these_rights():
 
     assert _rights(ASSIGNMENTS) == {
         *OF_THE_FUNCTION,
+        (FUNCTION, "the role that communicationRoleId names", ACS),
         *((OPERATORS, role, queue) for role in (receiver, sender) for queue in (OPT_INS, DEAD_LETTERS)),
         *((publisher, sender, OPT_INS) for publisher in PUBLISHERS),
         (EVENT_GRID, sender, OPT_INS),
+        (SMOKE_TEST, sender, OPT_INS),
+        (SMOKE_TEST, "Monitoring Reader", TELEMETRY),
     }
 
 
 def test_who_is_not_named_gets_no_right():
-    assert {right[1:] for right in _rights_of_required()} == {right[1:] for right in OF_THE_FUNCTION}
-    assert {right[0] for right in _rights_of_required()} == {FUNCTION}
+    assert _rights_of_required() == {*OF_THE_FUNCTION, (FUNCTION, "Communication and Email Service Owner", ACS)}
 
 
 def _rights_of_required() -> set[tuple[str, str, str]]:
@@ -95,8 +99,12 @@ def test_a_right_says_why_and_to_what_kind_of_principal(assignment):
 
     assert len(assignment["properties"]["description"]) > 20
     # A publisher may be a managed identity, a service principal or, in a test environment, a person.
-    expected = "ServicePrincipal" if made_here else "Group" if _principal(assignment) == OPERATORS else None
-    assert assignment["properties"].get("principalType") == expected
+    expected: set[str | None] = (
+        {"ServicePrincipal"} if made_here else {"Group"} if _principal(assignment) == OPERATORS else {None}
+    )
+    if _principal(assignment) == SMOKE_TEST:
+        expected = {None, "ServicePrincipal"}
+    assert assignment["properties"].get("principalType") in expected
 
 
 @pytest.mark.parametrize("path", [*TEMPLATES, *PARAMETER_FILES], ids=lambda path: path.name)
@@ -136,7 +144,33 @@ def test_no_file_of_the_deployment_holds_an_identity_or_a_phone_number():
 def test_every_role_that_is_given_is_listed_here():
     guids = re.findall(r"'([0-9a-f]{8}-[0-9a-f-]{27})'", "".join(path.read_text() for path in TEMPLATES))
 
-    assert sorted(guids) == sorted(ROLES)
+    assert {guid for guid in ROLES if not guid.startswith("00000000")} == set(guids)
+
+
+def test_an_identity_that_was_made_anew_gets_assignments_of_its_own():
+    """Its resource id is the old one, and an assignment of that name could not be changed."""
+    for name in ("everything", "required"):
+        for each in deployment(name).of_type(ASSIGNMENT):
+            made_here = each["properties"]["principalId"].startswith("[reference(")
+            assert each["name"].startswith("[guid(") == made_here, each["properties"]["description"]
+            if made_here:
+                assert each["properties"]["principalId"].strip("[]") in each["name"]
+
+
+def test_a_lock_makes_no_right_irrevocable():
+    """A lock forbids to delete role assignments at and below what it locks."""
+    everything = deployment("everything")
+    locked = [each["id"].partition("/providers/Microsoft.Authorization/locks")[0] for each in _locks(everything)]
+
+    assert len(locked) == 2
+    for scope in locked:
+        for assignment in ASSIGNMENTS:
+            assert f"{scope}/" not in assignment["id"], assignment["properties"]["description"]
+    assert _locks(deployment("required")) == []
+
+
+def _locks(deployed: Deployment) -> list[Resource]:
+    return deployed.of_type("Microsoft.Authorization/locks")
 
 
 def test_everything_is_switched_on_in_the_snapshot_of_everything():

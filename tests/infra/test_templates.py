@@ -190,9 +190,11 @@ def _takes_tags(resource: Resource) -> bool:
 def test_the_app_starts_when_it_has_its_rights_and_its_network():
     graph = read("graph")["main"]
 
-    assert {"roles", "communicationRole", "network"} <= set(graph["processor"])
-    assert {"identity", "messaging", "storage", "monitoring"} <= set(graph["roles"])
-    assert "roles" in graph["texts"]
+    assert {"functionRoles", "communicationRole", "network"} <= set(graph["processor"])
+    assert {"identity", "messaging", "storage", "monitoring"} <= set(graph["functionRoles"])
+    assert {"messaging", "monitoring"} <= set(graph["roles"])
+    assert {"eventGridIdentity", "messaging"} <= set(graph["textsRole"])
+    assert "textsRole" in graph["texts"]
 
 
 def test_nothing_that_is_made_waits_for_itself():

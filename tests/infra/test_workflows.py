@@ -74,7 +74,10 @@ def test_every_script_that_is_called_exists_and_can_be_run():
     called = set(re.findall(r"(?<![\w./-])(infra/[\w.-]+|\.ci/[\w.-]+)", SCRIPTS)) - {"infra/"}
     scripts = {name for name in called if not name.endswith(".bicepparam")}
 
-    assert scripts == {"infra/ledger-rights", "infra/lint", "infra/package.py", "infra/smoke.py", "infra/variables.py"}
+    assert scripts == {
+        f"infra/{name}"
+        for name in ("again", "ledger-rights", "lint", "package.py", "rights.py", "smoke.py", "variables.py")
+    }
     for name in scripts:
         assert (ROOT / name).stat().st_mode & 0o111, name
 
@@ -118,7 +121,7 @@ def test_a_deployment_is_infrastructure_then_code_then_smoke_test_one_environmen
     jobs = WORKFLOWS["deploy"]["jobs"]
     named = [step["name"] for step in job["steps"] if "name" in step]
 
-    assert named == ["variables", "infrastructure", "ledger", "code", "smoke test"]
+    assert named == ["variables", "infrastructure", "rights", "ledger", "code", "smoke test"]
     assert job["environment"] == "${{ inputs.environment }}"
     assert [(jobs[name]["needs"], jobs[name]["with"]) for name in ("dev", "prod")] == [
         ("ci", {"environment": "dev"}),

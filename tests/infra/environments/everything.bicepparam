@@ -14,6 +14,9 @@ param publisherIds = [
   '00000000-0000-0000-0000-0000000000F1'
   ''
 ]
+param smokeTesterId = '00000000-0000-0000-0000-0000000000f4'
+param communicationRoleId = '00000000-0000-0000-0000-0000000000f5'
+param deleteLock = true
 param allowedSenders = [
   '+18005550100'
   ' +18005550101 '
