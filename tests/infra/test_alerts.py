@@ -9,7 +9,6 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from optout_core.adapters.telemetry import Telemetry
 from optout_core.errors import RequestRefused
-from optout_core.reports import RecipientOutcome
 from optout_core.settings import Settings
 from tests.infra.snapshots import deployment
 from tests.infra.sources import INFRA, ROOT
@@ -187,12 +186,6 @@ def test_a_refusal_is_counted_under_the_name_the_alert_asks_for():
     counted = json.loads(collected.to_json())["resource_metrics"][0]["scope_metrics"][0]["metrics"]
     (requests,) = [metric for metric in counted if metric["name"] == "optout.requests"]
     assert [point["attributes"] for point in requests["data"]["data_points"]] == [{"status_class": asked}]
-
-
-def test_the_smoke_test_asks_for_an_outcome_the_code_counts():
-    (asked,) = re.findall(r"customDimensions\.outcome\) == '(\w+)'", (INFRA / "smoke.py").read_text())
-
-    assert asked == RecipientOutcome.REMOVED.value
 
 
 def test_a_backlog_is_what_ten_instances_do_not_have_in_hand():

@@ -116,17 +116,59 @@ def test_a_pull_request_sees_what_would_change_and_changes_nothing():
     assert "deployment group create" not in script
 
 
-def test_a_deployment_is_infrastructure_then_code_then_smoke_test_one_environment_after_the_other():
-    job = WORKFLOWS["deploy-environment"]["jobs"]["deploy"]
-    jobs = WORKFLOWS["deploy"]["jobs"]
-    named = [step["name"] for step in job["steps"] if "name" in step]
+DEPLOY, SMOKE = (WORKFLOWS["deploy-environment"]["jobs"][name] for name in ("deploy", "smoke"))
 
-    assert named == ["variables", "infrastructure", "rights", "ledger", "code", "smoke test"]
-    assert job["environment"] == "${{ inputs.environment }}"
+
+def _names(job) -> list[str]:
+    return [step.get("name") or step.get("uses", step.get("run", "")).partition("@")[0] for step in job["steps"]]
+
+
+def test_a_deployment_is_infrastructure_then_code_then_smoke_test_one_environment_after_the_other():
+    jobs = WORKFLOWS["deploy"]["jobs"]
+    named = [step["name"] for job in (DEPLOY, SMOKE) for step in job["steps"] if "name" in step]
+
+    assert [name for name in named if name != "packages"] == [
+        *("variables", "infrastructure", "rights", "ledger", "code"),
+        "smoke test",
+    ]
+    assert SMOKE["needs"] == "deploy"
+    assert DEPLOY["environment"] == SMOKE["environment"] == "${{ inputs.environment }}"
     assert [(jobs[name]["needs"], jobs[name]["with"]) for name in ("dev", "prod")] == [
         ("ci", {"environment": "dev"}),
         ("dev", {"environment": "prod"}),
     ]
+
+
+@pytest.mark.parametrize("job", [DEPLOY, SMOKE], ids=["deploy", "smoke"])
+def test_what_comes_from_the_registry_runs_before_anybody_signs_in_and_is_known_by_its_hash(job):
+    (packages,) = [step for step in job["steps"] if step.get("name") == "packages"]
+    after = job["steps"][_names(job).index("azure/login") :]
+
+    assert _names(job).index("packages") < _names(job).index("azure/login")
+    assert "--require-hashes --only-binary :all:" in packages["run"]
+    assert not any("pip install" in step.get("run", "") for step in after)
+
+
+def test_the_smoke_test_signs_in_as_somebody_who_does_not_deploy():
+    (deploys,) = [step["with"] for step in DEPLOY["steps"] if "azure/login" in step.get("uses", "")]
+    (tests,) = [step["with"] for step in SMOKE["steps"] if "azure/login" in step.get("uses", "")]
+
+    assert (deploys["client-id"], tests["client-id"]) == ("${{ vars.AZURE_CLIENT_ID }}", "${{ vars.SMOKE_CLIENT_ID }}")
+    assert "az " not in "".join(step.get("run", "") for step in SMOKE["steps"])
+
+
+def test_every_package_of_the_pipeline_has_a_hash_and_the_version_that_was_tested():
+    def pins(name: str) -> dict[str, str]:
+        lines = re.findall(r"^([a-z][\w.-]*)==([^ \n]+)(.*)", (ROOT / name).read_text(), re.MULTILINE)
+        return {package: version for package, version, marker in lines if "< '3.13'" not in marker}
+
+    text = (ROOT / "requirements-pipeline.txt").read_text()
+    blocks = re.split(r"\n(?=[a-z])", text.partition("make lock\n")[2].strip())
+
+    assert len(blocks) > 50
+    assert all("--hash=sha256:" in block for block in blocks)
+    assert pins("requirements-pipeline.txt").items() <= pins("requirements-dev.txt").items()
+    assert pins("requirements.txt").items() <= pins("requirements-pipeline.txt").items()
 
 
 def test_a_forks_first_push_is_checked_and_deploys_nothing():
@@ -142,9 +184,7 @@ def test_a_forks_first_push_is_checked_and_deploys_nothing():
 
 def test_variables_are_checked_before_anybody_signs_in():
     for job in (WORKFLOWS["deploy"]["jobs"]["preview"], WORKFLOWS["deploy-environment"]["jobs"]["deploy"]):
-        steps = [step.get("name", step.get("uses", "").partition("@")[0]) for step in job["steps"]]
-
-        assert steps.index("variables") < steps.index("azure/login")
+        assert _names(job).index("variables") < _names(job).index("azure/login")
 
 
 def test_each_environment_has_a_parameter_file_and_gives_it_what_it_reads():
