@@ -21,6 +21,12 @@ param communicationServiceId string
 @minLength(1)
 param alertEmailAddresses string[]
 
+@description('Resource id of an action group that exists, such as the one of a pager: it hears of severity 1 beside the mail. Its secret stays where it is. Empty: mail only.')
+param pagerActionGroupId string = ''
+
+@description('Address of docs/runbook.md for who gets an alert.')
+param runbookUrl string = 'docs/runbook.md'
+
 @description('Object id of the Entra group that may read and send on both queues. Empty: nobody but the function may.')
 param operatorsGroupId string = ''
 
@@ -104,6 +110,12 @@ var addresses = filter(map(alertEmailAddresses, address => trim(address)), addre
 var checkedAddresses = empty(addresses) || !empty(filter(addresses, address => !contains(address, '@')))
   ? fail('alertEmailAddresses takes at least one mail address, and nothing else: otherwise nobody hears of an alert.')
   : addresses
+var checkedPager = empty(trim(pagerActionGroupId)) || contains(
+    toLower(pagerActionGroupId),
+    '/providers/microsoft.insights/actiongroups/'
+  )
+  ? trim(pagerActionGroupId)
+  : fail('pagerActionGroupId is "${pagerActionGroupId}", and that is not the id of an action group.')
 var operators = toLower(trim(operatorsGroupId))
 var checkedOperators = empty(operators) && empty(operatorsGroupId) || isObjectId(operators)
   ? operators
@@ -249,6 +261,9 @@ module alerts 'modules/alerts.bicep' = {
     namespaceName: names.namespace
     applicationInsightsName: names.applicationInsights
     emailAddresses: checkedAddresses
+    pagerActionGroupId: checkedPager
+    runbookUrl: runbookUrl
+    maximumInstanceCount: maximumInstanceCount
   }
   dependsOn: [
     messaging

@@ -43,6 +43,8 @@ param ledgerAdministratorsName = empty(partsOf(ledgerAdministratorsNameGiven))
   : ledgerAdministratorsNameGiven
 
 param ledgerComputeSize = 'Standard_D2ds_v5'
+param runbookUrl = readEnvironmentVariable('RUNBOOK_URL', 'docs/runbook.md')
+param pagerActionGroupId = readEnvironmentVariable('PAGER_ACTION_GROUP_ID', '')
 param smokeTesterId = readEnvironmentVariable('SMOKE_TESTER_ID', '')
 param instanceMemoryMB = 2048
 param maximumInstanceCount = 10

@@ -25,6 +25,8 @@ VARIABLES = {
     "COMMUNICATION_SERVICE_ID": "/subscriptions/00000000-0000-0000-0000-0000000000ac/resourceGroups/rg-acs"
     "/providers/Microsoft.Communication/communicationServices/acs-of-the-snapshot",
     "ALERT_EMAIL_ADDRESSES": "one@example.com, two@example.com",
+    "PAGER_ACTION_GROUP_ID": "",
+    "RUNBOOK_URL": "https://example.com/docs/runbook.md",
     "OPERATORS_GROUP_ID": "00000000-0000-0000-0000-0000000000f0",
     "PUBLISHER_IDS": "00000000-0000-0000-0000-0000000000f1, 00000000-0000-0000-0000-0000000000f2",
     "ALLOWED_SENDERS": "+18005550100, +18005550101",
@@ -69,6 +71,7 @@ def sources() -> dict[str, str]:
         *PARAMETER_FILES,
         *ENVIRONMENTS.glob("*.bicepparam"),
         *INFRA.glob("*.json"),
+        ROOT / "host.json",
         *(INFRA / "modules").glob("*.json"),
         *(INFRA / "modules").glob("*.kql"),
     ]

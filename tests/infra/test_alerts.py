@@ -31,6 +31,10 @@ def _name(alert) -> str:
     return alert["name"].partition("-everything-")[0]
 
 
+PAGER = (
+    "/subscriptions/00000000-0000-0000-0000-0000000000ad/resourceGroups/rg-pager/providers/Microsoft.Insights/"
+    "actionGroups/pager"
+)
 every_alert = pytest.mark.parametrize("alert", [*METRIC_ALERTS, *LOG_ALERTS], ids=_name)
 every_metric_alert = pytest.mark.parametrize("alert", METRIC_ALERTS, ids=_name)
 every_log_alert = pytest.mark.parametrize("alert", LOG_ALERTS, ids=_name)
@@ -70,17 +74,51 @@ def test_there_is_an_alert_for_everything_that_hurts():
 def test_an_alert_names_the_section_of_the_runbook_that_has_its_own_name(alert):
     page, _, anchor = alert["properties"]["description"].rpartition(" ")[2].partition("#")
 
+    assert page == "https://example.com/docs/runbook.md"
     assert anchor == _name(alert)
-    assert anchor in _anchors(ROOT / page)
+    assert anchor in _anchors(ROOT / "docs/runbook.md")
 
 
 @every_alert
 def test_an_alert_reaches_somebody(alert):
-    group = EVERYTHING.only("Microsoft.Insights/actionGroups")["id"]
+    mail = EVERYTHING.only("Microsoft.Insights/actionGroups")["id"]
+    heard_by = [mail, PAGER] if alert["properties"]["severity"] == 1 else [mail]
 
     assert alert["properties"]["enabled"] is True
-    assert 0 <= alert["properties"]["severity"] <= 2
-    assert alert["properties"]["actions"] in ([{"actionGroupId": group}], {"actionGroups": [group]})
+    assert alert["properties"]["severity"] in {1, 2}
+    assert alert["properties"]["actions"] in (
+        [{"actionGroupId": group} for group in heard_by],
+        {"actionGroups": heard_by},
+    )
+
+
+def test_without_a_pager_everything_goes_to_the_mail():
+    required = deployment("required")
+    mail = required.only("Microsoft.Insights/actionGroups")["id"]
+
+    for kind in ("metricAlerts", "scheduledQueryRules"):
+        for alert in required.of_type(f"Microsoft.Insights/{kind}"):
+            assert alert["properties"]["actions"] in ([{"actionGroupId": mail}], {"actionGroups": [mail]})
+
+
+def test_a_wake_up_call_is_for_what_does_not_heal_by_itself():
+    loud = {_name(alert) for alert in (*METRIC_ALERTS, *LOG_ALERTS) if alert["properties"]["severity"] == 1}
+
+    # Waiting loses nothing: what only waits is for the morning.
+    assert not loud & {"breaker-open", "queue-not-draining", "queue-never-empty", "oldest-opt-in-too-old"}
+    assert {"endpoint-refuses", "nothing-processed", "dead-letters-rising", "unclear-opt-out"} <= loud
+
+
+def test_no_window_is_shorter_than_it_takes_a_metric_to_arrive():
+    """Exported each minute, and asked for some minutes later: https://learn.microsoft.com/azure/azure-monitor/logs/data-ingestion-time"""
+    for alert in (*METRIC_ALERTS, *LOG_ALERTS):
+        assert _minutes(alert["properties"]["windowSize"]) >= 15, _name(alert)
+
+
+def test_what_only_passes_through_a_queue_is_no_dead_letter_out_of_reach():
+    (alert,) = [alert for alert in METRIC_ALERTS if _name(alert) == "dead-letters-out-of-reach"]
+
+    assert alert["properties"]["criteria"]["allOf"][0]["timeAggregation"] == "Minimum"
 
 
 #: https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-create-metric-alert-rule
@@ -188,12 +226,15 @@ def test_a_refusal_is_counted_under_the_name_the_alert_asks_for():
     assert [point["attributes"] for point in requests["data"]["data_points"]] == [{"status_class": asked}]
 
 
-def test_a_backlog_is_what_ten_instances_do_not_have_in_hand():
-    (alert,) = [alert for alert in METRIC_ALERTS if _name(alert).startswith("queue-not-draining")]
+@pytest.mark.parametrize(("name", "instances"), [("everything", 40), ("required", 10)])
+def test_a_backlog_is_what_all_instances_do_not_have_in_hand(name, instances):
+    alert = deployment(name).only("Microsoft.Insights/metricAlerts", "queue-not-draining")
     (condition,) = alert["properties"]["criteria"]["allOf"]
-    host = json.loads((ROOT / "host.json").read_text())
+    batch = json.loads((ROOT / "host.json").read_text())["extensions"]["serviceBus"]["maxMessageBatchSize"]
+    scale = deployment(name).only("Microsoft.Web/sites")["properties"]["functionAppConfig"]["scaleAndConcurrency"]
 
-    assert condition["threshold"] == 10 * host["extensions"]["serviceBus"]["maxMessageBatchSize"]
+    assert scale["maximumInstanceCount"] == instances
+    assert condition["threshold"] == instances * batch
 
 
 def test_the_alert_on_the_breaker_knows_every_class_of_answer():

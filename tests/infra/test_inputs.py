@@ -63,6 +63,7 @@ REFUSED = [
     ("alertEmailAddresses = ['']", "alertEmailAddresses takes at least one mail address"),
     ("alertEmailAddresses = [' ']", "alertEmailAddresses takes at least one mail address"),
     ("alertEmailAddresses = ['nobody']", "alertEmailAddresses takes at least one mail address"),
+    ("pagerActionGroupId = 'pager'", 'pagerActionGroupId is "pager", and that is not the id of an action group'),
     ("operatorsGroupId = ' '", 'operatorsGroupId is " ", and that is no object id'),
     ("operatorsGroupId = 'none'", 'operatorsGroupId is "none", and that is no object id'),
     ("publisherIds = ['none']", 'publisherIds holds "none", and that is no object id'),

@@ -7,6 +7,8 @@ param alertEmailAddresses = [
   'one@example.com'
   ' two@example.com '
 ]
+param pagerActionGroupId = '/subscriptions/00000000-0000-0000-0000-0000000000ad/resourceGroups/rg-pager/providers/Microsoft.Insights/actionGroups/pager'
+param runbookUrl = 'https://example.com/docs/runbook.md'
 param operatorsGroupId = '00000000-0000-0000-0000-0000000000f0'
 param publisherIds = [
   '00000000-0000-0000-0000-0000000000f1'
