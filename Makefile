@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help run test lint check chaos sdk-tests bench environment lock
+.PHONY: help run test lint check chaos sdk-tests bench snapshots environment lock
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -36,9 +36,13 @@ sdk-tests: environment ## Run azure-servicebus' own tests against the broker (Li
 bench: environment ## Compare with the floor and the usual patterns, write docs/performance.md; LONG=1 adds a million recipients
 	@$(BIN)/python -m benchmarks performance $(if $(LONG),--long)
 
+snapshots: environment ## Evaluate the templates anew for tests/infra (needs the Bicep compiler)
+	@$(BIN)/python -m tests.infra.snapshots
+
 environment: ## Make the virtual environment, or leave it alone when it is up to date
 	@$(PYTHON) scripts/environment.py $(VENV) requirements-dev.txt
 
 lock: environment ## Pin everything transitive, from pyproject.toml, for every Python from 3.11
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --no-annotate --upgrade -q -o requirements.txt --custom-compile-command "make lock"
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --no-annotate -q -o requirements-dev.txt --custom-compile-command "make lock" --constraint requirements.txt --all-extras
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.13 --no-annotate -q -o requirements-pipeline.txt --custom-compile-command "make lock" --constraint requirements-dev.txt --extra ops --extra pipeline --generate-hashes

@@ -3,6 +3,7 @@ targetScope = 'resourceGroup'
 metadata name = 'SMS opt-in'
 metadata description = 'Removes people who opted in again from the Azure Communication Services SMS opt-out list, event by event.'
 
+import { isObjectId, otherCharacters } from 'modules/input.bicep'
 import { processorSettings } from 'modules/types.bicep'
 
 @description('Region of everything that has one. It must offer Flex Consumption.')
@@ -20,14 +21,29 @@ param communicationServiceId string
 @minLength(1)
 param alertEmailAddresses string[]
 
+@description('Resource id of an action group that exists, such as the one of a pager: it hears of severity 1 beside the mail. Its secret stays where it is. Empty: mail only.')
+param pagerActionGroupId string = ''
+
+@description('Address of docs/runbook.md for who gets an alert.')
+param runbookUrl string = 'docs/runbook.md'
+
 @description('Object id of the Entra group that may read and send on both queues. Empty: nobody but the function may.')
 param operatorsGroupId string = ''
 
 @description('Object ids of the identities that publish events: they may send to the opt-in queue and nothing else.')
 param publisherIds string[] = []
 
-@description('The only senders (our numbers) the processor acts for, separated by commas. Empty: all.')
-param allowedSenders string = ''
+@description('Object id of the identity that runs the smoke test: it may send to the opt-in queue and read telemetry. Empty: nobody.')
+param smokeTesterId string = ''
+
+@description('Role of the function on the ACS resource, as the id of its definition. Empty: the built-in one that covers SMS, which is an owner\'s; docs/first-deployment.md says how to try a smaller one.')
+param communicationRoleId string = ''
+
+@description('Forbids to delete what holds evidence: the ledger and the workspace, which carry no right that somebody might have to take away. Who deploys needs Locks Contributor as well.')
+param deleteLock bool = false
+
+@description('The only senders (our numbers) the processor acts for. Empty: all.')
+param allowedSenders string[] = []
 
 @description('Standard is enough for most. Premium adds isolation, larger messages and private endpoints; docs/deploy.md says how to move.')
 @allowed(['Standard', 'Premium'])
@@ -56,31 +72,107 @@ param virtualNetworkAddressPrefix string = '10.60.0.0/23'
 @description('Takes START and STOP texts from ACS itself, through Event Grid. ACS must not have a system topic yet: there can be only one.')
 param receiveTexts bool = false
 
+@description('Keeps the newest word of each person in a PostgreSQL server, so that an older opt-in never undoes a STOP. Without it that holds within one invocation only.')
+param consentLedger bool = false
+
+@description('Object id of the Entra group that administers the ledger. Who deploys must be a member: it makes the role of the function.')
+param ledgerAdministratorsId string = ''
+
+@description('Name of that group: its members sign in to the ledger under it.')
+param ledgerAdministratorsName string = ''
+
+@description('Compute of the ledger. Standard_B1ms serves a test environment; a Burstable size takes no standby.')
+param ledgerComputeSize string = 'Standard_B1ms'
+
+@description('Storage of the ledger in GB, which grows by itself and never shrinks.')
+@minValue(32)
+param ledgerStorageGB int = 32
+
+@description('A standby of the ledger that takes over within minutes, and doubles its price. While the ledger is down opt-ins wait and nothing is lost.')
+@allowed(['Disabled', 'SameZone', 'ZoneRedundant'])
+param ledgerStandby string = 'Disabled'
+
+@description('Keeps the backups of the ledger in the paired region as well. It cannot be changed afterwards.')
+param ledgerGeoRedundantBackup bool = false
+
 @description('Settings of the processor that differ from their defaults.')
 param processorSettingOverrides processorSettings = {}
 
 @description('Tags of every resource, beside those that azd needs.')
 param tags object = {}
 
+// What was given, read once: blanks go, ids are in lower case, and what Azure would refuse late is refused now.
+var oddCharacters = otherCharacters(environmentName, 'abcdefghijklmnopqrstuvwxyz0123456789-')
+var checkedName = empty(oddCharacters)
+  ? environmentName
+  : fail('environmentName takes lower-case letters, digits and hyphens, not "${join(oddCharacters, '')}".')
+var addresses = filter(map(alertEmailAddresses, address => trim(address)), address => !empty(address))
+var checkedAddresses = empty(addresses) || !empty(filter(addresses, address => !contains(address, '@')))
+  ? fail('alertEmailAddresses takes at least one mail address, and nothing else: otherwise nobody hears of an alert.')
+  : addresses
+var checkedPager = empty(trim(pagerActionGroupId)) || contains(
+    toLower(pagerActionGroupId),
+    '/providers/microsoft.insights/actiongroups/'
+  )
+  ? trim(pagerActionGroupId)
+  : fail('pagerActionGroupId is "${pagerActionGroupId}", and that is not the id of an action group.')
+var operators = toLower(trim(operatorsGroupId))
+var checkedOperators = empty(operators) && empty(operatorsGroupId) || isObjectId(operators)
+  ? operators
+  : fail('operatorsGroupId is "${operatorsGroupId}", and that is no object id. Leave it out to name no operators.')
+// Two assignments of one name are no valid template, however the id came into the list twice.
+var publishers = filter(union([], map(publisherIds, id => toLower(trim(id)))), id => !empty(id))
+var noObjectIds = filter(publishers, id => !isObjectId(id))
+var checkedPublishers = !empty(noObjectIds)
+  ? fail('publisherIds holds "${join(noObjectIds, '", "')}", and that is no object id.')
+  : contains(publishers, operators)
+      ? fail('publisherIds holds the operators\' group, which may publish already: take it out.')
+      : publishers
+var smokeTester = toLower(trim(smokeTesterId))
+var checkedSmokeTester = !empty(smokeTesterId) && !isObjectId(smokeTester)
+  ? fail('smokeTesterId is "${smokeTesterId}", and that is no object id.')
+  : !empty(smokeTester) && smokeTester == operators
+      ? fail('smokeTesterId is the operators\' group: the smoke test needs less than an operator may.')
+      : smokeTester
+var senders = filter(map(allowedSenders, sender => trim(sender)), sender => !empty(sender))
+var checkedSenders = !empty(allowedSenders) && empty(senders)
+  ? fail('allowedSenders holds no number. An empty list means all senders; one that was meant to hold some does not.')
+  : !empty(filter(senders, sender => contains(sender, ',')))
+      ? fail('allowedSenders is a list: one sender in each place, and no commas.')
+      : senders
+var idParts = split(trim(communicationServiceId), '/')
+var isCommunicationService = length(idParts) == 9 && length(idParts[2]) == 36 && toLower('${idParts[6]}/${idParts[7]}') == 'microsoft.communication/communicationservices' && !empty(idParts[4]) && !empty(idParts[8])
+var checkedIdParts = isCommunicationService
+  ? idParts
+  : fail('communicationServiceId is "${communicationServiceId}", and that is not the id of an ACS resource: /subscriptions/…/resourceGroups/…/providers/Microsoft.Communication/communicationServices/NAME.')
+var checkedTags = contains(tags, 'azd-env-name') || contains(tags, 'application')
+  ? fail('tags holds azd-env-name or application, which the deployment sets itself: azd finds its resources by them.')
+  : tags
+var checkedReadyCount = alwaysReadyInstanceCount > maximumInstanceCount
+  ? fail('alwaysReadyInstanceCount (${alwaysReadyInstanceCount}) is above maximumInstanceCount (${maximumInstanceCount}): what is always there is more than there may be at most.')
+  : alwaysReadyInstanceCount
+
 // Every name is computed here and not taken from a module's output: so what-if can look inside the modules.
 var suffix = uniqueString(resourceGroup().id, environmentName)
 var names = {
-  applicationInsights: 'appi-optin-${environmentName}-${suffix}'
-  eventGridIdentity: 'id-optin-texts-${environmentName}-${suffix}'
-  functionApp: 'func-optin-${environmentName}-${suffix}'
-  identity: 'id-optin-${environmentName}-${suffix}'
-  namespace: 'sb-optin-${environmentName}-${suffix}'
-  plan: 'asp-optin-${environmentName}-${suffix}'
+  applicationInsights: 'appi-optin-${checkedName}-${suffix}'
+  eventGridIdentity: 'id-optin-texts-${checkedName}-${suffix}'
+  functionApp: 'func-optin-${checkedName}-${suffix}'
+  identity: 'id-optin-${checkedName}-${suffix}'
+  ledger: 'psql-optin-${checkedName}-${suffix}'
+  namespace: 'sb-optin-${checkedName}-${suffix}'
+  plan: 'asp-optin-${checkedName}-${suffix}'
   storage: 'stoptin${suffix}'
-  virtualNetwork: 'vnet-optin-${environmentName}-${suffix}'
-  workspace: 'log-optin-${environmentName}-${suffix}'
+  virtualNetwork: 'vnet-optin-${checkedName}-${suffix}'
+  workspace: 'log-optin-${checkedName}-${suffix}'
 }
 var packageContainer = 'packages'
-var allTags = union({ application: 'sms-opt-in', 'azd-env-name': environmentName }, tags)
+var ledgerDatabase = 'consent'
+var allTags = union(checkedTags, { application: 'sms-opt-in', 'azd-env-name': environmentName })
 var communicationService = {
-  subscriptionId: split(communicationServiceId, '/')[2]
-  resourceGroup: split(communicationServiceId, '/')[4]
-  name: last(split(communicationServiceId, '/'))
+  subscriptionId: checkedIdParts[2]
+  resourceGroup: checkedIdParts[4]
+  name: checkedIdParts[8]
 }
 var ownGroup = {
   subscriptionId: subscription().subscriptionId
@@ -90,6 +182,18 @@ var ownGroup = {
 var effectiveSku = privateNetworking && serviceBusSku != 'Premium'
   ? fail('privateNetworking needs serviceBusSku Premium: Standard has no private endpoints.')
   : serviceBusSku
+
+// Nobody could make the role of the function on a server without an administrator.
+var ledgerAdministrators = {
+  objectId: toLower(trim(ledgerAdministratorsId))
+  name: trim(ledgerAdministratorsName)
+}
+var checkedAdministrators = consentLedger && (!isObjectId(ledgerAdministrators.objectId) || empty(ledgerAdministrators.name))
+  ? fail('consentLedger needs ledgerAdministratorsId and ledgerAdministratorsName: the Entra group that administers it.')
+  : ledgerAdministrators
+var effectiveStandby = ledgerStandby != 'Disabled' && startsWith(ledgerComputeSize, 'Standard_B')
+  ? fail('ledgerStandby needs a ledgerComputeSize that is not Burstable, such as Standard_D2ds_v5.')
+  : ledgerStandby
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: names.identity
@@ -123,12 +227,29 @@ module storage 'modules/storage.bicep' = {
   }
 }
 
+module ledger 'modules/ledger.bicep' = if (consentLedger) {
+  params: {
+    location: location
+    tags: allTags
+    name: names.ledger
+    databaseName: ledgerDatabase
+    administrators: checkedAdministrators
+    computeSize: ledgerComputeSize
+    storageSizeGB: ledgerStorageGB
+    standby: effectiveStandby
+    geoRedundantBackup: ledgerGeoRedundantBackup
+    isPrivate: privateNetworking
+    isLocked: deleteLock
+  }
+}
+
 module monitoring 'modules/monitoring.bicep' = {
   params: {
     location: location
     tags: allTags
     workspaceName: names.workspace
     applicationInsightsName: names.applicationInsights
+    isLocked: deleteLock
   }
 }
 
@@ -136,10 +257,13 @@ module alerts 'modules/alerts.bicep' = {
   params: {
     location: location
     tags: allTags
-    nameSuffix: '${environmentName}-${suffix}'
+    nameSuffix: '${checkedName}-${suffix}'
     namespaceName: names.namespace
     applicationInsightsName: names.applicationInsights
-    emailAddresses: map(alertEmailAddresses, address => trim(address))
+    emailAddresses: checkedAddresses
+    pagerActionGroupId: checkedPager
+    runbookUrl: runbookUrl
+    maximumInstanceCount: maximumInstanceCount
   }
   dependsOn: [
     messaging
@@ -163,21 +287,39 @@ module workbook 'modules/workbook.bicep' = {
 
 module roles 'modules/roles.bicep' = {
   params: {
-    identityName: names.identity
-    eventGridIdentityName: receiveTexts ? names.eventGridIdentity : ''
+    namespaceName: names.namespace
+    applicationInsightsName: names.applicationInsights
+    operatorsGroupId: checkedOperators
+    publisherIds: checkedPublishers
+    smokeTesterId: checkedSmokeTester
+  }
+  dependsOn: [
+    messaging
+    monitoring
+  ]
+}
+
+module functionRoles 'modules/function-roles.bicep' = {
+  params: {
+    principalId: identity.properties.principalId
     namespaceName: names.namespace
     storageName: names.storage
     applicationInsightsName: names.applicationInsights
-    operatorsGroupId: operatorsGroupId
-    // Two assignments of one name are no valid template, however the id came into the list twice.
-    publisherIds: filter(union([], map(publisherIds, id => trim(id))), id => !empty(id))
   }
   dependsOn: [
-    identity
-    eventGridIdentity
     messaging
     storage
     monitoring
+  ]
+}
+
+module textsRole 'modules/texts-role.bicep' = if (receiveTexts) {
+  params: {
+    principalId: eventGridIdentity!.properties.principalId
+    namespaceName: names.namespace
+  }
+  dependsOn: [
+    messaging
   ]
 }
 
@@ -186,6 +328,7 @@ module communicationRole 'modules/communication-role.bicep' = {
   params: {
     communicationServiceName: communicationService.name
     principalId: identity.properties.principalId
+    roleId: communicationRoleId
   }
 }
 
@@ -193,12 +336,15 @@ module network 'modules/network.bicep' = if (privateNetworking) {
   params: {
     location: location
     tags: allTags
-    nameSuffix: '${environmentName}-${suffix}'
+    nameSuffix: '${checkedName}-${suffix}'
     virtualNetworkName: names.virtualNetwork
     addressPrefix: virtualNetworkAddressPrefix
     namespaceName: names.namespace
     namespaceHostName: messaging.outputs.hostName
     storageName: names.storage
+    hasLedger: consentLedger
+    ledgerName: names.ledger
+    ledgerHostName: consentLedger ? ledger!.outputs.hostName : ''
   }
   dependsOn: [
     storage
@@ -217,16 +363,20 @@ module processor 'modules/function.bicep' = {
     packageContainer: packageContainer
     applicationInsightsName: names.applicationInsights
     communicationService: communicationService
+    hasLedger: consentLedger
+    ledgerName: names.ledger
+    ledgerDatabase: ledgerDatabase
     virtualNetworkName: privateNetworking ? names.virtualNetwork : ''
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstanceCount
-    alwaysReadyInstanceCount: alwaysReadyInstanceCount
-    allowedSenders: allowedSenders
+    alwaysReadyInstanceCount: checkedReadyCount
+    allowedSenders: join(checkedSenders, ',')
     settingOverrides: processorSettingOverrides
   }
   dependsOn: [
-    roles
+    functionRoles
     communicationRole
+    ledger
     network
   ]
 }
@@ -235,19 +385,40 @@ module texts 'modules/event-grid.bicep' = if (receiveTexts) {
   scope: resourceGroup(communicationService.subscriptionId, communicationService.resourceGroup)
   params: {
     tags: allTags
-    topicName: 'evgt-optin-${environmentName}-${suffix}'
+    topicName: 'evgt-optin-${checkedName}-${suffix}'
     communicationServiceName: communicationService.name
     identityName: names.eventGridIdentity
     namespaceName: names.namespace
     messagingGroup: ownGroup
   }
   dependsOn: [
-    roles
+    textsRole
   ]
 }
 
 @description('Name of the function app: where the code goes.')
 output functionAppName string = processor.outputs.name
+
+@description('Address of the ACS resource.')
+output acsEndpoint string = processor.outputs.acsEndpoint
+
+@description('Name of the function\'s identity: its role on the ledger has this name.')
+output identityName string = identity.name
+
+@description('Object id of the function\'s identity.')
+output identityObjectId string = identity.properties.principalId
+
+@description('Host name of the consent ledger. Empty: there is none.')
+output ledgerHostName string = consentLedger ? ledger!.outputs.hostName : ''
+
+@description('The database of the consent ledger.')
+output ledgerDatabase string = ledgerDatabase
+
+@description('Resource id of the Service Bus namespace: where infra/rights.py looks at who may do what.')
+output serviceBusNamespaceId string = resourceId('Microsoft.ServiceBus/namespaces', names.namespace)
+
+@description('Object id of the identity that Event Grid delivers texts with. Empty: there is none.')
+output textsIdentityObjectId string = receiveTexts ? eventGridIdentity!.properties.principalId : ''
 
 @description('Host name of the Service Bus namespace: what publishers and the operators\' tool connect to.')
 output serviceBusNamespace string = messaging.outputs.hostName

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""Smoke test of a deployment: publish one opt-in for a test number and wait for what becomes of it.
+"""Smoke test of a deployment: publish one opt-in for a test number and read in the log what became of it.
 
-    infra/smoke.py --namespace NAME.servicebus.windows.net --application ID --sender +1… --recipient +1…
+    infra/smoke.py --namespace NAME.servicebus.windows.net --application ID [--sender +1…] --recipient +1…
 
-It signs in as the environment allows (workload identity, `az login`) and needs what an operator has on the queues,
-and Reader on Application Insights. A dead letter is found by the event's id. A removal is found by the metric
-optout.recipients since the test began: in a busy environment that may be somebody else's removal.
+It signs in as the environment allows (workload identity, `az login`) and needs two rights: to send to the opt-in queue,
+and to read Application Insights. It looks into no queue. The event carries a trace of its own; the invocation that took
+it links to that trace, and its log line says how many recipients were removed. In a batch with other events that line
+counts theirs too: it is a removal of ours when nobody of the batch waits for another try and no dead letter names our
+event. Log lines arrive some minutes late.
 
-Exit codes: 0 removed, 1 dead-lettered, 2 usage, 3 neither in time, 4 cannot reach Azure or not allowed.
+Exit codes: 0 removed, 1 dead-lettered, or by another version, 2 usage, 3 neither in time, 4 cannot reach Azure or not
+allowed.
 """
 
 import argparse
@@ -16,79 +19,97 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import httpx
 from azure.core.exceptions import AzureError
 from azure.identity import DefaultAzureCredential
 from azure.servicebus import ServiceBusClient, ServiceBusMessage
 
-_QUEUES = json.loads(Path(__file__).with_name("queues.json").read_text())
-OPT_INS: str = _QUEUES["optIns"]["name"]
-DEAD_LETTERS: str = _QUEUES["deadLetters"]["name"]
+OPT_INS: str = json.loads(Path(__file__).with_name("queues.json").read_text())["optIns"]["name"]
 
 #: https://learn.microsoft.com/azure/azure-monitor/logs/api/access-api
 _INSIGHTS = "https://api.applicationinsights.io"
-_REMOVED = """
-customMetrics
-| where timestamp >= datetime({since}) and name == 'optout.recipients'
-| where tostring(customDimensions.outcome) == 'removed'
-| summarize removed = sum(valueSum)
+#: The exporter writes the links of a span into the property _MS.links.
+QUERY = """
+let ours = union requests, dependencies
+| where timestamp >= datetime({since})
+| where tostring(customDimensions['_MS.links']) has '{trace}'
+| distinct operation_Id;
+traces
+| where timestamp >= datetime({since})
+| extend event = tostring(customDimensions['optout.event_id'])
+| where (operation_Id in (ours) and isempty(event)) or event == '{event}'
+| extend removed = toint(customDimensions['optout.removed']), waiting = toint(customDimensions['optout.waiting'])
+| where isnotempty(event) or isnotnull(removed)
+| project removed, waiting, reasons = tostring(customDimensions['optout.reasons']),
+    version = tostring(customDimensions['optout.version'])
 """
 
-_PEEK_AT_ONCE = 250  # the most the service returns
+
+@dataclass(frozen=True)
+class Line:
+    """A log line: of an invocation that took our event, or of a dead letter of it."""
+
+    removed: int = 0
+    waiting: int = 0
+    reasons: str = ""
+    version: str = ""
 
 
-class Queues(Protocol):
-    """The two queues of a deployment."""
+@dataclass(frozen=True)
+class Marks:
+    """What our event is found by. No digit is in the id: a log masks what could be a number."""
 
-    def publish(self, event_id: str, body: bytes) -> None:
-        """Send one event to the opt-in queue."""
+    event: str
+    trace: str
 
-    def new_dead_letters(self) -> Iterator[tuple[str, str]]:
-        """Give event id and reason of each dead letter not given before."""
-
-
-class Metrics(Protocol):
-    """The metrics of a deployment."""
-
-    def removed_since(self, moment: datetime) -> int:
-        """Count the recipients removed since a moment."""
+    @classmethod
+    def new(cls) -> "Marks":
+        """Make marks that nobody used before."""
+        letters = str.maketrans("0123456789", "ghijklmnop")
+        return cls(f"smoke-{uuid.uuid4().hex.translate(letters)}", uuid.uuid4().hex)
 
 
-class ServiceBusQueues:
-    """The queues, through the Service Bus client."""
+class Queue(Protocol):
+    """The opt-in queue of a deployment."""
+
+    def publish(self, marks: Marks, body: bytes) -> None:
+        """Send one event."""
+
+
+class Log(Protocol):
+    """The log of a deployment."""
+
+    def lines(self, marks: Marks, since: datetime) -> list[Line]:
+        """Give the lines about an event."""
+
+
+class ServiceBusQueue:
+    """The queue, through the Service Bus client."""
 
     def __init__(self, client: ServiceBusClient) -> None:
         """Use a client that somebody else closes."""
         self._client = client
-        self._next = 1
 
-    def publish(self, event_id: str, body: bytes) -> None:
+    def publish(self, marks: Marks, body: bytes) -> None:
         """Send one event; its id is the message's, so that a resend is harmless."""
-        message = ServiceBusMessage(body, message_id=event_id, content_type="application/cloudevents+json")
+        message = ServiceBusMessage(
+            body,
+            message_id=marks.event,
+            content_type="application/cloudevents+json",
+            application_properties={"traceparent": f"00-{marks.trace}-{marks.trace[:16]}-01"},
+        )
         with self._client.get_queue_sender(OPT_INS) as sender:
             sender.send_messages(message)
 
-    def new_dead_letters(self) -> Iterator[tuple[str, str]]:
-        """Peek, so that nothing is locked and no delivery is counted."""
-        with self._client.get_queue_receiver(DEAD_LETTERS) as receiver:
-            while peeked := receiver.peek_messages(_PEEK_AT_ONCE, sequence_number=self._next):
-                for message in peeked:
-                    self._next = (message.sequence_number or 0) + 1
-                    properties = {
-                        _text(name): _text(value) for name, value in (message.application_properties or {}).items()
-                    }
-                    event_id = properties.get("optout-event-id") or message.message_id or ""
-                    yield event_id, properties.get("DeadLetterReason", "")
-
 
 class ApplicationInsights:
-    """The metrics, through the query API of Application Insights."""
+    """The log, through the query API of Application Insights."""
 
     def __init__(self, http: httpx.Client, application: str, token: Callable[[], str]) -> None:
         """Ask about one application id; `token` gives a bearer token for the API."""
@@ -96,15 +117,20 @@ class ApplicationInsights:
         self._application = application
         self._token = token
 
-    def removed_since(self, moment: datetime) -> int:
-        """Count the recipients removed since a moment; 0 while nothing has arrived yet."""
+    def lines(self, marks: Marks, since: datetime) -> list[Line]:
+        """Give the lines about an event; none while nothing has arrived yet."""
         answer = self._http.post(
             f"{_INSIGHTS}/v1/apps/{self._application}/query",
-            json={"query": _REMOVED.format(since=moment.isoformat())},
+            json={"query": QUERY.format(since=since.isoformat(), trace=marks.trace, event=marks.event)},
             headers={"Authorization": f"Bearer {self._token()}"},
         )
         answer.raise_for_status()
-        return int(answer.json()["tables"][0]["rows"][0][0] or 0)
+        table: dict[str, Any] = answer.json()["tables"][0]
+        names = [column["name"] for column in table["columns"]]
+        rows = [dict(zip(names, row, strict=True)) for row in table["rows"]]
+        return [
+            Line(row["removed"] or 0, row["waiting"] or 0, row["reasons"] or "", row["version"] or "") for row in rows
+        ]
 
 
 @dataclass(frozen=True)
@@ -117,38 +143,50 @@ class Verdict:
 
 @dataclass(frozen=True)
 class SmokeTest:
-    """One run: publish, then look at both places until one answers or time is up."""
+    """One run: publish, then read the log until it says what became of it or time is up."""
 
-    queues: Queues
-    metrics: Metrics
+    queue: Queue
+    log: Log
     sender: str = field(repr=False)
     recipient: str = field(repr=False)
     timeout: float
     every: float
+    version: str = ""
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
     def run(self) -> Verdict:
         """Publish the event and wait."""
-        event_id = f"smoke-{uuid.uuid4()}"
-        began = datetime.now(UTC)
-        for _ in self.queues.new_dead_letters():
-            pass  # what already lay there is not ours
-        self.queues.publish(event_id, event(event_id, began, self.sender, self.recipient))
+        marks, began = Marks.new(), datetime.now(UTC)
+        self.queue.publish(marks, event(marks.event, began, self.sender, self.recipient))
         deadline = self.clock() + self.timeout
         while True:
-            for found, reason in self.queues.new_dead_letters():
-                if found == event_id:
-                    return Verdict(1, f"{event_id} was dead-lettered: {reason}. See docs/runbook.md#{reason.lower()}")
-            if self.metrics.removed_since(began):
-                return Verdict(0, f"{event_id}: a recipient was removed since; no dead letter of it")
+            lines = self.log.lines(marks, began)
+            verdict = self._judge(marks, lines)
+            if verdict:
+                return verdict
             if self.clock() >= deadline:
-                return Verdict(
-                    3,
-                    f"{event_id}: neither removed nor dead-lettered within {self.timeout:.0f} s; "
-                    f"it waits in {OPT_INS} and nothing is lost. See docs/runbook.md#nothing-processed",
-                )
+                return self._late(marks, lines)
             self.sleep(self.every)
+
+    def _judge(self, marks: Marks, lines: list[Line]) -> Verdict | None:
+        for reason in (line.reasons for line in lines if line.reasons):
+            page = f"docs/runbook.md#{reason.partition(',')[0].lower()}"
+            return Verdict(1, f"{marks.event} was dead-lettered: {reason}. See {page}")
+        done = [line for line in lines if line.removed and not line.waiting]
+        for other in (line.version for line in done if self.version and line.version != self.version):
+            return Verdict(1, f"{marks.event} was processed by version {other} and not by {self.version}")
+        if done:
+            return Verdict(0, f"{marks.event}: removed by the invocation that took it, of version {done[0].version}")
+        return None
+
+    def _late(self, marks: Marks, lines: list[Line]) -> Verdict:
+        took = f"{marks.event}: not removed within {self.timeout:.0f} s and no dead letter"
+        if any(line.waiting for line in lines):
+            why, section = "it, or who shared its batch, waits for another try", "breaker-open"
+        else:
+            why, section = f"it waits in {OPT_INS} and nothing is lost", "nothing-processed"
+        return Verdict(3, f"{took}; {why}. See docs/runbook.md#{section}")
 
 
 def event(event_id: str, moment: datetime, sender: str, recipient: str) -> bytes:
@@ -170,24 +208,27 @@ def event(event_id: str, moment: datetime, sender: str, recipient: str) -> bytes
     ).encode()
 
 
-def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
     parser.add_argument("--namespace", required=True, help="host name of the Service Bus namespace")
     parser.add_argument("--application", required=True, help="application id of Application Insights")
-    parser.add_argument("--sender", required=True, help="our number; must be in ALLOWED_SENDERS")
+    parser.add_argument("--sender", help="our number; must be in ALLOWED_SENDERS, whose first it is by default")
     parser.add_argument("--recipient", required=True, help="the test number; opting it in must harm nobody")
+    parser.add_argument("--version", default="", help="the version of the code that has to process it; any by default")
     parser.add_argument("--timeout", type=float, default=600, help="seconds to wait, default %(default)s")
     parser.add_argument("--every", type=float, default=15, help="seconds between looks, default %(default)s")
     options = parser.parse_args(arguments)
-    allowed = [sender.strip() for sender in os.environ.get("ALLOWED_SENDERS", "").split(",")]
+    allowed = [sender.strip() for sender in os.environ.get("ALLOWED_SENDERS", "").split(",") if sender.strip()]
+    if not allowed:
+        parser.error("ALLOWED_SENDERS is empty or not set: the test acts for a sender that the deployment names")
+    options.sender = allowed[0] if options.sender is None else options.sender.strip()
+    options.recipient = options.recipient.strip()
     if options.sender not in allowed:
         parser.error(
             "--sender is not in ALLOWED_SENDERS: the test acts for a sender that the deployment names, or not at all"
         )
+    if not options.recipient:
+        parser.error("--recipient is empty: it takes the test number")
     return options
 
 
@@ -198,7 +239,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with ServiceBusClient(options.namespace, credential) as client, httpx.Client(timeout=30) as http:
             verdict = SmokeTest(
-                ServiceBusQueues(client),
+                ServiceBusQueue(client),
                 ApplicationInsights(
                     http, options.application, lambda: credential.get_token(f"{_INSIGHTS}/.default").token
                 ),
@@ -206,6 +247,7 @@ def main(arguments: list[str] | None = None) -> int:
                 options.recipient,
                 options.timeout,
                 options.every,
+                options.version,
             ).run()
     except (AzureError, httpx.HTTPError) as error:
         sys.stderr.write(f"cannot reach Azure, or not allowed: {type(error).__name__}: {error}\n")

@@ -1,5 +1,5 @@
 metadata name = 'Alerts'
-metadata description = 'Who is told, and when it hurts. Each description names the section of docs/runbook.md that says what to do.'
+metadata description = 'Who is told, and when it hurts. Each description ends in a link to the section of the runbook that says what to do.'
 
 param location string
 param tags object
@@ -8,9 +8,18 @@ param namespaceName string
 param applicationInsightsName string
 param emailAddresses string[]
 
+@description('Resource id of an action group of yours, such as the one of a pager. It hears of severity 1. Empty: mail only.')
+param pagerActionGroupId string
+
+@description('Address of docs/runbook.md: each description ends in a link to the section of its alert.')
+param runbookUrl string
+
+param maximumInstanceCount int
+
 var queues = loadJsonContent('../queues.json')
-// What ten instances have in hand: ten times maxMessageBatchSize of host.json.
-var inHand = 1000
+var host = loadJsonContent('../../host.json')
+// What all instances have in hand: a batch each.
+var inHand = maximumInstanceCount * host.extensions.serviceBus.maxMessageBatchSize
 
 // Service Bus counts, point in time, and 0 while the namespace is throttled: a resolved alert is no proof of an empty queue.
 // https://learn.microsoft.com/azure/service-bus-messaging/monitor-service-bus-reference
@@ -18,7 +27,7 @@ var metricAlerts = [
   {
     name: 'dead-letters-waiting'
     severity: 2
-    description: 'Dead letters wait in ${queues.deadLetters.name}: somebody\'s opt-in was not applied. docs/runbook.md#dead-letters-waiting'
+    description: 'Dead letters wait in ${queues.deadLetters.name}: somebody\'s opt-in was not applied.'
     window: 'PT15M'
     conditions: [
       {
@@ -34,14 +43,15 @@ var metricAlerts = [
   {
     name: 'dead-letters-out-of-reach'
     severity: 1
-    description: 'Messages lie where the operators\' tool does not look: dead letters that expired after 90 days or were abandoned too often, or opt-ins that could not be forwarded. docs/runbook.md#dead-letters-out-of-reach'
+    description: 'Messages lie where the operators\' tool does not look: dead letters that expired after 90 days or were abandoned too often, or opt-ins that could not be forwarded.'
     window: 'PT15M'
     conditions: [
       {
         name: 'expired'
         metric: 'DeadletteredMessages'
         queues: [queues.deadLetters.name, queues.optIns.name]
-        aggregation: 'Maximum'
+        // What the broker dead-letters passes through the opt-in queue on its way: only what stays counts.
+        aggregation: 'Minimum'
         operator: 'GreaterThan'
         threshold: 0
       }
@@ -50,7 +60,7 @@ var metricAlerts = [
   {
     name: 'nothing-processed'
     severity: 1
-    description: 'Opt-ins wait in ${queues.optIns.name} and none was completed for 15 minutes: the function does not run. docs/runbook.md#nothing-processed'
+    description: 'Opt-ins wait in ${queues.optIns.name} and none was completed for 15 minutes: the function does not run.'
     window: 'PT15M'
     conditions: [
       {
@@ -75,7 +85,7 @@ var metricAlerts = [
     // Messages in hand count as active too, so a function that keeps up with steady traffic never shows 0.
     name: 'queue-not-draining'
     severity: 2
-    description: 'More than 1,000 messages waited in ${queues.optIns.name} for an hour: we are slower than the publishers, or stopped. docs/runbook.md#queue-not-draining'
+    description: 'More messages waited in ${queues.optIns.name} for an hour than all instances have in hand (${inHand}): we are slower than the publishers, or stopped.'
     window: 'PT1H'
     conditions: [
       {
@@ -92,7 +102,7 @@ var metricAlerts = [
     // The net under nothing-processed: whether a metric that emits nothing counts as 0 is not documented.
     name: 'queue-never-empty'
     severity: 2
-    description: 'The queue ${queues.optIns.name} was never empty for six hours: the function is stopped, or just keeps up. docs/runbook.md#queue-never-empty'
+    description: 'The queue ${queues.optIns.name} was never empty for six hours: the function is stopped, or just keeps up.'
     window: 'PT6H'
     conditions: [
       {
@@ -107,12 +117,13 @@ var metricAlerts = [
   }
 ]
 
-// Metrics of optout_core/adapters/telemetry.py. Each query gives a column `measured`.
+// Metrics of optout_core/adapters/telemetry.py. Each query gives a column `measured`. A minute's metric is exported within
+// a minute and can be asked for some minutes later: a window of five minutes would often miss it.
 var logAlerts = [
   {
     name: 'dead-letters-rising'
     severity: 1
-    description: 'More than 25 new dead letters of one reason in 15 minutes; the alert carries the reason. docs/runbook.md#dead-letters-rising'
+    description: 'More than 25 new dead letters of one reason in 15 minutes; the alert carries the reason.'
     window: 'PT15M'
     query: '''
 customMetrics
@@ -134,7 +145,7 @@ customMetrics
   {
     name: 'unclear-opt-out'
     severity: 1
-    description: 'A STOP names no number that is one person\'s for certain: it holds back no opt-in until somebody corrects it. docs/runbook.md#unclear-opt-out'
+    description: 'A STOP names no number that is one person\'s for certain: it holds back no opt-in until somebody corrects it.'
     window: 'PT15M'
     query: '''
 customMetrics
@@ -151,7 +162,7 @@ customMetrics
   {
     name: 'queue-refuses'
     severity: 1
-    description: 'A queue takes no message of ours and the other one does: it is full, disabled, or we may not send to it; the alert carries the queue. docs/runbook.md#queue-refuses'
+    description: 'A queue takes no message of ours and the other one does: it is full, disabled, or we may not send to it; the alert carries the queue.'
     window: 'PT15M'
     query: '''
 customMetrics
@@ -174,7 +185,7 @@ customMetrics
     // The whole retry schedule lasts at most 3 h 15 min, jitter included: what is older than 6 h waited for a reason of its own.
     name: 'oldest-opt-in-too-old'
     severity: 2
-    description: 'An opt-in is more than 6 hours old and still waits for its next try; after OPT_IN_MAX_AGE it is dead-lettered. docs/runbook.md#oldest-opt-in-too-old'
+    description: 'An opt-in is more than 6 hours old and still waits for its next try; after OPT_IN_MAX_AGE it is dead-lettered.'
     window: 'PT15M'
     query: '''
 customMetrics
@@ -190,8 +201,8 @@ customMetrics
   {
     name: 'endpoint-refuses'
     severity: 1
-    description: 'ACS refuses us (401, 403, 404 or the API version): every opt-in fails until our configuration is mended. docs/runbook.md#endpoint-refuses'
-    window: 'PT5M'
+    description: 'ACS refuses us (401, 403, 404 or the API version): every opt-in fails until our configuration is mended.'
+    window: 'PT15M'
     query: '''
 customMetrics
 | where name == 'optout.requests'
@@ -210,7 +221,7 @@ customMetrics
     // worth a mail, since nothing is lost by waiting, and opt-ins that wait are tried every 18 minutes at least.
     name: 'breaker-open'
     severity: 2
-    description: 'The breaker opens, or ACS answers nothing: it is down or unreachable and opt-ins are put off. docs/runbook.md#breaker-open'
+    description: 'The breaker opens, or ACS answers nothing: it is down or unreachable and opt-ins are put off.'
     window: 'PT1H'
     query: '''
 customMetrics
@@ -256,13 +267,16 @@ resource operators 'Microsoft.Insights/actionGroups@2023-01-01' = {
   }
 }
 
+var quiet = [operators.id]
+var loud = empty(pagerActionGroupId) ? quiet : concat(quiet, [pagerActionGroupId])
+
 resource metricAlertRules 'Microsoft.Insights/metricAlerts@2018-03-01' = [
   for alert in metricAlerts: {
     name: '${alert.name}-${nameSuffix}'
     location: 'global'
     tags: tags
     properties: {
-      description: alert.description
+      description: '${alert.description} ${runbookUrl}#${alert.name}'
       severity: alert.severity
       enabled: true
       autoMitigate: true
@@ -292,11 +306,7 @@ resource metricAlertRules 'Microsoft.Insights/metricAlerts@2018-03-01' = [
           }
         ]
       }
-      actions: [
-        {
-          actionGroupId: operators.id
-        }
-      ]
+      actions: map(alert.severity == 1 ? loud : quiet, group => { actionGroupId: group })
     }
   }
 ]
@@ -309,7 +319,7 @@ resource logAlertRules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
     kind: 'LogAlert'
     properties: {
       displayName: '${alert.name}-${nameSuffix}'
-      description: alert.description
+      description: '${alert.description} ${runbookUrl}#${alert.name}'
       severity: alert.severity
       enabled: true
       autoMitigate: true
@@ -339,9 +349,7 @@ resource logAlertRules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
         ]
       }
       actions: {
-        actionGroups: [
-          operators.id
-        ]
+        actionGroups: alert.severity == 1 ? loud : quiet
       }
     }
   }

@@ -20,6 +20,12 @@ param communicationService {
   name: string
 }
 
+@description('Whether there is a consent ledger.')
+param hasLedger bool
+
+param ledgerName string
+param ledgerDatabase string
+
 @description('The virtual network whose subnet `function` the app joins. Empty: none.')
 param virtualNetworkName string
 
@@ -51,6 +57,10 @@ resource applicationInsights 'Microsoft.Insights/components@2020-02-02' existing
 resource acs 'Microsoft.Communication/communicationServices@2025-09-01' existing = {
   name: communicationService.name
   scope: resourceGroup(communicationService.subscriptionId, communicationService.resourceGroup)
+}
+
+resource ledger 'Microsoft.DBforPostgreSQL/flexibleServers@2025-08-01' existing = if (hasLedger) {
+  name: ledgerName
 }
 
 resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
@@ -158,15 +168,18 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
         OPT_IN_QUEUE: queues.optIns.name
         DEAD_LETTER_QUEUE: queues.deadLetters.name
         ALLOWED_SENDERS: allowedSenders
+        // No password: the code signs in with a token of the identity, under its name.
+        CONSENT_LEDGER: hasLedger
+          ? 'postgresql://${identity.name}@${ledger!.properties.fullyQualifiedDomainName}/${ledgerDatabase}?sslmode=verify-full'
+          : ''
       },
-      toObject(
-        items(settingOverrides),
-        setting => setting.key,
-        setting => setting.?value ?? ''
-      )
+      toObject(items(settingOverrides), setting => setting.key, setting => setting.?value ?? '')
     )
   }
 }
+
+@description('Address of the ACS resource.')
+output acsEndpoint string = 'https://${acs.properties.hostName}'
 
 @description('Name of the function app.')
 output name string = app.name

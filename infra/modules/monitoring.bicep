@@ -6,6 +6,9 @@ param tags object
 param workspaceName string
 param applicationInsightsName string
 
+@description('Whether the workspace may not be deleted.')
+param isLocked bool
+
 resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
   name: workspaceName
   location: location
@@ -31,6 +34,16 @@ resource applicationInsights 'Microsoft.Insights/components@2020-02-02' = {
     Application_Type: 'web'
     DisableLocalAuth: true
     WorkspaceResourceId: workspace.id
+  }
+}
+
+// On the workspace and not on Application Insights: that one carries role assignments, which a lock makes irrevocable.
+resource lock 'Microsoft.Authorization/locks@2020-05-01' = if (isLocked) {
+  scope: workspace
+  name: 'keep-the-logs'
+  properties: {
+    level: 'CanNotDelete'
+    notes: 'Holds who did what. docs/deploy.md#remove says how to lift this.'
   }
 }
 

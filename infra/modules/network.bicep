@@ -13,24 +13,40 @@ param namespaceHostName string
 
 param storageName string
 
+param hasLedger bool
+param ledgerName string
+
+@description('Host name of the ledger: its private DNS zone has its domain. Empty: there is no ledger.')
+param ledgerHostName string
+
 var storageSuffix = environment().suffixes.storage
-var endpoints = [
+var alwaysThere = [
   {
     name: 'service-bus'
     group: 'namespace'
     zone: 'privatelink.${substring(namespaceHostName, indexOf(namespaceHostName, '.') + 1)}'
+    target: namespace.id
   }
   {
     name: 'blob'
     group: 'blob'
     zone: 'privatelink.blob.${storageSuffix}'
+    target: storage.id
   }
   {
     name: 'table'
     group: 'table'
     zone: 'privatelink.table.${storageSuffix}'
+    target: storage.id
   }
 ]
+var ofTheLedger = {
+  name: 'ledger'
+  group: 'postgresqlServer'
+  zone: 'privatelink.${substring(ledgerHostName, indexOf(ledgerHostName, '.') + 1)}'
+  target: resourceId('Microsoft.DBforPostgreSQL/flexibleServers', ledgerName)
+}
+var endpoints = concat(alwaysThere, hasLedger ? [ofTheLedger] : [])
 
 resource namespace 'Microsoft.ServiceBus/namespaces@2024-01-01' existing = {
   name: namespaceName
@@ -150,7 +166,7 @@ resource privateEndpoints 'Microsoft.Network/privateEndpoints@2024-05-01' = [
         {
           name: endpoint.name
           properties: {
-            privateLinkServiceId: endpoint.group == 'namespace' ? namespace.id : storage.id
+            privateLinkServiceId: endpoint.target
             groupIds: [
               endpoint.group
             ]

@@ -12,7 +12,7 @@ from benchmarks.imports import Imports
 from benchmarks.results import Results, goals
 from benchmarks.rounds import Sample, Samples, ratio
 from benchmarks.scale import ORDINARY
-from tests.infra.bicep_tree import ROOT
+from tests.infra.sources import ROOT
 
 MODEL = Model(message=100e-6, many=1e-3)
 

@@ -2,7 +2,8 @@
 
 import re
 
-from tests.infra.bicep_tree import INFRA, ROOT, read
+from tests.infra.snapshots import deployment, read
+from tests.infra.sources import ROOT
 
 PAGE = (ROOT / "docs/deploy.md").read_text()
 CAPACITY = (ROOT / "docs/capacity.md").read_text()
@@ -19,8 +20,10 @@ def test_the_price_of_the_function_is_its_own_arithmetic():
 
 
 def test_the_page_counts_the_alert_rules_that_there_are():
-    alerts = read(INFRA / "modules/alerts.bicep")
-    metric, log = (len(alerts.variable(kind)) for kind in ("metricAlerts", "logAlerts"))
+    alerts = deployment("everything")
+    metric, log = (
+        len(alerts.of_type(f"Microsoft.Insights/{kind}")) for kind in ("metricAlerts", "scheduledQueryRules")
+    )
 
     assert f"{metric} metric rules" in PAGE
     assert f"{log} log rules" in PAGE
@@ -34,7 +37,7 @@ def test_every_variable_the_pipeline_reads_is_explained():
 
 
 def test_every_parameter_that_is_named_exists():
-    parameters = read(INFRA / "main.bicep").parameters
+    parameters = read("template")["parameters"]
 
     for name in re.findall(r"`(\w+) = [^`]+`", PAGE):
         assert name in parameters, name

@@ -2,44 +2,48 @@
 
 import json
 
+import pytest
+
 from optout_core.settings import Settings
-from tests.infra.bicep_tree import INFRA, Resource, read, text
+from tests.infra.compiler import CompilationError
+from tests.infra.snapshots import Resource, deployment, read
+from tests.infra.sources import INFRA
 
 QUEUES = json.loads((INFRA / "queues.json").read_text())
+EVERYTHING, REQUIRED = deployment("everything"), deployment("required")
 
 
 def _queues() -> dict[str, Resource]:
-    template = read(INFRA / "modules/messaging.bicep")
-    return {resource.symbol: resource for resource in template.of_type("Microsoft.ServiceBus/namespaces/queues")}
+    queues = EVERYTHING.of_type("Microsoft.ServiceBus/namespaces/queues")
+    return {queue["name"].partition("/")[2]: queue["properties"] for queue in queues}
 
 
 def test_the_queues_are_those_of_the_shared_file():
-    deployed = {
-        symbol: {"name": queue.body["name"], "properties": queue.properties} for symbol, queue in _queues().items()
-    }
-
-    assert deployed == QUEUES
+    assert _queues() == {queue["name"]: queue["properties"] for queue in QUEUES.values()}
 
 
 def test_the_queues_are_those_the_code_expects():
     defaults = {field.alias: field.default for field in Settings.model_fields.values()}
 
-    assert _queues()["optIns"].body["name"] == defaults["OPT_IN_QUEUE"]
-    assert _queues()["deadLetters"].body["name"] == defaults["DEAD_LETTER_QUEUE"]
+    assert QUEUES["optIns"]["name"] == defaults["OPT_IN_QUEUE"]
+    assert QUEUES["deadLetters"]["name"] == defaults["DEAD_LETTER_QUEUE"]
 
 
 def test_what_the_broker_dead_letters_lands_in_the_queue_operators_look_at():
-    queues = _queues()
+    opt_ins = _queues()["opt-ins"]
 
-    assert queues["optIns"].properties["forwardDeadLetteredMessagesTo"] == queues["deadLetters"].body["name"]
-    assert queues["optIns"].properties["deadLetteringOnMessageExpiration"] is True
-    assert queues["optIns"].body["dependsOn"] == ["deadLetters"]
+    assert opt_ins["forwardDeadLetteredMessagesTo"] in _queues()
+    assert opt_ins["deadLetteringOnMessageExpiration"] is True
+
+
+def test_a_queue_is_made_after_the_one_it_forwards_to():
+    assert "deadLetters" in read("graph")["messaging"]["optIns"]
 
 
 def test_a_crash_between_send_and_complete_is_harmless_on_both_queues():
     for queue in _queues().values():
-        assert queue.properties["requiresDuplicateDetection"] is True
-        assert queue.properties["lockDuration"] == "PT5M"
+        assert queue["requiresDuplicateDetection"] is True
+        assert queue["lockDuration"] == "PT5M"
 
 
 def test_an_opt_in_gets_too_old_before_the_broker_throws_it_out():
@@ -48,52 +52,44 @@ def test_an_opt_in_gets_too_old_before_the_broker_throws_it_out():
     assert Settings.model_fields["opt_in_max_age"].default.total_seconds() < days * 86400
 
 
-def test_the_namespace_takes_no_key_and_no_old_tls():
-    (namespace,) = read(INFRA / "modules/messaging.bicep").of_type("Microsoft.ServiceBus/namespaces")
-
-    assert namespace.properties["disableLocalAuth"] is True
-    assert namespace.properties["minimumTlsVersion"] == "1.2"
+def test_a_queue_has_a_size_that_both_tiers_take():
+    """https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas"""
+    for queue in _queues().values():
+        assert queue["maxSizeInMegabytes"] in {1024, 2048, 3072, 4096, 5120}
 
 
 def test_standard_is_the_default_and_premium_a_choice():
-    parameters = read(INFRA / "main.bicep").parameters
+    parameter = read("template")["parameters"]["serviceBusSku"]
 
-    assert "param serviceBusSku string = 'Standard'" in (INFRA / "main.bicep").read_text()
-    assert parameters["serviceBusSku"].decorators["allowed"] == ["Standard", "Premium"]
-
-
-def test_a_private_network_without_premium_is_refused():
-    choice = text(read(INFRA / "main.bicep").variables["effectiveSku"])
-
-    assert choice.startswith("privateNetworking && serviceBusSku != 'Premium'")
-    assert "? fail(" in choice
+    assert REQUIRED.only("Microsoft.ServiceBus/namespaces")["sku"]["name"] == "Standard"
+    assert parameter["allowedValues"] == ["Standard", "Premium"]
 
 
-def test_storage_takes_no_key_and_shows_nothing_to_the_public():
-    (account,) = read(INFRA / "modules/storage.bicep").of_type("Microsoft.Storage/storageAccounts")
+def test_a_private_network_without_premium_is_refused(compiler, parameter_file):
+    path = parameter_file("required", "param privateNetworking = true")
 
-    assert account.properties["allowSharedKeyAccess"] is False
-    assert account.properties["allowBlobPublicAccess"] is False
-    assert account.properties["minimumTlsVersion"] == "TLS1_2"
+    with pytest.raises(CompilationError, match="privateNetworking needs serviceBusSku Premium"):
+        compiler.snapshot(path)
 
 
 def test_event_grid_brings_received_texts_and_nothing_else():
-    template = read(INFRA / "modules/event-grid.bicep")
-    (topic,) = template.of_type("Microsoft.EventGrid/systemTopics")
-    (texts,) = template.of_type("Microsoft.EventGrid/systemTopics/eventSubscriptions")
-    delivery = texts.properties["deliveryWithResourceIdentity"]
+    topic = EVERYTHING.only("Microsoft.EventGrid/systemTopics")["properties"]
+    texts = EVERYTHING.only("Microsoft.EventGrid/systemTopics/eventSubscriptions")["properties"]
+    delivery = texts["deliveryWithResourceIdentity"]
 
-    assert topic.properties["topicType"] == "Microsoft.Communication.CommunicationServices"
-    assert texts.properties["filter"]["includedEventTypes"] == ["Microsoft.Communication.SMSReceived"]
+    assert topic["topicType"] == "Microsoft.Communication.CommunicationServices"
+    assert topic["source"].endswith("/communicationServices/acs-of-the-snapshot")
+    assert texts["filter"]["includedEventTypes"] == ["Microsoft.Communication.SMSReceived"]
     assert delivery["identity"]["type"] == "UserAssigned"
+    assert "/id-optin-texts-" in delivery["identity"]["userAssignedIdentity"]
     assert delivery["destination"]["endpointType"] == "ServiceBusQueue"
-    assert delivery["destination"]["properties"]["resourceId"] == "namespace::optIns.id"
-    assert "destination" not in texts.properties
+    assert delivery["destination"]["properties"]["resourceId"].endswith("/queues/opt-ins")
+    assert "destination" not in texts
 
 
 def test_a_text_of_one_segment_or_of_unknown_length_passes_the_filter():
-    (texts,) = read(INFRA / "modules/event-grid.bicep").of_type("Microsoft.EventGrid/systemTopics/eventSubscriptions")
-    (short,) = texts.properties["filter"]["advancedFilters"]
+    texts = EVERYTHING.only("Microsoft.EventGrid/systemTopics/eventSubscriptions")
+    (short,) = texts["properties"]["filter"]["advancedFilters"]
 
     assert short["operatorType"] == "NumberNotIn"  # a missing key matches a "not in", and no "less than"
     assert short["key"] == "data.segmentCount"
@@ -102,7 +98,5 @@ def test_a_text_of_one_segment_or_of_unknown_length_passes_the_filter():
 
 
 def test_texts_are_received_only_when_asked_for():
-    source = (INFRA / "main.bicep").read_text()
-
-    assert "param receiveTexts bool = false" in source
-    assert "module texts 'modules/event-grid.bicep' = if (receiveTexts) {" in source
+    assert REQUIRED.of_type("Microsoft.EventGrid/systemTopics") == []
+    assert len(REQUIRED.of_type("Microsoft.ManagedIdentity/userAssignedIdentities")) == 1

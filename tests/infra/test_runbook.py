@@ -5,12 +5,17 @@ import re
 import pytest
 
 from optout_core.reasons import Reason
-from tests.infra.bicep_tree import INFRA, ROOT, read
+from tests.infra.snapshots import deployment
+from tests.infra.sources import ROOT
 
 RUNBOOK = (ROOT / "docs/runbook.md").read_text()
 DEPLOY = (ROOT / "docs/deploy.md").read_text()
 EVENTS = (ROOT / "docs/events.md").read_text()
-ALERTS = read(INFRA / "modules/alerts.bicep")
+ALERTS = {
+    alert["name"].partition("-everything-")[0]
+    for kind in ("Microsoft.Insights/metricAlerts", "Microsoft.Insights/scheduledQueryRules")
+    for alert in deployment("everything").of_type(kind)
+}
 #: The commands of the operators' tool that the runbook may name.
 COMMANDS = {
     *("check", "doctor", "dlq edit", "dlq export", "dlq import", "dlq list", "dlq plan", "dlq purge", "dlq replay"),
@@ -41,9 +46,7 @@ def test_a_reason_has_a_section_with_the_advice_of_the_code(reason: Reason):
 
 
 def test_there_is_no_section_for_a_reason_that_does_not_exist():
-    alerts = {alert["name"] for kind in ("metricAlerts", "logAlerts") for alert in ALERTS.variable(kind)}
-
-    assert set(SECTIONS) == {reason.value for reason in Reason} | alerts | {"Alerts", "Reasons"} | LEDGER
+    assert set(SECTIONS) == {reason.value for reason in Reason} | ALERTS | {"Alerts", "Reasons"} | LEDGER
 
 
 def test_what_must_never_be_replayed_has_no_command_that_replays_it():

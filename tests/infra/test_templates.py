@@ -1,174 +1,156 @@
-"""What the compiler would say, as far as it can be said without it."""
+"""What holds for every resource that would be deployed."""
 
 import json
 import re
 from itertools import groupby
 
 import pytest
-import tree_sitter
 
-from tests.infra.bicep_tree import (
-    INFRA,
-    PARAMETER_FILES,
-    ROOT,
-    TEMPLATES,
-    Source,
-    Template,
-    bound_names,
-    parse,
-    read,
-    read_parameters,
-    text,
-    walk,
+from tests.infra import azure_types
+from tests.infra.snapshots import Resource, deployment, read
+from tests.infra.sources import INFRA, TEMPLATES
+
+DEPLOYMENTS = {name: deployment(name) for name in ("everything", "required")}
+RESOURCES = [resource for each in DEPLOYMENTS.values() for resource in each.resources]
+every_template = pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+
+#: Most characters of a name, and which: https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules
+NAMES = {
+    "Microsoft.DBforPostgreSQL/flexibleServers": (63, r"[a-z][a-z0-9-]+[a-z0-9]"),
+    "Microsoft.EventGrid/systemTopics": (128, r"[a-zA-Z0-9-]+"),
+    "Microsoft.Insights/actionGroups": (260, r"[^/&%?]+"),
+    "Microsoft.Insights/components": (260, r"[^/&%?]+"),
+    "Microsoft.Insights/metricAlerts": (260, r"[^*#&+:<>?@%{}\\/|]+"),
+    "Microsoft.Insights/scheduledQueryRules": (260, r"[^*#&+:<>?@%{}\\/|]+"),
+    "Microsoft.ManagedIdentity/userAssignedIdentities": (128, r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,}"),
+    "Microsoft.Network/natGateways": (80, r"[a-zA-Z0-9][\w.-]*\w"),
+    "Microsoft.Network/privateEndpoints": (64, r"[a-zA-Z0-9][\w.-]*\w"),
+    "Microsoft.Network/publicIPAddresses": (80, r"[a-zA-Z0-9][\w.-]*\w"),
+    "Microsoft.Network/virtualNetworks": (64, r"[a-zA-Z0-9][\w.-]*\w"),
+    "Microsoft.OperationalInsights/workspaces": (63, r"[a-zA-Z0-9][a-zA-Z0-9-]{2,}[a-zA-Z0-9]"),
+    "Microsoft.ServiceBus/namespaces": (50, r"[a-zA-Z][a-zA-Z0-9-]{4,}[a-zA-Z0-9]"),
+    "Microsoft.Storage/storageAccounts": (24, r"[a-z0-9]{3,}"),
+    "Microsoft.Web/serverfarms": (60, r"[a-zA-Z0-9-]+"),
+    "Microsoft.Web/sites": (60, r"[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]"),
+}
+LONGEST_ENVIRONMENT = 20
+#: The newest stable version of these is older than what we need of them.
+PREVIEWS = {"Microsoft.Insights/diagnosticSettings@2021-05-01-preview"}
+
+
+def _flat(resource: Resource) -> Resource:
+    """Give a resource as Azure gets it: the workbook is text."""
+    if resource["type"] != "Microsoft.Insights/workbooks":
+        return resource
+    properties = resource["properties"] | {"serializedData": json.dumps(resource["properties"]["serializedData"])}
+    return resource | {"properties": properties}
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_azures_own_types_allow_every_property_and_every_value(name):
+    faults = [fault for each in DEPLOYMENTS[name].resources for fault in azure_types.faults(_flat(each))]
+
+    assert faults == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value"),
+    [
+        ("Microsoft.Storage/storageAccounts", "kind", "StorageV3"),
+        ("Microsoft.Storage/storageAccounts", "sku.name", "Standard_XRS"),
+        ("Microsoft.Storage/storageAccounts", "properties.minimumTlsVersion", "TLS9"),
+        ("Microsoft.ServiceBus/namespaces", "properties.minimumTlsVersion", "TLS1_2"),
+        ("Microsoft.OperationalInsights/workspaces", "properties.sku.name", "PerGB2081"),
+        ("Microsoft.Insights/metricAlerts", "properties.criteria.allOf.0.operator", "LesserThan"),
+        ("Microsoft.Insights/scheduledQueryRules", "properties.criteria.allOf.0.timeAggregation", "Sum"),
+        ("Microsoft.EventGrid/systemTopics/eventSubscriptions", "properties.eventDeliverySchema", "CloudEvents"),
+        ("Microsoft.EventGrid/systemTopics", "identity.type", "UserAssign"),
+        ("Microsoft.Authorization/roleAssignments", "properties.principalType", "Service"),
+        ("Microsoft.Web/sites", "properties.siteConfig.minTlsVersion", "1.4"),
+        ("Microsoft.Web/sites", "properties.httpOnly", True),
+        ("Microsoft.Web/sites", "properties.functionAppConfig.scaleAndConcurrency.instanceMemoryMB", "2048"),
+    ],
 )
+def test_a_value_that_the_compiler_lets_pass_is_a_fault(kind, path, value):
+    resource = json.loads(json.dumps(DEPLOYMENTS["everything"].of_type(kind)[0]))
+    *above, last = path.split(".")
+    part = resource
+    for name in above:
+        part = part[int(name)] if isinstance(part, list) else part[name]
+    part[last] = value
 
-every_template = pytest.mark.parametrize("template", [read(path) for path in TEMPLATES], ids=lambda t: t.path.name)
-every_parameter_file = pytest.mark.parametrize("path", PARAMETER_FILES, ids=lambda path: path.name)
-
-# https://learn.microsoft.com/azure/azure-resource-manager/bicep/bicep-functions
-FUNCTIONS = {
-    *("cidrSubnet", "empty", "environment", "fail", "filter", "guid", "indexOf", "items", "last", "loadJsonContent"),
-    *("loadTextContent", "map", "range", "replace", "resourceGroup", "resourceId", "split", "string", "subscription"),
-    *("subscriptionResourceId", "substring", "toObject", "trim", "union", "uniqueString"),
-}
-# Where an identifier is a name of its own and not a use of another.
-NAMES_ITSELF = {
-    *("parameter_declaration", "variable_declaration", "resource_declaration", "module_declaration"),
-    *("output_declaration", "type_declaration", "metadata_declaration", "import_functionality", "object_property"),
-    *("target_scope_assignment", "loop_variable", "loop_enumerator"),
-}
+    (fault,) = azure_types.faults(resource)
+    assert last in fault
 
 
-def _uses(template: Template) -> set[str]:
-    """Give the names that expressions of a template use, outside of decorators."""
-    used: set[str] = set()
-    for node in walk(template.root):
-        parent = node.parent
-        if (
-            not node.is_named
-            or node.type not in {"identifier", "type"}
-            or parent is None
-            or "decorator" in _ancestors(node)
-        ):
-            continue
-        if node.type == "type":
-            used.add(text(node))
-        elif parent.type in NAMES_ITSELF and parent.named_children[0] == node:
-            continue
-        elif parent.type == "call_expression" and parent.named_children[0] == node:
-            assert text(node) in FUNCTIONS, f"{text(node)} is no function this project uses"
-        elif parent.type != "lambda_expression" or parent.named_children[0] != node:
-            used.add(text(node))
-    return used
+def test_a_version_that_azure_does_not_have_is_a_fault():
+    resource = DEPLOYMENTS["everything"].only("Microsoft.Web/serverfarms") | {"apiVersion": "2099-01-01"}
+
+    assert azure_types.faults(resource) == ["Microsoft.Web/serverfarms@2099-01-01: no such type in azure-types.json"]
 
 
-def _ancestors(node: tree_sitter.Node) -> set[str]:
-    parent = node.parent
-    return {parent.type} | _ancestors(parent) if parent else set()
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_no_resource_is_deployed_twice(name):
+    ids = sorted(resource["id"].lower() for resource in DEPLOYMENTS[name].resources)
+
+    assert [each for each, same in groupby(ids) if len(list(same)) > 1] == []
 
 
-def _locals(template: Template) -> set[str]:
-    """Give the names that loops and lambdas bind."""
-    bound: set[str] = set()
-    for node in walk(template.root):
-        if node.type in {"for_statement", "lambda_expression"}:
-            bound |= set(bound_names(node.named_children[0]))
-    return bound
+@pytest.mark.parametrize("resource", RESOURCES, ids=lambda each: each["name"].rpartition("/")[2][:40])
+def test_a_name_is_one_that_azure_takes_however_long_the_environments_name_is(resource):
+    if resource["type"] not in NAMES:
+        return
+    longest, allowed = NAMES[resource["type"]]
+    name = re.sub("everything|required", "e" * LONGEST_ENVIRONMENT, resource["name"])
+
+    assert re.fullmatch(allowed, name)
+    assert len(name) <= longest
 
 
-def test_the_grammar_refuses_what_is_no_bicep():
-    with pytest.raises(SyntaxError, match="line 2"):
-        parse("param a string\nresource = {")
+def test_the_longest_name_of_an_environment_is_the_one_names_are_made_for():
+    assert read("template")["parameters"]["environmentName"]["maxLength"] == LONGEST_ENVIRONMENT
+
+
+def test_every_name_that_can_be_taken_by_somebody_else_has_a_suffix_of_its_group():
+    for kind in ("ServiceBus/namespaces", "Storage/storageAccounts", "Web/sites"):
+        names = [each.only(f"Microsoft.{kind}")["name"] for each in DEPLOYMENTS.values()]
+        assert all(re.search(r"[a-z0-9]{13}$", name) for name in names)
+        assert len({name[-13:] for name in names}) == len(names)
 
 
 @every_template
-def test_every_name_is_declared(template: Template):
-    declared = {*template.parameters, *template.variables, *template.types, *template.imports}
-    declared |= {resource.symbol for resource in template.resources} | {module.symbol for module in template.modules}
-    primitive = {"string", "int", "bool", "object", "array", "string[]"}
-
-    undeclared = {name for name in _uses(template) if not name.startswith("{")} - declared - _locals(template)
-
-    assert undeclared - primitive == set()
-
-
-@every_template
-def test_nothing_is_declared_that_nothing_uses(template: Template):
-    existing = {resource.symbol for resource in template.resources if resource.existing}
-
-    unused = {*template.parameters, *template.variables, *template.imports, *existing} - _uses(template)
-
-    assert unused == set()
-
-
-@every_template
-def test_a_module_gets_every_parameter_it_needs_and_no_other(template: Template):
-    for module in template.modules:
-        parameters = read(template.path.parent / module.path).parameters
-        given = set(module.body["params"])
-
-        assert given <= set(parameters), module.symbol
-        assert given >= {name for name, parameter in parameters.items() if parameter.required}, module.symbol
-
-
-@every_template
-def test_an_output_of_a_module_that_is_used_exists(template: Template):
-    paths = {module.symbol: module.path for module in template.modules}
-
-    for symbol, output in re.findall(r"(\w+)\.outputs\.(\w+)", template.path.read_text()):
-        assert output in read(template.path.parent / paths[symbol]).outputs
-
-
-@every_template
-def test_every_module_is_described(template: Template):
-    assert re.search(r"^metadata description = '.+'$", template.path.read_text(), re.MULTILINE)
+def test_every_module_is_described(path):
+    assert re.search(r"^metadata description = '.+'$", path.read_text(), re.MULTILINE)
 
 
 def test_every_parameter_of_the_deployment_is_described():
-    parameters = read(INFRA / "main.bicep").parameters
+    parameters = read("template")["parameters"]
 
-    assert [name for name, parameter in parameters.items() if "description" not in parameter.decorators] == []
-
-
-@every_parameter_file
-def test_a_parameter_file_sets_what_must_be_set_to_what_is_allowed(path):
-    parameters = read(INFRA / "main.bicep").parameters
-    values = read_parameters(path)
-
-    assert path.read_text().startswith("using 'main.bicep'\n")
-    assert set(values) <= set(parameters)
-    assert set(values) >= {name for name, parameter in parameters.items() if parameter.required}
-    for name, value in values.items():
-        decorators = parameters[name].decorators
-        if not isinstance(value, Source):
-            assert value in decorators.get("allowed", [value]), name
-        if isinstance(value, int):
-            assert decorators.get("minValue", value) <= value <= decorators.get("maxValue", value), name
+    assert [name for name, parameter in parameters.items() if "description" not in parameter["metadata"]] == []
 
 
-def test_production_names_its_senders_publishers_and_operators():
-    values = read_parameters(INFRA / "prod.bicepparam")
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_a_parameter_file_gives_only_what_the_deployment_has(environment):
+    parameters = read("template")["parameters"]
 
-    # Without a second argument the file does not compile while the variable is missing.
-    for name in ("allowedSenders", "publisherIds", "operatorsGroupId", "alertEmailAddresses", "communicationServiceId"):
-        assert re.search(r"readEnvironmentVariable\('\w+'\)", values[name]), name
-
-
-@every_template
-def test_versions_are_dated_stable_and_one_for_each_type(template: Template):
-    for resource in template.resources:
-        assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", resource.api_version) or resource.api_version == ""
+    assert set(read(environment)) <= set(parameters)
+    assert set(read(environment)) >= {name for name, each in parameters.items() if "defaultValue" not in each}
 
 
-def test_one_type_has_one_version_everywhere():
-    used = {(r.type, r.api_version) for path in TEMPLATES for r in read(path).resources if r.api_version}
+def test_versions_are_dated_stable_and_one_for_each_type():
+    source = "".join(path.read_text() for path in TEMPLATES)
+    used = set(re.findall(r"'(Microsoft\.[\w./]+@[\w-]+)'", source))
 
-    assert [kind for kind, versions in groupby(sorted(used), lambda each: each[0]) if len(list(versions)) > 1] == []
+    assert used
+    assert {each for each in used if not re.search(r"@\d{4}-\d{2}-\d{2}$", each)} <= PREVIEWS
+    assert len(used) == len({each.partition("@")[0] for each in used})
 
 
-def test_the_function_is_named_alike_in_code_and_template():
-    assert read(INFRA / "modules/function.bicep").variable("functionName") == "process_opt_ins"
-    assert '@app.function_name("process_opt_ins")' in (ROOT / "function_app.py").read_text()
+def test_a_part_has_the_version_of_its_whole():
+    for resource in RESOURCES:
+        whole = [each for each in RESOURCES if resource["type"].startswith(f"{each['type']}/")]
+        if not resource["type"].startswith("Microsoft.Network/privateDnsZones"):
+            assert {each["apiVersion"] for each in whole} <= {resource["apiVersion"]}, resource["type"]
 
 
 def test_every_linter_rule_is_an_error():
@@ -176,6 +158,7 @@ def test_every_linter_rule_is_an_error():
 
     assert {rule["level"] for rule in rules.values()} == {"error"}
     assert {"outputs-should-not-contain-secrets", "no-hardcoded-env-urls", "no-unused-params"} <= set(rules)
+    assert {"no-unused-types", "no-unused-vars", "no-unused-imports"} <= set(rules)
 
 
 def test_nothing_compiled_is_kept():
@@ -184,19 +167,40 @@ def test_nothing_compiled_is_kept():
     assert templates == []
 
 
-def test_every_resource_that_can_have_tags_has_them():
-    # These types take none: they are part of another resource.
-    parts = {
-        "Microsoft.Authorization/roleAssignments",
-        "Microsoft.EventGrid/systemTopics/eventSubscriptions",
-        "Microsoft.Network/privateEndpoints/privateDnsZoneGroups",
-        "Microsoft.ServiceBus/namespaces/networkRuleSets",
-        "Microsoft.ServiceBus/namespaces/queues",
-        "Microsoft.Storage/storageAccounts/blobServices",
-        "Microsoft.Storage/storageAccounts/blobServices/containers",
-        "Microsoft.Web/sites/basicPublishingCredentialsPolicies",
-        "Microsoft.Web/sites/config",
-    }
-    created = [resource for path in TEMPLATES for resource in read(path).resources if not resource.existing]
+def test_every_resource_that_can_have_tags_has_them_and_those_of_the_caller():
+    taggable = [each for each in DEPLOYMENTS["everything"].resources if _takes_tags(each)]
 
-    assert {r.symbol for r in created if "tags" not in r.body and r.type not in parts} == set()
+    assert len(taggable) > 20
+    for resource in taggable:
+        assert (
+            resource["tags"].items()
+            >= {
+                "application": "sms-opt-in",
+                "azd-env-name": "everything",
+                "costCentre": "of-the-snapshot",
+            }.items()
+        ), resource["id"]
+
+
+def _takes_tags(resource: Resource) -> bool:
+    kind = azure_types.TYPES[f"{resource['type']}@{resource['apiVersion']}"]
+    return any(name.rstrip("!") == "tags" for name in kind)
+
+
+def test_the_app_starts_when_it_has_its_rights_and_its_network():
+    graph = read("graph")["main"]
+
+    assert {"functionRoles", "communicationRole", "network"} <= set(graph["processor"])
+    assert {"identity", "messaging", "storage", "monitoring"} <= set(graph["functionRoles"])
+    assert {"messaging", "monitoring"} <= set(graph["roles"])
+    assert {"eventGridIdentity", "messaging"} <= set(graph["textsRole"])
+    assert "textsRole" in graph["texts"]
+
+
+def test_nothing_that_is_made_waits_for_itself():
+    for name, graph in read("graph").items():
+        waits = {each: set(others) for each, others in graph.items()}
+        while free := [each for each, others in waits.items() if not others & waits.keys()]:
+            for each in free:
+                del waits[each]
+        assert waits == {}, name

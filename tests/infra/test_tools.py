@@ -1,10 +1,11 @@
 """The scripts that the pipelines call: the linter's wrapper, the package, the smoke test."""
 
 import asyncio
+import json
 import os
+import re
 import runpy
 import zipfile
-from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,14 +13,21 @@ from typing import Any
 
 import httpx
 import pytest
-from azure.servicebus import ServiceBusClient, ServiceBusMessage
+from azure.monitor.opentelemetry.exporter.export.trace._exporter import _convert_span_to_envelope
+from azure.servicebus import ServiceBusClient
+from opentelemetry import trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from optout_core.arrivals import Arrival
 from optout_core.events import OptIn, decode
+from optout_core.masking import show
 from optout_core.numbers import read_number
+from optout_core.reports import RecipientOutcome
 from servicebus_sandbox import Broker, load_queues
-from tests.infra.bicep_tree import INFRA
+from tests.adapters.telemetry import open_telemetry
+from tests.build import lineage
 from tests.infra.commands import run
+from tests.infra.sources import INFRA, ROOT
 
 SMOKE = SimpleNamespace(**runpy.run_path(str(INFRA / "smoke.py")))
 PACKAGE = SimpleNamespace(**runpy.run_path(str(INFRA / "package.py")))
@@ -27,62 +35,69 @@ SENDER, RECIPIENT = "+18001234567", "+15555555551"
 
 
 class Deployment:
-    """Queues and metrics of a deployment, with a memory and a clock of its own."""
+    """Queue and log of a deployment, with a memory and a clock of its own."""
 
-    def __init__(
-        self,
-        *,
-        dead_after: float | None = None,
-        removed_after: float | None = None,
-        lying: Iterable[tuple[str, str]] = (),
-    ) -> None:
+    def __init__(self, *lines: tuple[float, dict[str, Any]]) -> None:
         self.now = 0.0
-        self.published: list[tuple[str, bytes]] = []
-        self._dead_after, self._removed_after = dead_after, removed_after
-        self._letters = list(lying)
+        self.published: list[tuple[Any, bytes]] = []
+        self._lines = lines
 
-    def publish(self, event_id: str, body: bytes) -> None:
-        self.published.append((event_id, body))
+    def publish(self, marks: Any, body: bytes) -> None:
+        self.published.append((marks, body))
 
-    def new_dead_letters(self) -> Iterator[tuple[str, str]]:
-        if self.published and self._dead_after is not None and self.now >= self._dead_after:
-            self._letters.append((self.published[-1][0], "SenderNotAllowed"))
-            self._dead_after = None
-        letters, self._letters = self._letters, []
-        yield from letters
-
-    def removed_since(self, moment: datetime) -> int:
-        assert moment <= datetime.now(UTC)
-        return int(self._removed_after is not None and self.now >= self._removed_after)
+    def lines(self, marks: Any, since: datetime) -> list[Any]:
+        assert since <= datetime.now(UTC)
+        assert marks == self.published[-1][0]
+        return [SMOKE.Line(**line) for after, line in self._lines if self.now >= after]
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    def test(self, timeout: float = 600.0) -> Any:
-        return SMOKE.SmokeTest(self, self, SENDER, RECIPIENT, timeout, 15.0, lambda: self.now, self.sleep).run()
+    def test(self, timeout: float = 600.0, version: str = "") -> Any:
+        options = (timeout, 15.0, version, lambda: self.now, self.sleep)
+        return SMOKE.SmokeTest(self, self, SENDER, RECIPIENT, *options).run()
 
 
-def test_a_removal_ends_the_smoke_test_well():
-    deployment = Deployment(removed_after=120)
+REMOVED = {"removed": 1, "version": "1.0.0"}
 
-    verdict = deployment.test()
+
+def test_a_removal_by_the_invocation_that_took_the_event_ends_the_smoke_test_well():
+    deployment = Deployment((120, REMOVED))
+
+    verdict = deployment.test(version="1.0.0")
 
     assert verdict.code == 0
+    assert "version 1.0.0" in verdict.says
     assert deployment.now == 120
 
 
 def test_a_dead_letter_of_the_event_ends_it_badly_and_says_where_to_read():
-    verdict = Deployment(dead_after=30, removed_after=300).test()
+    verdict = Deployment((30, {"reasons": "SenderNotAllowed"}), (30, REMOVED)).test()
 
     assert verdict.code == 1
     assert "SenderNotAllowed" in verdict.says
     assert verdict.says.endswith("docs/runbook.md#sendernotallowed")
 
 
-def test_dead_letters_of_others_are_not_ours():
-    verdict = Deployment(lying=[("other", "StaleOptIn")], removed_after=15).test()
+def test_code_of_another_version_proves_nothing_about_this_deployment():
+    verdict = Deployment((0, REMOVED)).test(version="1.1.0")
 
-    assert verdict.code == 0
+    assert verdict.code == 1
+    assert "by version 1.0.0 and not by 1.1.0" in verdict.says
+
+
+def test_a_removal_in_a_batch_in_which_somebody_waits_may_be_anybodys():
+    deployment = Deployment((0, {"removed": 5, "waiting": 1}), (60, REMOVED))
+
+    assert deployment.test().code == 0
+    assert deployment.now == 60
+
+
+def test_an_event_that_waits_for_another_try_is_not_called_removed():
+    verdict = Deployment((0, {"waiting": 1})).test(timeout=60)
+
+    assert verdict.code == 3
+    assert "waits for another try" in verdict.says
 
 
 def test_silence_ends_it_in_time_and_says_that_nothing_is_lost():
@@ -96,89 +111,153 @@ def test_silence_ends_it_in_time_and_says_that_nothing_is_lost():
 
 
 def test_the_event_it_publishes_is_one_the_function_reads():
-    deployment = Deployment(removed_after=0)
+    deployment = Deployment((0, REMOVED))
     deployment.test()
-    ((event_id, body),) = deployment.published
+    ((marks, body),) = deployment.published
 
-    (event,) = decode(Arrival(body=body, message_id=event_id, enqueued_at=datetime.now(UTC)))
+    (event,) = decode(Arrival(body=body, message_id=marks.event, enqueued_at=datetime.now(UTC)))
 
     assert isinstance(event, OptIn)
-    assert event.id.raw == event_id
+    assert event.id.raw == marks.event
     assert event.sender == read_number(SENDER)
     assert event.recipients == (read_number(RECIPIENT),)
 
 
-def test_two_runs_publish_two_events():
-    deployment = Deployment(removed_after=0)
+def test_the_id_of_the_event_is_shown_unmasked_in_the_log():
+    for _ in range(50):
+        marks = SMOKE.Marks.new()
+
+        assert show(marks.event) == marks.event
+
+
+def test_two_runs_publish_two_events_of_two_traces():
+    deployment = Deployment((0, REMOVED))
     deployment.test()
     deployment.test()
 
-    assert len({event_id for event_id, _ in deployment.published}) == 2
+    (one, _), (other, _) = deployment.published
+    assert one.event != other.event
+    assert one.trace != other.trace
 
 
 def test_no_number_is_shown():
-    deployment = Deployment(removed_after=0)
+    deployment = Deployment((0, REMOVED))
     test = SMOKE.SmokeTest(deployment, deployment, SENDER, RECIPIENT, 1.0, 1.0)
 
     assert SENDER not in repr(test)
     assert RECIPIENT not in f"{test!r}{test.run()}"
 
 
-def _use_queues(connection_string: str) -> tuple[list[list[tuple[str, str]]], Any]:
-    """Publish through the smoke test's own queues, and look for dead letters thrice."""
-    ours = ServiceBusMessage(
-        b"{}", application_properties={"optout-event-id": "smoke-1", "DeadLetterReason": "StaleOptIn"}
-    )
-    of_the_broker = ServiceBusMessage(b"{}", message_id="smoke-2")
+def _publish(connection_string: str, marks: Any) -> Any:
     with ServiceBusClient.from_connection_string(connection_string) as client:
-        queues = SMOKE.ServiceBusQueues(client)
-        with client.get_queue_sender(SMOKE.DEAD_LETTERS) as sender:
-            looks = [list(queues.new_dead_letters())]
-            sender.send_messages([ours, of_the_broker])
-            looks += [list(queues.new_dead_letters()), list(queues.new_dead_letters())]
-        queues.publish("smoke-3", b"{}")
+        SMOKE.ServiceBusQueue(client).publish(marks, b"{}")
         with client.get_queue_receiver(SMOKE.OPT_INS, max_wait_time=5) as receiver:
             (published,) = receiver.receive_messages(1)
             receiver.complete_message(published)
-    return looks, published
+    return published
 
 
-async def test_a_dead_letter_is_seen_once_by_the_id_of_its_event_or_of_its_message():
+async def test_the_event_arrives_with_a_trace_that_an_invocation_links_to():
+    marks = SMOKE.Marks.new()
     async with Broker(load_queues(INFRA / "queues.json")) as broker:
-        looks, published = await asyncio.to_thread(_use_queues, broker.connection_string)
+        published = await asyncio.to_thread(_publish, broker.connection_string, marks)
 
-    assert looks == [[], [("smoke-1", "StaleOptIn"), ("smoke-2", "")], []]
-    assert published.message_id == "smoke-3"
+    assert published.message_id == marks.event
     assert published.content_type == "application/cloudevents+json"
+    parent = published.application_properties[b"traceparent"].decode()
+    carried = TraceContextTextMapPropagator().extract({"traceparent": parent})
+    assert f"{trace.get_current_span(carried).get_span_context().trace_id:032x}" == marks.trace
 
 
-@pytest.mark.parametrize(("rows", "removed"), [([[3.0]], 3), ([[None]], 0)])
-def test_the_metric_is_asked_for_since_the_test_began(rows, removed):
+def test_it_looks_into_no_queue():
+    """Others' dead letters hold their numbers, and the identity of the test may send only."""
+    source = (INFRA / "smoke.py").read_text()
+
+    assert "get_queue_receiver" not in source
+    assert "peek" not in source
+
+
+@pytest.mark.parametrize(
+    ("rows", "lines"),
+    [
+        ([], []),
+        ([[3, 0, "", "1.0.0"]], [{"removed": 3, "version": "1.0.0"}]),
+        ([[None, None, "StaleOptIn", None]], [{"reasons": "StaleOptIn"}]),
+    ],
+)
+def test_the_log_is_asked_for_the_event_and_its_trace_since_the_test_began(rows, lines):
     asked = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request)
-        return httpx.Response(200, json={"tables": [{"columns": [{"name": "removed"}], "rows": rows}]})
+        columns = [{"name": name} for name in ("removed", "waiting", "reasons", "version")]
+        return httpx.Response(200, json={"tables": [{"columns": columns, "rows": rows}]})
 
+    marks = SMOKE.Marks.new()
     with httpx.Client(transport=httpx.MockTransport(answer)) as http:
         moment = datetime(2026, 1, 23, 10, tzinfo=UTC)
-        found = SMOKE.ApplicationInsights(http, "app-id", lambda: "token").removed_since(moment)
+        found = SMOKE.ApplicationInsights(http, "app-id", lambda: "token").lines(marks, moment)
 
-    assert found == removed
+    assert found == [SMOKE.Line(**line) for line in lines]
     assert asked[0].url.path == "/v1/apps/app-id/query"
     assert asked[0].headers["Authorization"] == "Bearer token"
-    assert b"datetime(2026-01-23T10:00:00+00:00)" in asked[0].content
+    query = json.loads(asked[0].content)["query"]
+    assert "datetime(2026-01-23T10:00:00+00:00)" in query
+    assert marks.event in query
+    assert marks.trace in query
 
 
-@pytest.mark.parametrize("allowed", ["", "+18005550000"])
-def test_a_sender_that_the_deployment_does_not_name_is_refused(allowed, monkeypatch, capsys):
+def test_the_exporter_writes_the_links_of_an_invocation_where_it_looks_for_them():
+    marks = SMOKE.Marks.new()
+    carried = {"traceparent": f"00-{marks.trace}-{marks.trace[:16]}-01"}
+    with open_telemetry() as measured:
+        with measured.telemetry.invocation([lineage(trace=carried)]):
+            pass
+        (span,) = measured.spans
+
+    properties = _convert_span_to_envelope(span).data.base_data.properties
+
+    assert marks.trace in properties["_MS.links"]
+
+
+def test_it_asks_for_attributes_that_the_code_writes():
+    source = (ROOT / "optout_core/adapters/telemetry.py").read_text()
+    asked = set(re.findall(r"\['(optout\.\w+)'\]", SMOKE.QUERY))
+
+    assert asked == {"optout.event_id", "optout.removed", "optout.waiting", "optout.reasons", "optout.version"}
+    outcomes = {f"optout.{outcome.value}" for outcome in RecipientOutcome}
+    assert all(f'"{name}"' in source or name in outcomes for name in asked)
+
+
+def _options(*options: str) -> Any:
+    return SMOKE._options(["--namespace", "n", "--application", "a", *options])
+
+
+@pytest.mark.parametrize("allowed", ["", " , ", "+18005550000"])
+@pytest.mark.parametrize("sender", [SENDER, "", " "])
+def test_a_sender_that_the_deployment_does_not_name_is_refused(allowed, sender, monkeypatch, capsys):
     monkeypatch.setenv("ALLOWED_SENDERS", allowed)
 
     with pytest.raises(SystemExit) as stopped:
-        SMOKE.main(["--namespace", "n", "--application", "a", "--sender", SENDER, "--recipient", RECIPIENT])
+        _options("--sender", sender, "--recipient", RECIPIENT)
 
     assert stopped.value.code == 2
     assert "ALLOWED_SENDERS" in capsys.readouterr().err
+
+
+def test_an_empty_recipient_is_refused(monkeypatch, capsys):
+    monkeypatch.setenv("ALLOWED_SENDERS", SENDER)
+
+    with pytest.raises(SystemExit):
+        _options("--recipient", " ")
+
+    assert "--recipient is empty" in capsys.readouterr().err
+
+
+def test_the_sender_is_the_first_that_the_deployment_names(monkeypatch):
+    monkeypatch.setenv("ALLOWED_SENDERS", f" , {SENDER} ,+18005550000")
+
+    assert _options("--recipient", RECIPIENT).sender == SENDER
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.infra.bicep_tree import PARAMETER_FILES, ROOT, read_parameters
 from tests.infra.commands import run
+from tests.infra.sources import PARAMETER_FILES, ROOT
 
 PATHS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 WORKFLOWS: dict[str, dict[Any, Any]] = {path.stem: yaml.safe_load(path.read_text()) for path in PATHS}
@@ -74,7 +74,10 @@ def test_every_script_that_is_called_exists_and_can_be_run():
     called = set(re.findall(r"(?<![\w./-])(infra/[\w.-]+|\.ci/[\w.-]+)", SCRIPTS)) - {"infra/"}
     scripts = {name for name in called if not name.endswith(".bicepparam")}
 
-    assert scripts == {"infra/lint", "infra/package.py", "infra/smoke.py"}
+    assert scripts == {
+        f"infra/{name}"
+        for name in ("again", "ledger-rights", "lint", "package.py", "rights.py", "smoke.py", "variables.py")
+    }
     for name in scripts:
         assert (ROOT / name).stat().st_mode & 0o111, name
 
@@ -82,7 +85,7 @@ def test_every_script_that_is_called_exists_and_can_be_run():
 def test_every_make_target_that_is_called_exists():
     targets = set(re.findall(r"\bmake (\w+)", SCRIPTS))
 
-    assert targets == {"check", "test"}
+    assert targets == {"check", "environment", "test"}
     for target in targets:
         assert run("make", "--dry-run", target, cwd=ROOT).returncode == 0, target
 
@@ -113,17 +116,75 @@ def test_a_pull_request_sees_what_would_change_and_changes_nothing():
     assert "deployment group create" not in script
 
 
-def test_a_deployment_is_infrastructure_then_code_then_smoke_test_one_environment_after_the_other():
-    job = WORKFLOWS["deploy-environment"]["jobs"]["deploy"]
-    jobs = WORKFLOWS["deploy"]["jobs"]
-    named = [step["name"] for step in job["steps"] if "name" in step]
+DEPLOY, SMOKE = (WORKFLOWS["deploy-environment"]["jobs"][name] for name in ("deploy", "smoke"))
 
-    assert named == ["infrastructure", "code", "smoke test"]
-    assert job["environment"] == "${{ inputs.environment }}"
+
+def _names(job) -> list[str]:
+    return [step.get("name") or step.get("uses", step.get("run", "")).partition("@")[0] for step in job["steps"]]
+
+
+def test_a_deployment_is_infrastructure_then_code_then_smoke_test_one_environment_after_the_other():
+    jobs = WORKFLOWS["deploy"]["jobs"]
+    named = [step["name"] for job in (DEPLOY, SMOKE) for step in job["steps"] if "name" in step]
+
+    assert [name for name in named if name != "packages"] == [
+        *("variables", "infrastructure", "rights", "ledger", "code"),
+        "smoke test",
+    ]
+    assert SMOKE["needs"] == "deploy"
+    assert DEPLOY["environment"] == SMOKE["environment"] == "${{ inputs.environment }}"
     assert [(jobs[name]["needs"], jobs[name]["with"]) for name in ("dev", "prod")] == [
         ("ci", {"environment": "dev"}),
         ("dev", {"environment": "prod"}),
     ]
+
+
+@pytest.mark.parametrize("job", [DEPLOY, SMOKE], ids=["deploy", "smoke"])
+def test_what_comes_from_the_registry_runs_before_anybody_signs_in_and_is_known_by_its_hash(job):
+    (packages,) = [step for step in job["steps"] if step.get("name") == "packages"]
+    after = job["steps"][_names(job).index("azure/login") :]
+
+    assert _names(job).index("packages") < _names(job).index("azure/login")
+    assert "--require-hashes --only-binary :all:" in packages["run"]
+    assert not any("pip install" in step.get("run", "") for step in after)
+
+
+def test_the_smoke_test_signs_in_as_somebody_who_does_not_deploy():
+    (deploys,) = [step["with"] for step in DEPLOY["steps"] if "azure/login" in step.get("uses", "")]
+    (tests,) = [step["with"] for step in SMOKE["steps"] if "azure/login" in step.get("uses", "")]
+
+    assert (deploys["client-id"], tests["client-id"]) == ("${{ vars.AZURE_CLIENT_ID }}", "${{ vars.SMOKE_CLIENT_ID }}")
+    assert "az " not in "".join(step.get("run", "") for step in SMOKE["steps"])
+
+
+def test_every_package_of_the_pipeline_has_a_hash_and_the_version_that_was_tested():
+    def pins(name: str) -> dict[str, str]:
+        lines = re.findall(r"^([a-z][\w.-]*)==([^ \n]+)(.*)", (ROOT / name).read_text(), re.MULTILINE)
+        return {package: version for package, version, marker in lines if "< '3.13'" not in marker}
+
+    text = (ROOT / "requirements-pipeline.txt").read_text()
+    blocks = re.split(r"\n(?=[a-z])", text.partition("make lock\n")[2].strip())
+
+    assert len(blocks) > 50
+    assert all("--hash=sha256:" in block for block in blocks)
+    assert pins("requirements-pipeline.txt").items() <= pins("requirements-dev.txt").items()
+    assert pins("requirements.txt").items() <= pins("requirements-pipeline.txt").items()
+
+
+def test_a_forks_first_push_is_checked_and_deploys_nothing():
+    jobs = WORKFLOWS["deploy"]["jobs"]
+
+    assert jobs["dev"]["if"] == "vars.DEPLOY == 'true'"
+    assert jobs["prod"]["needs"] == "dev"  # skipped with it
+    assert jobs["preview"]["if"].startswith("vars.DEPLOY == 'true' && ")
+    assert "vars.DEPLOY != 'true'" in jobs["nothing"]["if"]
+    assert "docs/deploy.md" in jobs["nothing"]["steps"][0]["run"]
+    assert "if" not in jobs["ci"] or "DEPLOY" not in jobs["ci"]["if"]
+
+
+def test_variables_are_checked_before_anybody_signs_in():
+    for job in (WORKFLOWS["deploy"]["jobs"]["preview"], WORKFLOWS["deploy-environment"]["jobs"]["deploy"]):
+        assert _names(job).index("variables") < _names(job).index("azure/login")
 
 
 def test_each_environment_has_a_parameter_file_and_gives_it_what_it_reads():
@@ -132,7 +193,7 @@ def test_each_environment_has_a_parameter_file_and_gives_it_what_it_reads():
     assert set(preview["strategy"]["matrix"]["environment"]) == set(files)
     for job in (preview, deploy):
         for path in files.values():
-            wanted = set(re.findall(r"readEnvironmentVariable\('(\w+)'", str(read_parameters(path))))
+            wanted = set(re.findall(r"readEnvironmentVariable\('(\w+)'", path.read_text()))
             assert wanted - {"AZURE_ENV_NAME"} <= set(job["env"]), path.name
 
 
@@ -140,9 +201,10 @@ def test_a_step_uses_only_outputs_that_the_deployment_has():
     template = (ROOT / "infra/main.bicep").read_text()
     workflow = (ROOT / ".github/workflows/deploy-environment.yml").read_text()
     used = set(re.findall(r"steps\.infrastructure\.outputs\.(\w+)", workflow))
+    told = set(re.findall(r'outputs\["(\w+)"\]', (ROOT / "infra/azd.py").read_text()))
 
     assert used
-    assert used == set(re.findall(r"^output (\w+)", template, re.MULTILINE))
+    assert used | told == set(re.findall(r"^output (\w+)", template, re.MULTILINE))
 
 
 def test_the_compiler_is_of_one_version_everywhere():
