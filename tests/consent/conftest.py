@@ -8,12 +8,10 @@ from datetime import UTC, datetime
 import pytest
 from psycopg import AsyncConnection
 
-from optout_core.adapters.ledger.postgres import PostgresLedger
 from optout_core.adapters.ledger.sqlite import SqliteLedger
-from optout_core.addresses import read_ledger
 from optout_core.ledger import InvocationLedger
 from tests.consent.postgres import make_database, postgres_server
-from tests.consent.world import World, give_clock, over_postgres, over_sqlite
+from tests.consent.world import World, give_clock, open_ledger, over_postgres, over_sqlite
 
 
 @pytest.fixture(scope="session")
@@ -32,8 +30,7 @@ def database(postgres):
 @asynccontextmanager
 async def open_postgres(url, **parts):
     """Open a ledger in a database that is emptied first."""
-    address = read_ledger(url)
-    async with PostgresLedger(address, lambda: None, **parts) as ledger:
+    async with open_ledger(url, **parts) as ledger:
         await ledger.migrate()
         async with await AsyncConnection.connect(url, autocommit=True) as connection:
             await connection.execute("TRUNCATE consent, consent_word, consent_answer")

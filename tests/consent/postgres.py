@@ -56,7 +56,15 @@ def _run(programs: Path, place: Path) -> Iterator[str]:
     if user:
         for each in (rows, word):
             shutil.chown(each, "nobody", "nogroup")
-    command = [programs / "initdb", "-A", "scram-sha-256", f"--pwfile={word}", "-U", "postgres", "--locale=C"]
+    command: list[Any] = [
+        programs / "initdb",
+        "-A",
+        "scram-sha-256",
+        f"--pwfile={word}",
+        "-U",
+        "postgres",
+        "--locale=C",
+    ]
     subprocess.run([*command, "-E", "UTF8", "--no-sync", "-D", rows], check=True, capture_output=True, **user)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

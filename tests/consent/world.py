@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import count
+from itertools import count, product
 from types import coroutine
 from typing import Any, Protocol
 from unittest.mock import patch
@@ -30,10 +30,10 @@ from psycopg import AsyncConnection, Connection
 from optout_core.adapters.ledger import sqlite as sqlite_adapter
 from optout_core.adapters.ledger.postgres import PostgresLedger
 from optout_core.adapters.ledger.sqlite import SqliteLedger
-from optout_core.addresses import read_ledger
+from optout_core.addresses import PostgresAddress, read_ledger
 from optout_core.arrivals import Arrival
 from optout_core.batches import Operation
-from optout_core.consent import ConsentKey, OptInRule, Word, microseconds, moment_of
+from optout_core.consent import ConsentKey, OptInRule, OptOutScope, Word, microseconds, moment_of
 from optout_core.errors import LedgerUnavailable, SendFailed
 from optout_core.keywords import Keywords
 from optout_core.numbers import person_key, sender_key
@@ -53,6 +53,7 @@ KINDS = {"web": (False, False), "START": (False, True), "out": (True, False), "S
 RULE = OptInRule(timedelta(days=1000))
 SCHEDULE = Schedule(retries=(30 * SECOND,) * 1000, outage_first=30 * SECOND, outage_max=15 * 60 * SECOND)
 
+_KEYWORDS = Keywords()
 CONFIRMED = Outcome(Verdict.CONFIRMED, "", 200)
 NO_ANSWER = Outcome(Verdict.UNAVAILABLE, "no answer in time")
 _NOT_SENT = Outcome(Verdict.UNAVAILABLE, "no time left")
@@ -143,6 +144,17 @@ class OverPostgres:
         return await (await self._connection.execute(asked, word.id)).fetchone() is not None
 
 
+def open_ledger(url, **parts):
+    """Make the ledger at an address that holds a password."""
+    address = read_ledger(url)
+    assert isinstance(address, PostgresAddress)
+    return PostgresLedger(address, _no_credential, **parts)
+
+
+def _no_credential():
+    raise AssertionError("the address holds a password")
+
+
 #: What stands before `pg_catalog` on the search path is found first. A sequence is read without a snapshot.
 _OUR_CLOCK = """
 CREATE SCHEMA world;
@@ -163,7 +175,7 @@ def give_clock(url):
 async def over_postgres(url):
     """Open a ledger in a database that has a clock of ours (`give_clock`)."""
     async with (
-        PostgresLedger(read_ledger(url), lambda: None, connections=1) as ledger,
+        open_ledger(url, connections=1) as ledger,
         await AsyncConnection.connect(url, autocommit=True) as connection,
     ):
         await ledger.migrate()
@@ -217,7 +229,7 @@ class Call:
         admitted_at: When the ledger admitted it: microseconds since 1970. It acts within the horizon, or never.
         answer: What its caller is told.
         is_flying: Whether it may still act.
-        has_acted: Whether it did.
+        waits: Whether it acts apart from its answer.
     """
 
     acs: "Acs"
@@ -226,7 +238,6 @@ class Call:
     admitted_at: int
     answer: Outcome = CONFIRMED
     is_flying: bool = True
-    has_acted: bool = False
     waits: bool = False
 
     def acts(self, *, again=False):
@@ -234,7 +245,7 @@ class Call:
         assert self.is_flying
         assert self.acs.clock.now < self.last_moment, "no call acts later than the horizon after its admission"
         self.acs.put(self.operation is Operation.ADD, self.entries)
-        self.has_acted, self.is_flying = True, again
+        self.is_flying = again
 
     def never_acts(self):
         self.is_flying = False
@@ -287,7 +298,7 @@ class Said:
     name: str
     at: int
     people: tuple[str, ...]
-    senders: str = SENDER
+    sender: str = SENDER
     is_timed: bool = True
 
     @property
@@ -301,12 +312,12 @@ class Said:
     def body(self):
         time = moment_of(self.at).isoformat()
         if self.is_texted:
-            person, number = self.people[0].removeprefix("+"), self.senders.removeprefix("+")
+            person, number = self.people[0].removeprefix("+"), self.sender.removeprefix("+")
             return text_message(self.kind, received=time, person=person, number=number, id=self.name)
         kind = "sms.opt-out.v1" if self.is_stop else "sms.opt-in.v1"
         facts = {"id": self.name, "type": kind, "time": time if self.is_timed else None}
         event = canonical(*self.people, **facts)
-        return event | {"data": event["data"] | {"from": self.senders}}
+        return event | {"data": event["data"] | {"from": self.sender}}
 
 
 @dataclass(eq=False)
@@ -383,16 +394,20 @@ class Books:
         if not [word for word in newest if await store.has(word)]:
             self.wrong.append("P4: a call without evidence on the ledger")
 
-    def closes(self, listed):
+    def closes(self, listed, rule):
         """Compare ACS's list with the newest words, when nothing is on its way any more."""
+        told = {(word[:2], word[3]) for word in self.times}
         for said in self.published.values():
-            for person in said.people:
-                key = ConsentKey(said.senders, person)
-                if (key, said.name) not in {(word[:2], word[3]) for word in self.times}:
+            everywhere = said.is_stop and rule.scope is OptOutScope.ALL
+            senders = {sender.text for sender in rule.allowed_senders} if everywhere else {said.sender}
+            for sender, person in sorted(product(senders, said.people)):
+                key = ConsentKey(sender, person)
+                if (key, said.name) not in told:
                     self.wrong.append(f"P5: {said.kind} {said.name} never reached the ledger")
-                elif ((said.senders, person) in listed) != self._newest[key][1]:
-                    newest = "STOP" if self._newest[key][1] else "opt-in"
-                    self.wrong.append(f"P1: the newest word is a {newest}, and the list says the opposite")
+        for key, (_, is_stop) in self._newest.items():
+            if (tuple(key) in listed) != is_stop:
+                newest = "a STOP" if is_stop else "an opt-in"
+                self.wrong.append(f"P1: the newest word is {newest}, and the list says the opposite")
         return self.wrong
 
 
@@ -422,6 +437,8 @@ class Instance:
         completes_first: Whether it completes its messages before it sends others: it must not.
     """
 
+    completes_first = False
+
     def __init__(self, world, messages):
         self.world = world
         self.messages = messages
@@ -430,11 +447,14 @@ class Instance:
         self.has_lock = True
         self.fails: str | None = None
         self.refuses: Outcome | None = None
-        self.completes_first = False
         self.is_in_doubt = False
         self._admitted: Admitted | None = None
         self._deadline = world.clock.now + BUDGET // timedelta(microseconds=1)
+        self._number = next(world.numbers)
         self._running = self._run()
+
+    def __str__(self):
+        return f"instance {self._number}"
 
     async def _run(self):
         processor = Processor(
@@ -443,9 +463,9 @@ class Instance:
             telemetry=_SilentTelemetry(),
             ledger=self,
             horizon=HORIZON,
-            rule=RULE,
+            rule=self.world.rule,
             schedule=SCHEDULE,
-            keywords=Keywords(),
+            keywords=_KEYWORDS,
             now=self.world.clock,
             chance=lambda: 0.0,
             give_way=lambda: pause("give way"),
@@ -577,8 +597,9 @@ class _Endpoint:
         del deadline
         outcomes = defaultdict(dict)
         for batch in batches:
-            outcome = await self._instance.sends(batch)
-            outcomes[batch.sender] |= dict.fromkeys(batch.recipients, outcome)
+            for part in self._instance.world.cut(batch):
+                outcome = await self._instance.sends(part)
+                outcomes[part.sender] |= dict.fromkeys(part.recipients, outcome)
         return outcomes
 
 
@@ -592,11 +613,15 @@ class World:
     Attributes:
         store: The ledger.
         drops_duplicates: Whether the broker drops a message whose id it has seen.
-        mishap: What every new instance is told before it begins.
+        rule: What a word has to satisfy.
+        cut: Gives the requests into which a batch is cut; ACS's adapter cuts what fails as a whole.
+        mishap: What is done with every new instance before it begins.
     """
 
     store: Any
     drops_duplicates: bool = False
+    rule: OptInRule = RULE
+    cut: Any = lambda batch: (batch,)
     mishap: Any = None
     clock: Clock = field(default_factory=Clock)
     books: Books = field(default_factory=Books)
@@ -607,7 +632,7 @@ class World:
     def __post_init__(self):
         self.acs = Acs(self.clock)
         self._seen = set()
-        self._ids = count(1)
+        self._ids, self.numbers = count(1), count(1)
 
     # People.
 
@@ -624,7 +649,7 @@ class World:
         self.waits_until(said.at)
         self.books.publishes(said)
         if said.is_texted:
-            self.acs.put(said.is_stop, {(said.senders, person) for person in said.people})
+            self.acs.put(said.is_stop, {(said.sender, person) for person in said.people})
 
     # Time.
 
@@ -682,7 +707,7 @@ class World:
             elif self.queue:
                 self.waits_until(min(message.due for message in self.queue))
         assert not self.acs.flying, "the test must say what becomes of every call"
-        return self.books.closes(self.acs.listed)
+        return self.books.closes(self.acs.listed, self.rule)
 
     @property
     def asked(self):
