@@ -14,6 +14,7 @@ from optout_core.adapters.ledger.sqlite import SqliteLedger
 from optout_core.addresses import PostgresAddress, read_ledger
 from optout_core.ledger import InvocationLedger
 from tests.consent.postgres import make_database, postgres_server
+from tests.consent.world import World, give_clock, over_postgres, over_sqlite
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +56,29 @@ async def ledger(request, tmp_path):
     else:
         async with open_postgres(request.getfixturevalue("postgres_database")) as opened:
             yield opened
+
+
+@pytest.fixture(scope="session")
+def clocked_database(postgres):
+    """A database of this process whose clock a world sets; its address."""
+    name = f"optout_world_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{secrets.token_hex(3)}"
+    url = make_database(postgres, name)
+    give_clock(url)
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def store(request, tmp_path):
+    """An empty ledger of each kind that lasts, with the clock of a world."""
+    if request.param == "sqlite":
+        async with over_sqlite(tmp_path / "ledger.db") as opened:
+            yield opened
+    else:
+        async with over_postgres(request.getfixturevalue("clocked_database")) as opened:
+            yield opened
+
+
+@pytest.fixture
+def world(store):
+    """A world in which nothing was said yet."""
+    return World(store)
