@@ -1,5 +1,7 @@
 """The histories are worth something: each wrong version of the protocol is caught by one of them, and by a seed."""
 
+from typing import Any
+
 import pytest
 
 from tests.consent import mutants, test_histories
@@ -33,7 +35,7 @@ pytestmark = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 )
 async def test_a_history_by_hand_catches_it(world, name, mutant):
     (history,) = (test for each, test in vars(test_histories).items() if each.startswith(f"test_{name}_"))
-    given = {"h5": {"place": "send"}, "h7": {"turn": 1, "together": False}}.get(name, {})
+    given: dict[str, Any] = {"h5": {"place": "send"}, "h7": {"turn": 1, "together": False}}.get(name, {})
 
     with living(mutant), pytest.raises(AssertionError):
         await history(world, **given)

@@ -51,10 +51,15 @@ def test_the_samples_end_as_their_readme_says_and_every_recipient_is_reported_on
         "+15550000000": ("dead_lettered", "RecipientRejected"),
         "+14255550118": ("removed", None),
         "+14255550119": ("dead_lettered", "StaleOptIn"),
+        # of these the last word is shown
+        "+14255550121": ("dead_lettered", "NewerOptOut"),
+        "+14255550122": ("removed", None),
+        "+14255550123": ("added", None),
     }
-    assert len(ran.report["recipients"]) == 12
+    assert len(ran.report["recipients"]) == 18
     assert Counter(event["result"] for event in ran.report["events"].values()) == {
-        "decoded": 7,
+        "decoded": 10,
+        "recorded": 3,
         "ignored": 1,
         "dead_lettered": 2,
     }
@@ -62,9 +67,27 @@ def test_the_samples_end_as_their_readme_says_and_every_recipient_is_reported_on
         "RecipientRejected": 2,
         "RetriesExhausted": 1,
         "StaleOptIn": 1,
+        "NewerOptOut": 1,
         "MalformedEvent": 1,
         "UnsupportedEvent": 1,
     }
+
+
+def test_the_demonstration_shows_what_the_ledger_does(sandbox):
+    ran = sandbox("--json", "--reveal", "--events", "samples")
+
+    said = {(each["event"], each["to"][-4:]): (each["outcome"], each["consent"]) for each in ran.report["recipients"]}
+    assert {name: what for (name, to), what in said.items() if to in {"0121", "0122", "0123", "0111"}} == {
+        "preference-7f3a": ("removed", ["already_applied"]),
+        "Incoming_2026012300-11": ("added", []),
+        "preference-in-14": ("dead_lettered", ["blocked"]),
+        "preference-out-12": ("added", []),
+        "preference-in-15": ("removed", ["asserted_again"]),
+        "preference-in-13": ("removed", []),
+        "preference-out-16": ("added", ["asserted_again"]),
+    }
+    statuses = ran.report["metrics"]["optout.requests"]["points"]
+    assert sum(each["value"] for each in statuses if each["attributes"]["operation"] == "add") == 3
 
 
 def test_the_example_of_the_api_reference_is_tried_as_often_as_the_schedule_says(sandbox):
@@ -85,7 +108,9 @@ def test_without_json_a_person_reads_what_happened_and_no_number(sandbox):
 
     assert ran.code == 0
     assert "+1555•••5551" in ran.out
-    assert "Done. 10 events, 12 recipients: 8 removed, 0 waiting, 4 dead-lettered" in ran.out.replace("\n", " ")
+    assert "Done. 16 events, 18 recipients: 10 removed, 3 added, 0 waiting, 5 dead-lettered" in ran.out.replace(
+        "\n", " "
+    )
     assert not NUMBER.search(ran.out + ran.err)
 
 

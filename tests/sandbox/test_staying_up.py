@@ -73,9 +73,9 @@ def started(command, **popen):
 
 
 @contextmanager
-def staying(*arguments, until="export ServiceBusConnection"):
+def staying(*arguments, until="export ServiceBusConnection", **environ):
     command = [sys.executable, "-W", "error", "-m", "sandbox", *arguments]
-    environment = {"PATH": "", "COLUMNS": "120"}
+    environment = {"PATH": "", "COLUMNS": "120"} | environ
     with started(command, env=environment) as process:
         try:
             up = Up(process)
@@ -178,7 +178,8 @@ def test_what_stays_up_ends_well_at_every_signal_that_asks_for_it(command, numbe
 
 
 def test_a_signal_lets_the_invocation_under_way_come_to_its_end(write):
-    with staying("up", "--faults", write("slow.json", [{"delay": 2.5}])) as up:
+    patience = {"INVOCATION_BUDGET": "PT20S", "HTTP_TIMEOUT": "PT10S", "CALL_HORIZON": "PT30S"}
+    with staying("up", "--faults", write("slow.json", [{"delay": 2.5}]), **patience) as up:
         up.publish(wire(bare("+15555555551")))
         time.sleep(0.7)
         before = list(up.lines)
@@ -310,7 +311,7 @@ def test_a_run_that_is_interrupted_says_so(number, code, unused_tcp_port):
 def test_a_reader_that_stands_still_holds_nothing_up():
     """Half a megabyte of lines is more than a pipe holds."""
     with started([sys.executable, "-m", "sandbox", "up"]) as process:
-        settings = [process.stdout.readline() for _ in range(9)]
+        settings = [process.stdout.readline() for _ in range(13)]
         [connection] = [shlex.split(line)[1] for line in settings if "ServiceBusConnection" in line]
         people = [f"+1555{number:07}" for number in range(1, 6001)]
         client = ServiceBusClient.from_connection_string(connection.partition("=")[2])
