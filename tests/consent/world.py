@@ -414,7 +414,7 @@ class Books:
 # ---- instances -----------------------------------------------------------------------------------------------------
 
 
-class _SilentTelemetry:
+class SilentTelemetry:
     @contextmanager
     def invocation(self, lineages):
         del lineages
@@ -460,7 +460,7 @@ class Instance:
         processor = Processor(
             endpoint=_Endpoint(self),
             outbox=self,
-            telemetry=_SilentTelemetry(),
+            telemetry=SilentTelemetry(),
             ledger=self,
             horizon=HORIZON,
             rule=self.world.rule,
