@@ -166,10 +166,14 @@ class History:
             instance.fails = self.random.choice(("before", "after"))
         if instance.where in {"admit", "record"} and self._correction and self._happens(0.2):
             self.world.skew = self.random.randint(-self._correction, self._correction) * _SECOND
-        if instance.where == "send" and self._happens(0.03):
-            instance.fails = "before"
+        if instance.where == "send" and self._happens(0.05):
+            instance.fails = self.random.choice(("before", "letters"))
         where = await instance.goes_on()
-        self._tells(instance, "is at", where, *([f"of :{instance.call.operation}"] if where == "answer" else []))
+        self._tells(
+            instance,
+            f"is at {where}" if where else "is over",
+            *([f"of :{instance.call.operation}"] if where == "answer" else []),
+        )
         pause = self.random.choice((0, 0, 0, 0, 1, 5)) if self._happens(0.97) else self.random.choice((30, 100, 400))
         if where == "answer":
             pause = self._decides(instance.call)

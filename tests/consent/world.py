@@ -432,7 +432,8 @@ class Instance:
             "complete", or None when it is over.
         call: The request that it sent last.
         has_lock: Whether it may still complete its messages.
-        fails: What its next statement or send does: "before" or "after" which it fails; None for nothing.
+        fails: How its next statement or send fails: "before" it is done, or "after"; or, of a send, only for "letters";
+            None for not at all.
         refuses: The outcome of everybody while nobody is asked.
         completes_first: Whether it completes its messages before it sends others: it must not.
     """
@@ -572,15 +573,15 @@ class Instance:
         if outgoing:
             await pause("send")
         fails, self.fails = self.fails, None
-        if fails:
-            # Neither queue takes anything, now and at the second try.
-            self.fails = fails
-            return [NotTaken(message, ConnectionError("the broker went away")) for message in outgoing]
+        # All of it is refused now and at the second try; or only dead letters are, which then wait in the other queue.
+        self.fails = fails if fails == "before" else None
+        refused = [each for each in outgoing if fails == "before" or (fails and each.queue is Queue.DEAD_LETTERS)]
         for message in outgoing:
-            self.world.keeps(message)
+            if message not in refused:
+                self.world.keeps(message)
         if outgoing:
             await pause("sent")
-        return []
+        return [NotTaken(message, ConnectionError("the broker went away")) for message in refused]
 
 
 class _Endpoint:
