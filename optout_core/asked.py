@@ -151,8 +151,12 @@ class Asked:
             if row and (row.said_at, row.stop) != (word.said_at, word.stop):
                 # The newer word saw our call when it was admitted, and calls after it.
                 return _BLOCKED if row.stop and not word.stop else DONE
+            if row and not back_at:
+                return DONE
             if row:
-                return RetryLater(moment_of(back_at), lineage.attempt, is_overlap=True) if back_at else DONE
+                # The broker's clock is not the ledger's: who came too early would call and come back, again and again.
+                at = max(moment_of(back_at), answers.now + schedule.outage_first)
+                return RetryLater(at, lineage.attempt, is_overlap=True)
             outcome = _NOT_KEPT
         return settle(
             outcome, operation=self.operation, lineage=lineage, schedule=schedule, now=answers.now, chance=chance

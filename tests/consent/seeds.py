@@ -1,16 +1,18 @@
 """A seeded history: what can go wrong at any moment goes wrong now and then, alike on every run with the same seed.
 
-Several people, one or two senders, up to three instances beside zombies; batches; events without a time; copies;
-instances that die, sleep, or lose their lock; requests that are cut, time out, act late, twice or never; statements
-whose answer is lost; sends that fail; a gate that is closed; dead letters that are sent back. Times lie close together
-or far apart, by the seed.
+Several people, one or two senders, up to three instances beside zombies; batches, in one slice or in several; events
+without a time, or of one id; copies; instances that die, sleep, or lose their lock; requests that are cut, time out,
+act late, twice or never; statements whose answer is lost; a ledger whose clock is corrected; sends that fail; a gate
+that is closed; dead letters that are sent back. Times lie close together or far apart, by the seed.
 """
 
 import heapq
 import random
 from datetime import timedelta
 from itertools import count
+from unittest.mock import patch
 
+from optout_core import processor
 from optout_core.consent import OptInRule, OptOutScope, moment_of
 from optout_core.numbers import read_sender
 from optout_core.outcomes import Outcome, Verdict
@@ -54,6 +56,9 @@ class History:
         if self.random.random() < 0.5:
             self.world.acs.put(True, {(sender, to) for sender in self._senders for to in self._people})
         self._lock = self.random.choice((60, 300))
+        self._slice = self.random.choice((5_000, 5_000, 5_000, 2, 1))
+        # Corrections of the ledger's clock have to stay below what the horizon leaves.
+        self._correction = self.random.choice((0, 0, 0, 30))
         for said in self._words():
             self._at(said.at, 0, self._is_said, said)
             for _ in range(self.random.choice((1, 1, 1, 2, 3))):
@@ -61,7 +66,8 @@ class History:
                 self._at(said.at + int(delay) * _SECOND, 1, self._arrives, said)
 
     def _words(self):
-        density, at = self.random.choice((2, 60, 1000)), 10
+        density, at, before = self.random.choice((2, 60, 1000)), 10, None
+        ids = set()
         for number in range(self.random.randint(2, 5)):
             at += int(self.random.expovariate(1 / density))
             kind = self.random.choice(tuple(KINDS))
@@ -69,10 +75,20 @@ class History:
             who = self.random.sample(self._people, 1 if is_texted else self.random.randint(1, len(self._people)))
             is_timed = is_texted or self.random.random() > 0.15
             sender = self.random.choice(self._senders)
-            yield Said(kind, f"{kind}-{number}", self.world.at(at), tuple(who), sender, is_timed)
+            name = f"{kind}-{number}"
+            if before and (before.name, KINDS[kind][0]) not in ids and self._happens(0.1):
+                # A publisher that uses an id twice hides no word of the other kind by that.
+                name = before.name
+            ids.add((name, KINDS[kind][0]))
+            before = Said(kind, name, self.world.at(at), tuple(who), sender, is_timed)
+            yield before
 
     async def run(self):
         """Let it happen; give what is wrong."""
+        with patch.object(processor, "SLICE", self._slice):
+            return await self._run()
+
+    async def _run(self):
         here = self.world
         for _ in range(_ENDLESS):
             due = min((message.due for message in here.queue), default=None)
@@ -148,10 +164,16 @@ class History:
             return
         if instance.where in {"admit", "record"} and self._happens(0.04):
             instance.fails = self.random.choice(("before", "after"))
-        if instance.where == "send" and self._happens(0.03):
-            instance.fails = "before"
+        if instance.where in {"admit", "record"} and self._correction and self._happens(0.2):
+            self.world.skew = self.random.randint(-self._correction, self._correction) * _SECOND
+        if instance.where == "send" and self._happens(0.05):
+            instance.fails = self.random.choice(("before", "letters"))
         where = await instance.goes_on()
-        self._tells(instance, "is at", where, *([f"of :{instance.call.operation}"] if where == "answer" else []))
+        self._tells(
+            instance,
+            f"is at {where}" if where else "is over",
+            *([f"of :{instance.call.operation}"] if where == "answer" else []),
+        )
         pause = self.random.choice((0, 0, 0, 0, 1, 5)) if self._happens(0.97) else self.random.choice((30, 100, 400))
         if where == "answer":
             pause = self._decides(instance.call)
@@ -161,7 +183,7 @@ class History:
 
     def _decides(self, call):
         """Say what becomes of a request; give the seconds until its caller is answered or gives up."""
-        longest = (call.last_moment - self.world.clock.now) // _SECOND - 1
+        longest = (call.last_moment - self.world.clock.now) // _SECOND - 1 - 2 * self._correction
         late = self.random.choice((0, 1, 60, longest - 1, int(longest * self.random.random())))
         what = self.random.choices(("done", "no answer", "answered first", "twice", "failed"), (65, 15, 10, 5, 5))[0]
         if what == "done":

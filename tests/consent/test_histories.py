@@ -265,3 +265,15 @@ async def test_a_closed_gate_lets_a_stop_hold_back_older_opt_ins_though_nothing_
     assert world.reasons == ["NewerOptOut"]
     assert await world.rests() == []
     assert world.asked == ["add"]
+
+
+@pytest.mark.parametrize("seconds", [-40, -1, 1, 40])
+async def test_what_comes_back_does_not_call_again_and_again_where_the_ledgers_clock_is_not_the_brokers(world, seconds):
+    world.skew = seconds * 1_000_000
+    one = await world.takes(world.says("web", 1)).reaches("answer")
+    await world.takes(world.says("out", 2)).finishes()
+    await one.finishes()
+
+    assert await world.rests() == []
+    assert world.asked[:3] == ["remove", "add", "add"]
+    assert len(world.asked) <= 5

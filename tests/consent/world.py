@@ -357,14 +357,14 @@ class Books:
         self._applied = set()
 
     def publishes(self, said: Said):
-        self.published[said.name] = said
+        self.published[said.name, said.is_stop] = said
 
     def admits(self, words, at) -> Admitted:
         """Write down what is put to the ledger; an event that says no time has that of its first admission."""
         applied = set(self._applied)
         by_key = defaultdict(list)
         for word in words:
-            said = self.published[word.event]
+            said = self.published[word.event, word.stop]
             time = self.times.setdefault(word.id, said.at if said.is_timed else word.said_at)
             by_key[word.key].append(word)
             self._newest[word.key] = max(self._newest.get(word.key, (time, word.stop)), (time, word.stop))
@@ -396,13 +396,13 @@ class Books:
 
     def closes(self, listed, rule):
         """Compare ACS's list with the newest words, when nothing is on its way any more."""
-        told = {(word[:2], word[3]) for word in self.times}
+        told = {(word[:2], *word[3:]) for word in self.times}
         for said in self.published.values():
             everywhere = said.is_stop and rule.scope is OptOutScope.ALL
             senders = {sender.text for sender in rule.allowed_senders} if everywhere else {said.sender}
             for sender, person in sorted(product(senders, said.people)):
                 key = ConsentKey(sender, person)
-                if (key, said.name) not in told:
+                if (key, said.name, said.is_stop) not in told:
                     self.wrong.append(f"P5: {said.kind} {said.name} never reached the ledger")
         for key, (_, is_stop) in self._newest.items():
             if (tuple(key) in listed) != is_stop:
@@ -414,7 +414,7 @@ class Books:
 # ---- instances -----------------------------------------------------------------------------------------------------
 
 
-class _SilentTelemetry:
+class SilentTelemetry:
     @contextmanager
     def invocation(self, lineages):
         del lineages
@@ -432,7 +432,8 @@ class Instance:
             "complete", or None when it is over.
         call: The request that it sent last.
         has_lock: Whether it may still complete its messages.
-        fails: What its next statement or send does: "before" or "after" which it fails; None for nothing.
+        fails: How its next statement or send fails: "before" it is done, or "after"; or, of a send, only for "letters";
+            None for not at all.
         refuses: The outcome of everybody while nobody is asked.
         completes_first: Whether it completes its messages before it sends others: it must not.
     """
@@ -460,7 +461,7 @@ class Instance:
         processor = Processor(
             endpoint=_Endpoint(self),
             outbox=self,
-            telemetry=_SilentTelemetry(),
+            telemetry=SilentTelemetry(),
             ledger=self,
             horizon=HORIZON,
             rule=self.world.rule,
@@ -537,7 +538,7 @@ class Instance:
         if fails == "before":
             statement.close()  # type: ignore[attr-defined] # a coroutine
             raise LedgerUnavailable("says the test")
-        await self.world.store.tells(self.world.clock.now)
+        await self.world.store.tells(self.world.clock.now + self.world.skew)
         answer = await statement
         note()
         if fails == "after":
@@ -572,15 +573,15 @@ class Instance:
         if outgoing:
             await pause("send")
         fails, self.fails = self.fails, None
-        if fails:
-            # Neither queue takes anything, now and at the second try.
-            self.fails = fails
-            return [NotTaken(message, ConnectionError("the broker went away")) for message in outgoing]
+        # All of it is refused now and at the second try; or only dead letters are, which then wait in the other queue.
+        self.fails = fails if fails == "before" else None
+        refused = [each for each in outgoing if fails == "before" or (fails and each.queue is Queue.DEAD_LETTERS)]
         for message in outgoing:
-            self.world.keeps(message)
+            if message not in refused:
+                self.world.keeps(message)
         if outgoing:
             await pause("sent")
-        return []
+        return [NotTaken(message, ConnectionError("the broker went away")) for message in refused]
 
 
 class _Endpoint:
@@ -616,6 +617,7 @@ class World:
         rule: What a word has to satisfy.
         cut: Gives the requests into which a batch is cut; ACS's adapter cuts what fails as a whole.
         mishap: What is done with every new instance before it begins.
+        skew: By how much the ledger's clock is ahead of the broker's: microseconds.
     """
 
     store: Any
@@ -623,6 +625,7 @@ class World:
     rule: OptInRule = RULE
     cut: Any = lambda batch: (batch,)
     mishap: Any = None
+    skew: int = 0
     clock: Clock = field(default_factory=Clock)
     books: Books = field(default_factory=Books)
     queue: list = field(default_factory=list)
@@ -699,7 +702,9 @@ class World:
 
     async def rests(self):
         """Let everything go on, one after the other, until nothing is on its way; give what is wrong."""
+        turns = 0
         while self.instances or self.queue:
+            assert (turns := turns + 1) < 100, "it goes on for ever"
             for instance in list(self.instances):
                 await instance.finishes()
             if due := self.due:
