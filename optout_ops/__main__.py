@@ -4,7 +4,6 @@ Exit codes: 0 all done; 1 some failed; 2 the call, a file or a setting is wrong;
 out of reach or does not allow it; 130 interrupted.
 """
 
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
@@ -15,8 +14,10 @@ from optout_core import __version__
 from optout_ops.cli import check, doctor, edit, export, import_, list_, plan, purge, replay, send, show, status, summary
 from optout_ops.cli.options import command
 from optout_ops.cli.outside import Outside
+from optout_ops.cli.streams import forget, give_up_output, output_is_lost
 from optout_ops.cli.terminal import out, say
 from optout_ops.exits import ExitCode, OpsError
+from optout_ops.signals import raising_interrupts
 
 app = typer.Typer(
     help="See, understand and replay the dead letters of SMS opt-ins. docs/operate.md shows it in use.",
@@ -79,13 +80,18 @@ def main(argv: Sequence[str] | None = None, outside: Outside | None = None) -> i
     Returns:
         The exit code.
     """
+    forget()
+    with raising_interrupts():
+        code = _run(None if argv is None else list(argv), outside or Outside())
+        if output_is_lost() and code is ExitCode.DONE:
+            # What was done is done, and whoever asked was not told.
+            return ExitCode.SOME_FAILED
+    return code
+
+
+def _run(argv: list[str] | None, outside: Outside) -> int:
     try:
-        code = app(
-            None if argv is None else list(argv),
-            prog_name="optout",
-            standalone_mode=False,
-            obj=outside or Outside(),
-        )
+        code = app(argv, prog_name="optout", standalone_mode=False, obj=outside)
     except OpsError as error:
         say(f"Error: {error}")
         return error.exit
@@ -94,14 +100,13 @@ def main(argv: Sequence[str] | None = None, outside: Outside | None = None) -> i
             say(f"Error: {message}; `--help` tells more")
         return ExitCode.USAGE
     except (BrokenPipeError, SystemExit):
-        # The reader of our output closed the pipe. Typer turns that into SystemExit; the redirection keeps Python from
-        # failing again when it flushes standard output at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DONE
+        # Typer makes the second of the first.
+        give_up_output()
+        return ExitCode.SOME_FAILED
     except (KeyboardInterrupt, typer.Abort):
         say("Interrupted. Nothing is lost; run the same command again to go on.")
         return ExitCode.INTERRUPTED
-    return int(code or 0)
+    return ExitCode(code or 0)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,15 @@ class Run:
         recorder: Records its steps in the audit trail.
         advance: Called with the number of messages done so far.
         now: Gives the current time; aware.
-        stop: Set by Ctrl-C: the run ends where nothing is half done.
+        stop: Set by an interruption: the run ends where nothing is half done.
     """
 
     recorder: Recorder
     advance: Callable[[int], None]
     now: Callable[[], datetime]
     stop: asyncio.Event
+
+    def note_interruption(self, end: dict[str, object]) -> None:
+        """Let the last line of the audit trail say that the run was interrupted, when it was."""
+        if self.stop.is_set():
+            end["outcome"] = "interrupted"

@@ -103,4 +103,5 @@ async def remove(
                     await locking.complete(number)
                 end["removed"] = locking.completed
                 run.advance(locking.completed)
+            run.note_interruption(end)
     return locking.completed

@@ -84,6 +84,7 @@ async def put_back(
         async for sent in send_at_pace(queues, missing, pace=pace, stop=run.stop):
             end["sent"] = sent
             run.advance(sent)
+        run.note_interruption(end)
         # The broker accepts a message that it drops as a duplicate: only a message that can be peeked has arrived.
         ids = {outgoing.message_id for outgoing in missing}
         arrived = {message.message_id async for message in queues.peek(Queue.DEAD_LETTERS, tail + 1)} & ids

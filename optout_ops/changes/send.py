@@ -142,6 +142,7 @@ async def publish(
         async for sent in send_at_pace(queues, outgoing, pace=pace, stop=run.stop):
             end |= {"sent": sent, "ids": [show(each.message_id) for each in outgoing[:sent]]}
             run.advance(sent)
+        run.note_interruption(end)
     return sent
 
 

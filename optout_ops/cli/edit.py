@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from optout_ops import machine
+from optout_ops import files, machine
 from optout_ops.changes.edit import difference, send_in_place, with_body
 from optout_ops.cli.options import Judging, Reach, Yes
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.terminal import confirm, out, say, show_json
+from optout_ops.cli.terminal import confirm, out, say, say_stopping, show_json
 from optout_ops.exits import ExitCode
 from optout_ops.letters.search import find
 
@@ -32,7 +32,7 @@ def edit(
     async def work(stop: asyncio.Event) -> str | None:
         async with outside.open_queues(settings) as queues:
             letter = await find(queues, name)
-            body = machine.edit(letter.message.body, outside.environ)
+            body = files.edit(letter.message.body, outside.environ)
             edited = with_body(letter, body, rule=rule, now=outside.now())
             if edited is None:
                 return None
@@ -43,7 +43,7 @@ def edit(
                 raise KeyboardInterrupt
             return await send_in_place(queues, letter, edited, recorder=outside.recorder("edit", machine.new_run_id()))
 
-    sent = machine.run(work, changes=True)
+    sent = machine.run(work, stopping=say_stopping)
     if reach.as_json:
         show_json({"sent": sent is not None, "messageId": sent})
     else:

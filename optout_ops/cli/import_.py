@@ -10,7 +10,7 @@ from optout_ops import machine
 from optout_ops.changes.restore import RestoreResult, find_missing, put_back, read_archive
 from optout_ops.cli.options import Rate, Reach, Yes
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.terminal import confirm, out, show_json
+from optout_ops.cli.terminal import confirm, out, say_stopping, show_json
 from optout_ops.exits import ExitCode
 from optout_ops.queues.pacing import Pace
 from optout_ops.wording import count
@@ -43,7 +43,7 @@ def import_(
                 result = await put_back(queues, missing, pace=Pace(rate), run=run)
             return len(missing), result
 
-    missing, result = machine.run(work, changes=True)
+    missing, result = machine.run(work, stopping=say_stopping)
     known = len(letters) - missing
     if reach.as_json:
         show_json({"read": len(letters), "arrived": result.arrived, "known": known, "dropped": result.dropped})

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from optout_ops import machine
+from optout_ops import files, machine
 from optout_ops.cli.options import Judging, Reach, Which
 from optout_ops.cli.outcome import selection_lines
 from optout_ops.cli.outside import Outside
@@ -33,7 +33,7 @@ def plan(
     async def work(_: asyncio.Event) -> Choice:
         async with outside.open_queues(settings) as queues:
             # Half a plan would look like a whole one: the file appears when all of it is written.
-            with machine.new_file(str(output)) as file:
+            with files.new_file(str(output)) as file:
                 return await write_plan(queues, wanted, rule, file=file, now=now)
 
     choice = machine.run(work)

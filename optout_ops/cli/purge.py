@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from optout_ops import machine
+from optout_ops import files, machine
 from optout_ops.changes.purge import check_confirmation, choose, remove, words
 from optout_ops.cli.options import Reach, Which
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.terminal import confirm, out, show_json
+from optout_ops.cli.terminal import confirm, out, say_stopping, show_json
 from optout_ops.exits import ExitCode, Mistake
 from optout_ops.wording import count
 
@@ -45,7 +45,7 @@ def purge(
     async def work(stop: asyncio.Event) -> tuple[int, int, bool]:
         async with outside.open_queues(settings) as queues:
             # An archive holds phone numbers: it appears only when the operator has agreed.
-            with machine.new_file(str(path)) if path is not None else contextlib.nullcontext() as file:
+            with files.new_file(str(path)) if path is not None else contextlib.nullcontext() as file:
                 chosen = await choose(queues, wanted, file=file, now=now, stop=stop)
                 if typed is not None:
                     check_confirmation(len(chosen), typed)
@@ -61,7 +61,7 @@ def purge(
                 removed = await remove(queues, chosen, facts=facts, run=run)
             return len(chosen), removed, stop.is_set()
 
-    chosen, removed, interrupted = machine.run(work, changes=True)
+    chosen, removed, interrupted = machine.run(work, stopping=say_stopping)
     if reach.as_json:
         show_json({"chosen": chosen, "removed": removed, "archive": str(path) if path else None})
     else:

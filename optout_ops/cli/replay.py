@@ -12,7 +12,7 @@ from optout_ops import machine
 from optout_ops.cli.options import Judging, Rate, Reach, Which, Yes
 from optout_ops.cli.outcome import selection_lines, show_tally
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.terminal import confirm, out, say, show_json
+from optout_ops.cli.terminal import confirm, out, say, say_stopping, show_json
 from optout_ops.exits import Mistake
 from optout_ops.replay.choose import Choice, choose_by_filter, choose_by_plan
 from optout_ops.replay.drive import DriveOptions, ReplayResult, drive
@@ -89,7 +89,7 @@ def replay(
                 result = await drive(choice, options, queues=queues, run=run, show=_say_tally)
             return choice, result
 
-    choice, result = machine.run(work, changes=True)
+    choice, result = machine.run(work, stopping=say_stopping)
     if reach.as_json:
         show_json(_as_document(choice, result))
     elif result is None:

@@ -11,7 +11,7 @@ from optout_ops import machine
 from optout_ops.changes.send import EventMessage, EventProblem, EventText, examine, publish, split
 from optout_ops.cli.options import Rate, Reach
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.terminal import out, say, show_json
+from optout_ops.cli.terminal import out, say, say_stopping, show_json
 from optout_ops.exits import ExitCode, Mistake
 from optout_ops.queues.pacing import Pace
 from optout_ops.wording import count, read_time
@@ -68,7 +68,7 @@ def _send(outside: Outside, reach: Reach, messages: list[EventMessage], rate: fl
             with outside.run("send", machine.new_run_id(), doing="sending", total=len(messages), stop=stop) as run:
                 return await publish(queues, messages, pace=Pace(rate), run=run)
 
-    return machine.run(work, changes=True)
+    return machine.run(work, stopping=say_stopping)
 
 
 def _read(files: list[str]) -> list[EventText]:

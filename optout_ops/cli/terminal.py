@@ -1,7 +1,6 @@
 """The terminal: results on standard output, progress, questions and errors on standard error."""
 
 import json
-import signal
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,9 @@ from rich.table import Table
 
 from optout_core.masking import show
 from optout_core.reasons import Replay
+from optout_ops.cli.streams import messages, output
 from optout_ops.exits import Guarded
+from optout_ops.signals import raising_interrupts
 
 #: Columns when the output is not a terminal, so that tables in a file are always the same.
 _WIDTH = 132
@@ -24,23 +25,29 @@ _COLOURS = {Replay.SAFE: "green", Replay.AFTER_A_FIX: "yellow", Replay.NEVER: "r
 
 def out() -> Console:
     """Give the console for results."""
-    return Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    return Console(file=output(), width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
 
 
 def err() -> Console:
     """Give the console for progress and errors."""
-    return Console(stderr=True, width=None if sys.stderr.isatty() else _WIDTH, highlight=False)
+    return Console(file=messages(), width=None if sys.stderr.isatty() else _WIDTH, highlight=False)
 
 
 def show_json(document: object) -> None:
     """Write one JSON document."""
-    json.dump(document, sys.stdout, ensure_ascii=False, indent=2)
-    sys.stdout.write("\n")
+    stream = output()
+    json.dump(document, stream, ensure_ascii=False, indent=2)
+    stream.write("\n")
 
 
 def say(text: str) -> None:
     """Write a line for people to standard error."""
     err().print(show(text), markup=False, soft_wrap=True)
+
+
+def say_stopping() -> None:
+    """Say that the first interruption was heard."""
+    say("Stopping where nothing is half done; Ctrl-C again stops at once.")
 
 
 def table(*columns: str, **options: Any) -> Table:
@@ -96,25 +103,11 @@ def confirm(question: str, *, yes: bool, word: str = "y", option: str = "--yes")
     if not sys.stdin.isatty():
         raise Guarded(f"{question} Nobody is there to ask: nothing was changed; say {option} to go on")
     err().print(f"{question} [{word}] ", end="", markup=False, soft_wrap=True)
-    with _plain_interrupt():
+    # The event loop, which handles the signals otherwise, waits.
+    with raising_interrupts():
         answer = sys.stdin.readline()
     if answer.strip().lower() != word:
         raise Guarded("nothing was changed")
-
-
-@contextmanager
-def _plain_interrupt() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt while we read an answer: the event loop, which handles it otherwise, waits."""
-    try:
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    except ValueError:
-        # Not the main thread: no signal arrives here anyway.
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
