@@ -14,7 +14,7 @@ from optout_core import __version__
 from optout_ops.cli import check, doctor, edit, export, import_, list_, plan, purge, replay, send, show, status, summary
 from optout_ops.cli.options import command
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.streams import forget, give_up_output, output_is_lost
+from optout_ops.cli.streams import forget, give_up_output
 from optout_ops.cli.terminal import out, say
 from optout_ops.exits import ExitCode, OpsError
 from optout_ops.signals import raising_interrupts
@@ -82,11 +82,7 @@ def main(argv: Sequence[str] | None = None, outside: Outside | None = None) -> i
     """
     forget()
     with raising_interrupts():
-        code = _run(None if argv is None else list(argv), outside or Outside())
-        if output_is_lost() and code is ExitCode.DONE:
-            # What was done is done, and whoever asked was not told.
-            return ExitCode.SOME_FAILED
-    return code
+        return _run(None if argv is None else list(argv), outside or Outside())
 
 
 def _run(argv: list[str] | None, outside: Outside) -> int:
@@ -100,9 +96,9 @@ def _run(argv: list[str] | None, outside: Outside) -> int:
             say(f"Error: {message}; `--help` tells more")
         return ExitCode.USAGE
     except (BrokenPipeError, SystemExit):
-        # Typer makes the second of the first.
+        # Typer makes the second of the first. Only what writes line by line and changes nothing ends like this.
         give_up_output()
-        return ExitCode.SOME_FAILED
+        return ExitCode.DONE
     except (KeyboardInterrupt, typer.Abort):
         say("Interrupted. Nothing is lost; run the same command again to go on.")
         return ExitCode.INTERRUPTED

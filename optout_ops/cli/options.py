@@ -15,12 +15,15 @@ import typer
 
 from optout_core.reasons import Reason
 from optout_ops.cli.outside import Outside
-from optout_ops.exits import Mistake
+from optout_ops.cli.streams import output_is_lost
+from optout_ops.exits import ExitCode, Mistake
 from optout_ops.letters.filters import Filter
 from optout_ops.letters.verdicts import ReplayRule
 from optout_ops.wording import read_duration, read_past
 
 _DEFAULT_MAX_REPLAYS = 3
+#: The commands that change something.
+_CHANGING = frozenset({"send", "replay", "import", "edit", "purge"})
 _STATUS = re.compile(r"[1-5]([0-9]{2}|xx)", re.IGNORECASE)
 
 
@@ -97,6 +100,7 @@ class Which:
             older_than=_read("--older-than", self.older_than, read_duration),
             attempts=self.attempts,
             status=self.status,
+            written={name: text for name, text in (("since", self.since), ("until", self.until)) if text is not None},
             limit=self.limit,
         )
 
@@ -153,9 +157,13 @@ def command(app: typer.Typer, name: str, function: Callable[..., int]) -> None:
     @functools.wraps(function)
     def call(context: typer.Context, **given: Any) -> int:
         folded = {
-            name: kind(**{field.name: given.pop(field.name) for field in fields(kind)}) for name, kind in groups.items()
+            each: kind(**{field.name: given.pop(field.name) for field in fields(kind)}) for each, kind in groups.items()
         }
-        return function(context.obj, **given, **folded)
+        code = function(context.obj, **given, **folded)
+        if name in _CHANGING and output_is_lost() and code == ExitCode.DONE:
+            # What was done is done, and whoever asked was not told.
+            return ExitCode.SOME_FAILED
+        return code
 
     del call.__wrapped__
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

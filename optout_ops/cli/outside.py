@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from optout_core.settings import Settings
 from optout_ops import machine
 from optout_ops.audit import AuditTrail, RunRecorder
-from optout_ops.cli.terminal import progress
+from optout_ops.cli.terminal import progress, say
 from optout_ops.queues.client import ServiceBusQueues
 from optout_ops.queues.protocols import QueuePair
+from optout_ops.queues.waiting import Waiter
 from optout_ops.run import Run
 
 
@@ -27,7 +28,9 @@ class Outside:
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    open_queues: Callable[[Settings], AbstractAsyncContextManager[QueuePair]] = ServiceBusQueues
+    open_queues: Callable[[Settings], AbstractAsyncContextManager[QueuePair]] = lambda settings: ServiceBusQueues(
+        settings, Waiter(say)
+    )
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def settings(self, namespace: str | None, *, needs_acs: bool = False) -> Settings:

@@ -25,7 +25,7 @@ def plan(
     """Write down which dead letters a replay would act on.
 
     Each has a verdict: may it be replayed? Nothing is sent. The plan is JSON Lines. Remove the lines of dead
-    letters that are not to be replayed; keep the first line and the order.
+    letters that are not to be replayed; keep the first line, the last one, and the order.
     """
     settings, now = outside.settings(reach.namespace), outside.now()
     wanted, rule = which.filter(now), judging.rule(settings.opt_in_max_age)

@@ -1,9 +1,8 @@
 """The doctor: settings, audit trail, rights, properties of the queues, and the clock, each looked at once."""
 
 import asyncio
-import itertools
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +19,8 @@ from optout_ops.health.findings import Finding, Health, compare_queue, duplicate
 from optout_ops.queues.protocols import QueuePair
 
 _SPAN = TypeAdapter(timedelta)
+#: Seconds for one look; whoever calls the doctor is in a hurry.
+_LOOK = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,22 +44,26 @@ class Patient:
     clock_skew: Callable[[], Awaitable[timedelta | None]]
 
 
-async def examine(patient: Patient, wanted: Mapping[str, Mapping[str, object]]) -> list[Finding]:
-    """Look at everything, at the same time.
+async def examine(patient: Patient, wanted: Mapping[str, Mapping[str, object]]) -> AsyncIterator[Finding]:
+    """Look at everything, at the same time, and yield what is found as it is found.
 
     Args:
         patient: What to look at.
         wanted: The properties that each queue should have, by the queue's name.
     """
-    found = await asyncio.gather(
+    looks = [
         *(_look_at_right(patient, queue, sends=sends) for queue in Queue for sends in (False, True)),
         asyncio.to_thread(_look_at_queues, patient, wanted),
         _look_at_clock(patient),
-    )
-    return [*_look_at_settings(patient), *itertools.chain.from_iterable(found)]
+    ]
+    for finding in _look_at_settings(patient):
+        yield finding
+    for look in asyncio.as_completed(looks):
+        for finding in await look:
+            yield finding
 
 
-def exit_code(findings: list[Finding]) -> ExitCode:
+def exit_code(findings: Sequence[Finding]) -> ExitCode:
     """Give the exit code: a missing right means that the namespace is out of reach."""
     bad = [finding for finding in findings if finding.health is Health.BAD]
     if any(finding.about == "rights" for finding in bad):
@@ -101,9 +106,12 @@ async def _look_at_right(patient: Patient, queue: Queue, *, sends: bool) -> list
     async with patient.open_queues() as queues:
         what = f"{'send to' if sends else 'receive from'} {queues.names[queue]}"
         try:
-            await (queues.may_send(queue) if sends else queues.tail(queue))
+            async with asyncio.timeout(_LOOK):
+                await (queues.may_send(queue) if sends else queues.tail(queue))
         except OpsError as error:
             return [Finding("rights", Health.BAD, f"we cannot {what}: {error}")]
+        except TimeoutError:
+            return [Finding("rights", Health.BAD, f"we cannot {what}: no answer within {_LOOK} s; check the network")]
         return [Finding("rights", Health.GOOD, f"we may {what}")]
 
 

@@ -1,5 +1,6 @@
 """The filters that choose dead letters, the same for every command. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -25,6 +26,7 @@ class Filter:
         older_than: Dead-lettered at least this long ago.
         attempts: At least this many attempts were used up.
         status: An HTTP status such as `429`, or a class such as `5xx`.
+        written: Conditions as the operator wrote them, by their names; `since 24h` is the same an hour later.
         limit: How many dead letters are chosen at most, from the start of the queue; at least 1.
     """
 
@@ -37,6 +39,7 @@ class Filter:
     older_than: timedelta | None = None
     attempts: int | None = None
     status: str | None = None
+    written: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
 
     def matches(self, letter: Letter, now: datetime) -> bool:
@@ -68,7 +71,7 @@ class Filter:
             "status": self.status,
             "limit": self.limit,
         }
-        return {name: value for name, value in conditions.items() if value is not None}
+        return {name: self.written.get(name, value) for name, value in conditions.items() if value is not None}
 
     def _has_status(self, status: int | None) -> bool:
         if status is None or self.status is None:

@@ -45,8 +45,9 @@ def translated(queue: str = "") -> Iterator[None]:
             " roles Service Bus Data Receiver and Sender on both queues, or check the key in ServiceBusConnection"
         ) from error
     except (ServiceBusError, AzureError, OSError, TimeoutError) as error:
+        what = "did not answer in time" if isinstance(error, TimeoutError) else "cannot be reached"
         raise OutOfReach(
-            f"{at} cannot be reached ({type(error).__name__}); nothing is lost: messages that were sent are in"
+            f"{at} {what} ({type(error).__name__}); nothing is lost: messages that were sent are in"
             " the queue, all others are still dead letters; check that it exists, and the network, then run the same"
             " command again"
         ) from error

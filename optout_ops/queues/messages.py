@@ -1,9 +1,18 @@
 """A message as a queue holds it, whatever it means. Pure."""
 
 from dataclasses import dataclass, fields
-from typing import Self
+from enum import StrEnum
+from typing import Any, Self
 
 from optout_core.arrivals import Arrival
+
+
+class MessageState(StrEnum):
+    """Whether a queue gives a message out."""
+
+    ACTIVE = "active"
+    DEFERRED = "deferred"
+    SCHEDULED = "scheduled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,16 +21,17 @@ class QueueMessage(Arrival):
 
     Attributes:
         sequence_number: Its place in the queue; never given twice.
+        state: Whether the queue gives it out: a deferred one only to who asks for its number, a scheduled one later.
     """
 
     sequence_number: int
+    state: MessageState = MessageState.ACTIVE
 
     @classmethod
-    def at(cls, sequence_number: int, arrival: Arrival) -> Self:
-        """Say at which place of its queue a message stands."""
-        return cls(
-            sequence_number=sequence_number, **{each.name: getattr(arrival, each.name) for each in fields(arrival)}
-        )
+    def at(cls, sequence_number: int, arrival: Arrival, **more: Any) -> Self:  # noqa: ANN401 - of any attribute
+        """Say at which place of its queue a message stands, and what else is known of it there."""
+        facts = {each.name: getattr(arrival, each.name) for each in fields(arrival)}
+        return cls(sequence_number=sequence_number, **facts | more)
 
     @property
     def size(self) -> int:

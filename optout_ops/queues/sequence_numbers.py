@@ -23,6 +23,11 @@ class SequenceNumbers:
         return position < len(self._numbers) and self._numbers[position] == number
 
     @property
+    def first(self) -> int:
+        """Give the lowest number, or 1 when there is none."""
+        return self._numbers[0] if self._numbers else 1
+
+    @property
     def last(self) -> int:
         """Give the highest number, or 0 when there is none."""
         return self._numbers[-1] if self._numbers else 0

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 REPLAY = "replay"
 #: A replay is continued under its id as long as `opt-ins` detects duplicates (infra/queues.json).
 _CONTINUED = timedelta(hours=24)
+#: The longest lock that Service Bus knows.
+_LONGEST_LOCK = timedelta(minutes=5)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,8 +31,8 @@ class PastReplay:
 
     @property
     def may_be_unfinished(self) -> bool:
-        """Say whether it may have sent dead letters that it did not complete."""
-        return self.outcome in {None, "failed"}
+        """Say whether it may have sent dead letters that it did not complete, or stopped before its end."""
+        return self.outcome in {None, "failed", "interrupted"}
 
 
 def read_replays(trail: Iterable[Mapping[str, object]], namespace: str) -> dict[str, PastReplay]:
@@ -60,6 +62,47 @@ def unfinished(replays: Mapping[str, PastReplay], selection: object, now: dateti
     if not same or not same[-1].may_be_unfinished or now - datetime.fromisoformat(same[-1].at) > _CONTINUED:
         return None
     return same[-1].id
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A run of a command that may still have dead letters locked.
+
+    Attributes:
+        command: Such as `replay`.
+        who: Who began it.
+        since: When it began, as written in the trail.
+    """
+
+    command: str
+    who: str
+    since: str
+
+
+def last_session(trail: Iterable[Mapping[str, object]], namespace: str, now: datetime) -> Session | None:
+    """Give the last run in a namespace that did not end by itself and whose locks may not have expired.
+
+    Read it before the own run begins, which would be found otherwise.
+    """
+    runs: dict[object, tuple[Session, object]] = {}
+    for line in trail:
+        run = line.get("run")
+        if line.get("step") == "begin" and line.get("namespace") == namespace:
+            runs[run] = Session(str(line.get("command")), str(line.get("who")), str(line.get("at"))), line.get("at")
+        elif line.get("step") == "end" and line.get("outcome") not in {"failed", None}:
+            # Whoever ended gave back what it held, after Ctrl-C too.
+            runs.pop(run, None)
+        elif run in runs:
+            runs[run] = runs[run][0], line.get("at")
+    recent = [session for session, at in runs.values() if _is_recent(at, now)]
+    return recent[-1] if recent else None
+
+
+def _is_recent(at: object, now: datetime) -> bool:
+    try:
+        return now - datetime.fromisoformat(str(at)) <= _LONGEST_LOCK
+    except (ValueError, TypeError):
+        return False
 
 
 @dataclass(frozen=True, slots=True)

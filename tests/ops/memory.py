@@ -7,7 +7,7 @@ from dataclasses import replace
 from optout_core.outgoing import Outgoing, Queue
 from optout_ops.exits import OutOfReach
 from optout_ops.letters.letter import REPLAY_OF
-from optout_ops.queues.messages import QueueMessage
+from optout_ops.queues.messages import MessageState, QueueMessage
 from tests.build import NOW
 
 
@@ -20,6 +20,7 @@ class MemoryQueues:
         duplicates: How many messages each queue accepted and dropped.
         locked: Sequence numbers of dead letters that are locked, by us or by others.
         lost_locks: Sequence numbers of dead letters whose lock is lost the next time that they are completed.
+        vanishing: Sequence numbers of dead letters that somebody else takes when a pass begins.
         refusals: The queues that refuse what is sent.
         function: Is given each message that is sent to `opt-ins`, as the function would be; when it returns True the
             message is completed.
@@ -32,7 +33,7 @@ class MemoryQueues:
         self.messages = {Queue.OPT_INS: [], Queue.DEAD_LETTERS: list(dead_letters)}
         self.scheduled = {}
         self.duplicates: Counter[Queue] = Counter()
-        self.locked, self.lost_locks, self.refusals = set(), set(), set()
+        self.locked, self.lost_locks, self.refusals, self.vanishing = set(), set(), set(), set()
         self.function = function
         self._last = {
             Queue.OPT_INS: 0,
@@ -143,7 +144,15 @@ class MemoryPass:
         self.completed = self.overflow = 0
         self.held = set()
         self._queues, self._chosen = queues, chosen
-        self._waiting = [number for number in queues.numbers if number in chosen and number not in queues.locked]
+        for number in queues.vanishing:
+            queues.take_away(number)
+        self._waiting = [
+            each.sequence_number
+            for each in queues.dead_letters
+            if each.sequence_number in chosen
+            and each.sequence_number not in queues.locked
+            and each.state is MessageState.ACTIVE
+        ]
 
     async def lock(self, at_most):
         batch, self._waiting = self._waiting[:at_most], self._waiting[at_most:]

@@ -65,7 +65,7 @@ async def test_a_dead_letter_whose_lock_was_lost_is_completed_the_next_time_and_
     assert len(replay.queues.opt_ins) == 3
     assert replay.queues.duplicates[Queue.OPT_INS] == 0
     assert replay.queues.numbers == []
-    assert (result.sent, result.unavailable) == (3, 0)
+    assert (result.sent, result.leftover.still_there) == (3, 0)
 
 
 async def test_what_is_about_to_be_sent_is_written_down_first(replay_of):
@@ -115,7 +115,7 @@ async def test_a_good_ramp_goes_on_to_the_end_and_looks_once_more(replay_of):
     result = await replay(Ramp(0.1))
 
     assert (result.sent, result.objection) == (150, None)
-    assert [(tally.sent, tally.applied) for tally in replay.tallies] == [(1, 1), (11, 11), (111, 111)]
+    assert [(tally.sent, tally.gone) for tally in replay.tallies] == [(1, 1), (11, 11), (111, 111)]
 
 
 async def test_a_replay_of_which_too_many_fail_again_stops_by_itself(replay_of):

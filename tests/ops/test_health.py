@@ -182,7 +182,7 @@ def patient(tmp_path):
 
 
 async def examined(patient):
-    return await examine(patient, read_wanted(QUEUES_FILE, patient.settings))
+    return [each async for each in examine(patient, read_wanted(QUEUES_FILE, patient.settings))]
 
 
 def about(findings, thing):
