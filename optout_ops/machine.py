@@ -1,6 +1,7 @@
 """The operator's machine: settings, folders, and the signals that end a command."""
 
 import asyncio
+import re
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -18,6 +19,8 @@ from optout_ops.signals import ending_signals, raising_interrupts
 #: The endpoint for commands that need none; nothing is ever sent to this reserved name (RFC 2606).
 _NO_ENDPOINT = "https://unset.invalid"
 _BROKER = ("ServiceBusConnection", "ServiceBusConnection__fullyQualifiedNamespace")
+
+_NAMESPACE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]+)?")
 
 #: Seconds between two tries to cancel a command.
 _CANCEL_AGAIN = 0.2
@@ -40,7 +43,10 @@ def read_settings(environ: Mapping[str, str], namespace: str | None, *, needs_ac
     settings = dict(environ)
     if namespace is not None:
         settings.pop(_BROKER[0], None)
-        settings[_BROKER[1]] = namespace if "." in namespace else f"{namespace}.servicebus.windows.net"
+        name = namespace.strip().removeprefix("sb://").rstrip("/")
+        if not _NAMESPACE.fullmatch(name):
+            raise Mistake("--namespace must be a name such as shop-prod, or a host; nothing was touched")
+        settings[_BROKER[1]] = name if "." in name else f"{name}.servicebus.windows.net"
     if not any(settings.get(name) for name in _BROKER):
         if not needs_acs:
             raise Mistake("no namespace: give --namespace NAME, or set ServiceBusConnection; nothing was touched")

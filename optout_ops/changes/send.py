@@ -139,7 +139,7 @@ async def publish(
     outgoing = [each.outgoing for each in messages]
     sent = 0
     with run.recorder.ended() as end:
-        async for sent in send_at_pace(queues, outgoing, pace=pace, stop=run.stop):
+        async for sent in send_at_pace(queues.send, outgoing, pace=pace, stop=run.stop):
             end |= {"sent": sent, "ids": [show(each.message_id) for each in outgoing[:sent]]}
             run.advance(sent)
         run.note_interruption(end)

@@ -10,6 +10,7 @@ from optout_core.masking import mask_body, show, show_value
 from optout_core.reasons import Reason, Replay
 from optout_ops.letters.letter import Letter
 from optout_ops.letters.verdicts import ReplayVerdict
+from optout_ops.queues.messages import MessageState
 from optout_ops.wording import count, duration
 
 #: More recipients than this are counted and not listed.
@@ -21,6 +22,7 @@ def short_document(letter: Letter, verdict: ReplayVerdict) -> dict[str, Any]:
     return {
         "sequenceNumber": letter.number,
         "messageId": show(letter.message.message_id or ""),
+        "state": str(letter.message.state),
         "reason": show(letter.code),
         "deadLetteredAt": letter.message.enqueued_at.isoformat(),
         "event": str(letter.event_id),
@@ -78,6 +80,8 @@ def story(letter: Letter, document: Mapping[str, Any], now: datetime) -> Iterato
     recipients = f"{document['recipients']} of {document['of']}"
     yield "Dead letter", f"{letter.number} ({document['messageId'] or 'no MessageId'})"
     yield "Reason", f"{document['reason'] or '(none)'}: {document['description'] or meaning(letter.code)}"
+    if letter.message.state is not MessageState.ACTIVE:
+        yield "State", f"{letter.message.state}: the queue does not give it out"
     yield "Since", f"{utc(letter.message.enqueued_at)} UTC, {waiting} ago"
     yield "Event", f"{document['event']}, first seen {utc(lineage.first_enqueued)} UTC; {rounds}"
     yield "Sender", ", ".join(document["senders"]) or "unknown"

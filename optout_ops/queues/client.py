@@ -7,29 +7,32 @@ import asyncio
 import functools
 import logging
 import re
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import UTC, datetime
 from typing import Any, Self
 
 from azure.core.exceptions import AzureError
 from azure.servicebus import ServiceBusReceivedMessage
-from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
+from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver, ServiceBusSender
 from azure.servicebus.exceptions import (
     MessageNotFoundError,
+    MessageSizeExceededError,
     ServiceBusServerBusyError,
 )
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential
 
-from optout_core.adapters import received
 from optout_core.adapters.connections import Credentials, connect_service_bus
 from optout_core.adapters.outbox import ServiceBusOutbox
 from optout_core.outgoing import Outgoing, Queue
 from optout_core.settings import Settings
 from optout_ops.exits import Mistake
+from optout_ops.queues import decoding
+from optout_ops.queues.batches import add, fits
 from optout_ops.queues.errors import translated
 from optout_ops.queues.locking import ServiceBusPass
-from optout_ops.queues.messages import MessageState, QueueMessage
+from optout_ops.queues.messages import EncodedMessage, QueueMessage
+from optout_ops.queues.reading import read_message
 from optout_ops.queues.sequence_numbers import SequenceNumbers
 from optout_ops.queues.waiting import ANSWER, Waiter
 
@@ -75,12 +78,14 @@ class ServiceBusQueues:
         self._stack.push_async_exit(self._credentials)
         self._client: ServiceBusClient | None = None
         self._receivers: dict[Queue, ServiceBusReceiver] = {}
+        self._senders: dict[Queue, ServiceBusSender] = {}
         # A message too large to send raises an error and stays a dead letter: its halves could not be decoded.
         self._outbox = ServiceBusOutbox(self._connect, self.names, may_cut=False)
 
     async def __aenter__(self) -> Self:
         # The SDK logs every lost link at length; the command prints one line of error instead.
         logging.getLogger("azure").setLevel(logging.CRITICAL)
+        decoding.install()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -90,7 +95,8 @@ class ServiceBusQueues:
 
     async def _close(self) -> None:
         # The SDK takes half a second to close a link: close all of them at once.
-        await asyncio.gather(self._outbox.close(), *(receiver.close() for receiver in self._receivers.values()))
+        links = (*self._receivers.values(), *self._senders.values())
+        await asyncio.gather(self._outbox.close(), *(link.close() for link in links))
         await self._stack.aclose()
 
     @property
@@ -144,7 +150,7 @@ class ServiceBusQueues:
                 return
             for message in page:
                 yield read_message(message)
-            start = (page[-1].sequence_number or 0) + 1
+            start = max(start, page[-1].sequence_number or 0) + 1
             count += len(page)
             self._wait.went_on(f"Reading the queue {name!r}: {count:,} messages so far.")
 
@@ -201,6 +207,24 @@ class ServiceBusQueues:
             with translated(self.names[queue]):
                 raise error from None
 
+    async def send_encoded(self, queue: Queue, messages: Sequence[EncodedMessage]) -> None:
+        """Send messages to a queue as they are encoded, and return when the broker has them.
+
+        Raises:
+            OutOfReach: The broker did not take all of them.
+        """
+        if queue not in self._senders:
+            self._senders[queue] = self._connected().get_queue_sender(self.names[queue])
+        waiting, taking = deque(messages), f"the queue {self.names[queue]!r} to take what was sent"
+        with translated(self.names[queue]):
+            while waiting:
+                batch = await self._wait(self._senders[queue].create_message_batch(), taking)
+                while waiting and fits(batch, waiting[0]):
+                    add(batch, waiting.popleft())
+                if not len(batch):
+                    raise MessageSizeExceededError(message="too large to be sent")
+                await self._wait(self._senders[queue].send_messages(batch), taking, _SENDING)
+
     async def may_send(self, queue: Queue) -> None:
         """Try the right to send by cancelling a scheduled message that does not exist, which changes nothing.
 
@@ -221,14 +245,3 @@ class ServiceBusQueues:
             return connect_service_bus(ServiceBusClient, self._settings, self._credentials, **_RETRY)
         except ValueError as error:
             raise Mistake(f"ServiceBusConnection is no connection string: {error}; nothing was touched") from None
-
-
-def read_message(message: ServiceBusReceivedMessage) -> QueueMessage:
-    """Read a message as the function reads it, and what only operators need."""
-    arrival = received.read(message, received.enqueued_at(message) or datetime.now(UTC))
-    state = str(getattr(received.attribute(message, "state"), "name", "")).lower()
-    return QueueMessage.at(
-        received.attribute(message, "sequence_number") or 0,
-        arrival,
-        state=MessageState(state) if state in set(MessageState) else MessageState.ACTIVE,
-    )

@@ -1,6 +1,7 @@
 """A message as a queue holds it, whatever it means. Pure."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
 
@@ -22,10 +23,14 @@ class QueueMessage(Arrival):
     Attributes:
         sequence_number: Its place in the queue; never given twice.
         state: Whether the queue gives it out: a deferred one only to who asks for its number, a scheduled one later.
+        encoded: What its sender wrote, as AMQP encodes it; b"" where nobody kept it.
+        unread: Types of the application properties that azure-servicebus cannot read, by their names.
     """
 
     sequence_number: int
     state: MessageState = MessageState.ACTIVE
+    encoded: bytes = field(default=b"", repr=False)
+    unread: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def at(cls, sequence_number: int, arrival: Arrival, **more: Any) -> Self:  # noqa: ANN401 - of any attribute
@@ -37,3 +42,16 @@ class QueueMessage(Arrival):
     def size(self) -> int:
         """Estimate the bytes of body and properties."""
         return len(self.body) + sum(len(name) + len(str(value)) + 8 for name, value in self.properties.items())
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedMessage:
+    """A message to send as it is encoded.
+
+    Attributes:
+        message_id: The id in it.
+        content: Its bytes.
+    """
+
+    message_id: str
+    content: bytes = field(repr=False)

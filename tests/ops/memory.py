@@ -4,10 +4,13 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from azure.servicebus import ServiceBusReceivedMessage
+
 from optout_core.outgoing import Outgoing, Queue
 from optout_ops.exits import OutOfReach
 from optout_ops.letters.letter import REPLAY_OF
 from optout_ops.queues.messages import MessageState, QueueMessage
+from optout_ops.queues.reading import read_message
 from tests.build import NOW
 
 
@@ -73,6 +76,20 @@ class MemoryQueues:
             if message.queue in self.refusals:
                 raise OutOfReach(f"the queue {self.names[message.queue]!r} cannot be reached; nothing is lost")
             self.accept(message)
+
+    async def send_encoded(self, queue, messages):
+        for each in messages:
+            found = read_message(ServiceBusReceivedMessage.from_bytes(each.content))
+            self.accept(
+                Outgoing(
+                    queue=queue,
+                    message_id=each.message_id,
+                    body=found.body,
+                    content_type=found.content_type,
+                    properties=found.properties,
+                    correlation_id=found.correlation_id,
+                )
+            )
 
     def accept(self, outgoing):
         """Keep a message, unless its id was seen."""

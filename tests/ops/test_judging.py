@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from optout_core.outgoing import Outgoing
 from optout_core.properties import REPLAY_COUNT
 from optout_core.reasons import Reason, Replay
 from optout_ops.letters.filters import Filter
@@ -135,7 +136,10 @@ def test_no_two_hops_reasons_or_recipients_share_an_id():
 def test_unreadable_bytes_are_sent_as_they_are():
     unreadable = letter(body=b"\xff\x00{")
 
-    assert replacement(unreadable, "a").body == restored(unreadable).body == b"\xff\x00{"
+    back = restored(unreadable)
+
+    assert isinstance(back, Outgoing)
+    assert replacement(unreadable, "a").body == back.body == b"\xff\x00{"
 
 
 def test_an_edited_dead_letter_gets_an_id_of_its_own():
@@ -148,6 +152,7 @@ def test_an_edited_dead_letter_gets_an_id_of_its_own():
 def test_a_restored_dead_letter_keeps_its_facts_under_a_new_id():
     back = restored(letter(**{"optout-http-status": 503}))
 
+    assert isinstance(back, Outgoing)
     assert back.message_id.startswith("urn:test/e1:d7:")
     assert back.properties["DeadLetterReason"] == "RetriesExhausted"
     assert back.properties["optout-http-status"] == 503

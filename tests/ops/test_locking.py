@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 from azure.servicebus.aio import ServiceBusClient
 
-from optout_ops.queues.client import read_message
 from optout_ops.queues.locking import ServiceBusPass
+from optout_ops.queues.reading import read_message
 from optout_ops.queues.sequence_numbers import SequenceNumbers
 from servicebus_sandbox import Broker
 from tests.build import dead_letters
