@@ -11,11 +11,27 @@ from typing import Annotated
 import typer
 
 from optout_core import __version__
-from optout_ops.cli import check, doctor, edit, export, import_, list_, plan, purge, replay, send, show, status, summary
+from optout_core.masking import show as masked
+from optout_ops.cli import (
+    check,
+    doctor,
+    edit,
+    export,
+    import_,
+    list_,
+    plan,
+    purge,
+    replay,
+    replays,
+    send,
+    show,
+    status,
+    summary,
+)
 from optout_ops.cli.options import command
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.streams import forget, give_up_output
-from optout_ops.cli.terminal import out, say
+from optout_ops.cli.terminal import out, say, show_json
 from optout_ops.exits import ExitCode, OpsError
 from optout_ops.signals import raising_interrupts
 
@@ -24,7 +40,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 all done, 1 some failed, 2 wrong call, file or setting, 3 stopped by a guard,"
     " 4 out of reach or not allowed, 130 interrupted.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -36,6 +51,7 @@ _COMMANDS: Mapping[str, Callable[..., int]] = {
     "send": send.send,
     "check": check.check,
     "doctor": doctor.doctor,
+    "replays": replays.replays,
 }
 _DEAD_LETTER_COMMANDS: Mapping[str, Callable[..., int]] = {
     "summary": summary.summary,
@@ -89,12 +105,10 @@ def _run(argv: list[str] | None, outside: Outside) -> int:
     try:
         code = app(argv, prog_name="optout", standalone_mode=False, obj=outside)
     except OpsError as error:
-        say(f"Error: {error}")
-        return error.exit
+        return _refuse(argv, str(error), error.exit)
     except typer.TyperException as error:
-        if message := error.format_message():
-            say(f"Error: {message}; `--help` tells more")
-        return ExitCode.USAGE
+        message = error.format_message()
+        return _refuse(argv, f"{message}; `--help` tells more", ExitCode.USAGE) if message else ExitCode.USAGE
     except (BrokenPipeError, SystemExit):
         # Typer makes the second of the first. Only what writes line by line and changes nothing ends like this.
         give_up_output()
@@ -103,6 +117,13 @@ def _run(argv: list[str] | None, outside: Outside) -> int:
         say("Interrupted. Nothing is lost; run the same command again to go on.")
         return ExitCode.INTERRUPTED
     return ExitCode(code or 0)
+
+
+def _refuse(argv: list[str] | None, why: str, code: ExitCode) -> ExitCode:
+    say(f"Error: {why}")
+    if "--json" in (sys.argv if argv is None else argv):
+        show_json({"error": {"code": code.name, "exit": int(code), "message": masked(why)}})
+    return code
 
 
 if __name__ == "__main__":

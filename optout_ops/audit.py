@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from optout_core.masking import show
 from optout_ops.exits import Mistake
 
 
@@ -93,9 +94,11 @@ class RunRecorder:
         trail: Where the lines go.
         command: The command, such as `replay`.
         run_id: The id.
+        note: Why the operator does it, in the operator's words; it stands in the first line.
     """
 
-    def __init__(self, trail: AuditTrail, command: str, run_id: str) -> None:
+    def __init__(self, trail: AuditTrail, command: str, run_id: str, note: str | None = None) -> None:
+        self._note = {"note": show(note)} if note else {}
         self._trail = trail
         self._command = command
         self.id = run_id
@@ -106,7 +109,8 @@ class RunRecorder:
         Raises:
             Mistake: As `AuditTrail.write` does.
         """
-        self._trail.write(self._command, step, run=self.id, **facts)
+        self._trail.write(self._command, step, run=self.id, **self._note, **facts)
+        self._note = {}
 
     @contextmanager
     def ended(self) -> Iterator[dict[str, object]]:

@@ -15,12 +15,14 @@ class Run:
     Attributes:
         recorder: Records its steps in the audit trail.
         advance: Called with the number of messages done so far.
+        note: Called with a word on how it goes.
         now: Gives the current time; aware.
         stop: Set by an interruption: the run ends where nothing is half done.
     """
 
     recorder: Recorder
     advance: Callable[[int], None]
+    note: Callable[[str], None]
     now: Callable[[], datetime]
     stop: asyncio.Event
 

@@ -41,7 +41,7 @@ def export(
         written = 0
         async with outside.open_queues(settings) as queues:
             with contextlib.nullcontext(sys.stdout) if output == "-" else files.new_file(output) as file:
-                async for letter in matching(queues, wanted, now):
+                async for letter in matching(queues, wanted):
                     file.write(archive.write(letter.message, reveal=reveal))
                     written += 1
         return written

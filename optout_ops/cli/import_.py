@@ -8,7 +8,7 @@ import typer
 
 from optout_ops import machine
 from optout_ops.changes.restore import RestoreResult, find_missing, put_back, read_archive
-from optout_ops.cli.options import Rate, Reach, Yes
+from optout_ops.cli.options import Note, Rate, Reach, Yes
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.terminal import confirm, out, say_stopping, show_json
 from optout_ops.exits import ExitCode
@@ -22,6 +22,7 @@ def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Written by `export --reveal` or by `purge`.")],
     rate: Rate = 100.0,
     yes: Yes = False,
+    note: Note = None,
 ) -> int:
     """Put archived dead letters back into their queue.
 
@@ -38,7 +39,7 @@ def import_(
                 return 0, RestoreResult()
             confirm(f"Put {count(len(missing), 'dead letter')} back into {settings.dead_letter_queue}?", yes=yes)
             with outside.run(
-                "import", machine.new_run_id(), doing="putting back", total=len(missing), stop=stop
+                "import", machine.new_run_id(), note=note, doing="putting back", total=len(missing), stop=stop
             ) as run:
                 result = await put_back(queues, missing, pace=Pace(rate), run=run)
             return len(missing), result

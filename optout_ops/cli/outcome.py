@@ -22,7 +22,7 @@ _NAMED = 5
 def selection_lines(selection: Selection, rule: ReplayRule) -> Iterator[str]:
     """Tell a selection in lines: the dead letters to replay, those that are left and why, and drift since the plan."""
     chosen = count(len(selection.chosen), "dead letter")
-    yield f"{chosen} with {count(selection.recipients, 'recipient')} to replay."
+    yield f"{chosen} with {count(selection.recipient_count, 'recipient')} to replay."
     for advice in (Replay.AFTER_A_FIX, Replay.NEVER):
         codes = ", ".join(
             f"{number:,} {show(code) or '(none)'}"

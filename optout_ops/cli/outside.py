@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from optout_core.settings import Settings
 from optout_ops import machine
 from optout_ops.audit import AuditTrail, RunRecorder
-from optout_ops.cli.terminal import progress, say
+from optout_ops.cli.live import live
+from optout_ops.cli.terminal import say
 from optout_ops.queues.client import ServiceBusQueues
 from optout_ops.queues.protocols import QueuePair
 from optout_ops.queues.waiting import Waiter
@@ -41,12 +42,15 @@ class Outside:
         """Give the audit trail."""
         return AuditTrail(machine.audit_path(self.environ))
 
-    def recorder(self, command: str, run_id: str) -> RunRecorder:
-        """Give what records a run of a command in the audit trail."""
-        return RunRecorder(self.trail(), command, run_id)
+    def recorder(self, command: str, run_id: str, note: str | None) -> RunRecorder:
+        """Give what records a run of a command in the audit trail, with the operator's note on it."""
+        return RunRecorder(self.trail(), command, run_id, note)
 
     @contextmanager
-    def run(self, command: str, run_id: str, *, doing: str, total: int, stop: asyncio.Event) -> Iterator[Run]:
-        """Begin a run of a command, with a bar that says what it is `doing` to `total` messages."""
-        with progress(doing, total) as advance:
-            yield Run(recorder=self.recorder(command, run_id), advance=advance, now=self.now, stop=stop)
+    def run(
+        self, command: str, run_id: str, *, note: str | None, doing: str, total: int, stop: asyncio.Event
+    ) -> Iterator[Run]:
+        """Begin a run of a command, with a line that says what it is `doing` to `total` messages."""
+        with live(doing, total) as shown:
+            recorder = self.recorder(command, run_id, note)
+            yield Run(recorder=recorder, advance=shown.advance, note=shown.note, now=self.now, stop=stop)

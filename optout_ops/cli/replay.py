@@ -9,7 +9,7 @@ import typer
 
 from optout_core.masking import show
 from optout_ops import machine
-from optout_ops.cli.options import Judging, Rate, Reach, Which, Yes
+from optout_ops.cli.options import Judging, Note, Rate, Reach, Which, Yes
 from optout_ops.cli.outcome import leftover_lines, selection_lines, show_tally
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.terminal import confirm, out, say, say_stopping, show_json
@@ -39,9 +39,9 @@ def replay(
             help="Stop when more than this share of the recipients fails again.",
         ),
     ] = 0.1,
-    ramp: Annotated[
-        bool, typer.Option("--ramp/--no-ramp", help="Send 1, 10, 100, and wait each time for the first tries.")
-    ] = True,
+    no_ramp: Annotated[
+        bool, typer.Option("--no-ramp", help="Send all at once, not 1, 10, 100 and each time wait for the first tries.")
+    ] = False,
     patience: Annotated[
         float,
         typer.Option(
@@ -50,6 +50,7 @@ def replay(
     ] = 60.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the dead letters to replay, and stop.")] = False,
     yes: Yes = False,
+    note: Note = None,
 ) -> int:
     """Send dead letters back to the queue.
 
@@ -70,7 +71,7 @@ def replay(
     if plan is not None and which != Which():
         raise Mistake("a plan names the dead letters itself: leave the filters out, or the plan; nothing was sent")
     wanted, rule = which.filter(now), judging.rule(settings.opt_in_max_age)
-    options = DriveOptions(rule=rule, ramp=Ramp(max_failures, STEPS if ramp else ()), rate=rate, patience=patience)
+    options = DriveOptions(rule=rule, ramp=Ramp(max_failures, () if no_ramp else STEPS), rate=rate, patience=patience)
 
     session: Session | None = None
 
@@ -86,11 +87,11 @@ def replay(
             chosen = len(choice.selection.chosen)
             if dry_run or not chosen:
                 return choice, None
-            letters = f"{count(chosen, 'dead letter')} ({count(choice.selection.recipients, 'recipient')})"
+            letters = f"{count(chosen, 'dead letter')} ({count(choice.selection.recipient_count, 'recipient')})"
             confirm(f"Replay {letters} from {settings.dead_letter_queue} to {settings.opt_in_queue}?", yes=yes)
             session = last_session(outside.trail().read(), queues.namespace, now)
-            with outside.run(REPLAY, choice.replay_id, doing="replaying", total=chosen, stop=stop) as run:
-                result = await drive(choice, options, queues=queues, run=run, show=_say_tally)
+            with outside.run(REPLAY, choice.replay_id, note=note, doing="replaying", total=chosen, stop=stop) as run:
+                result = await drive(choice, options, queues=queues, run=run, show=lambda tally: run.note(_told(tally)))
             return choice, result
 
     choice, result = machine.run(work, stopping=say_stopping)
@@ -107,8 +108,8 @@ def replay(
     return choice.exit_code(dry_run=dry_run) if result is None else result.exit_code(choice.selection)
 
 
-def _say_tally(tally: Tally) -> None:
-    say(
+def _told(tally: Tally) -> str:
+    return (
         f"{tally.sent:,} sent: {tally.gone:,} gone, {tally.untried:,} not yet tried,"
         f" {tally.retrying:,} wait for another try, {tally.returned_recipients:,} back"
     )

@@ -9,7 +9,7 @@ import typer
 
 from optout_ops import machine
 from optout_ops.changes.send import EventMessage, EventProblem, EventText, examine, publish, split
-from optout_ops.cli.options import Rate, Reach
+from optout_ops.cli.options import Note, Rate, Reach
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.terminal import out, say, say_stopping, show_json
 from optout_ops.exits import ExitCode, Mistake
@@ -31,6 +31,7 @@ def send(
         str | None, typer.Option("--at", metavar="TIME", help="When they are delivered, such as 2026-01-23T10:00Z.")
     ] = None,
     rate: Rate = 100.0,
+    note: Note = None,
 ) -> int:
     """Publish opt-in and opt-out events, all or none.
 
@@ -45,7 +46,7 @@ def send(
     problems = [each for each in examined if isinstance(each, EventProblem)]
     messages = [each for each in examined if isinstance(each, EventMessage)]
     sends = messages and not problems and not dry_run
-    sent = _send(outside, reach, messages, rate) if sends else 0
+    sent = _send(outside, reach, messages, rate, note) if sends else 0
     events, recipients = sum(len(each.events) for each in messages), sum(each.recipients for each in messages)
     if reach.as_json:
         named = [{"where": problem.where, "why": problem.why} for problem in problems]
@@ -60,12 +61,14 @@ def send(
     return ExitCode.DONE if dry_run or sent == len(messages) else ExitCode.INTERRUPTED
 
 
-def _send(outside: Outside, reach: Reach, messages: list[EventMessage], rate: float) -> int:
+def _send(outside: Outside, reach: Reach, messages: list[EventMessage], rate: float, note: str | None) -> int:
     settings = outside.settings(reach.namespace)
 
     async def work(stop: asyncio.Event) -> int:
         async with outside.open_queues(settings) as queues:
-            with outside.run("send", machine.new_run_id(), doing="sending", total=len(messages), stop=stop) as run:
+            with outside.run(
+                "send", machine.new_run_id(), note=note, doing="sending", total=len(messages), stop=stop
+            ) as run:
                 return await publish(queues, messages, pace=Pace(rate), run=run)
 
     return machine.run(work, stopping=say_stopping)

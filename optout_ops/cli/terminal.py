@@ -1,15 +1,17 @@
 """The terminal: results on standard output, progress, questions and errors on standard error."""
 
 import json
+import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from optout_core.masking import show
 from optout_core.reasons import Replay
@@ -17,20 +19,28 @@ from optout_ops.cli.streams import messages, output
 from optout_ops.exits import Guarded
 from optout_ops.signals import raising_interrupts
 
-#: Columns when the output is not a terminal, so that tables in a file are always the same.
-_WIDTH = 132
+#: Columns when the output is not a terminal: nothing is folded or cut there.
+_ENDLESS = 100_000
+#: Columns that a terminal needs for all columns of a table.
+_WIDE = 132
+
+#: The console of the live line that is shown now.
+busy_console: ContextVar[Console | None] = ContextVar("console", default=None)
 
 _COLOURS = {Replay.SAFE: "green", Replay.AFTER_A_FIX: "yellow", Replay.NEVER: "red"}
 
 
 def out() -> Console:
     """Give the console for results."""
-    return Console(file=output(), width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    return Console(file=output(), width=None if sys.stdout.isatty() else _ENDLESS, highlight=False)
 
 
 def err() -> Console:
     """Give the console for progress and errors."""
-    return Console(file=messages(), width=None if sys.stderr.isatty() else _WIDTH, highlight=False)
+    if (busy := busy_console.get()) is not None:
+        # Lines are printed above the live one.
+        return busy
+    return Console(file=messages(), width=None if sys.stderr.isatty() else _ENDLESS, highlight=False)
 
 
 def show_json(document: object) -> None:
@@ -64,16 +74,36 @@ def table(*columns: str, **options: Any) -> Table:
     return made
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], spare: Collection[str]) -> None:
-    """Print a table; on a narrow terminal without the columns of `spare`, since cut words cannot be looked up."""
-    console = out()
-    kept = [
-        number for number, column in enumerate(columns) if console.width >= _WIDTH or column.strip(">") not in spare
-    ]
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], spare: Collection[str] = ()) -> None:
+    """Print a table: on a terminal in columns, through a pager when it is long; elsewhere whole, separated by tabs.
+
+    Args:
+        columns: The headings, as for `table`.
+        rows: The cells, with the markup of Rich.
+        spare: Headings that are left out, and named, on a narrow terminal: cut words cannot be looked up.
+    """
+    console, stream = out(), output()
+    if not sys.stdout.isatty():
+        for row in ([column.removeprefix(">") for column in columns], *rows):
+            # Rich would make blanks of tabs.
+            stream.write("\t".join(Text.from_markup(cell).plain for cell in row) + "\n")
+        return
+    is_wide = console.width >= _WIDE
+    kept = [number for number, column in enumerate(columns) if is_wide or column.strip(">") not in spare]
     made = table(*(columns[number] for number in kept))
     for row in rows:
         made.add_row(*(row[number] for number in kept))
-    console.print(made)
+    with _pager(console) if len(rows) >= console.height else nullcontext():
+        console.print(made)
+    if len(kept) < len(columns):
+        left_out = ", ".join(column.strip(">") for column in columns if column.strip(">") in spare)
+        say(f"Left out on {console.width} columns: {left_out}. A terminal of {_WIDE} columns shows all.")
+
+
+def _pager(console: Console) -> AbstractContextManager[object]:
+    # less shows colours only when it is told to, and ends at once when everything fits.
+    os.environ.setdefault("LESS", "-FRSX")
+    return console.pager(styles=True)
 
 
 def plain(text: str) -> str:
@@ -102,33 +132,15 @@ def confirm(question: str, *, yes: bool, word: str = "y", option: str = "--yes")
         return
     if not sys.stdin.isatty():
         raise Guarded(f"{question} Nobody is there to ask: nothing was changed; say {option} to go on")
-    err().print(f"{question} [{word}] ", end="", markup=False, soft_wrap=True)
-    # The event loop, which handles the signals otherwise, waits.
-    with raising_interrupts():
-        answer = sys.stdin.readline()
-    if answer.strip().lower() != word:
+    if not agrees(question, word):
         raise Guarded("nothing was changed")
 
 
-@contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar with rate and remaining time while the block runs, on a terminal only.
-
-    Yields:
-        The function that moves the bar to a number of `total`.
-    """
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err(), transient=True, disable=not sys.stderr.isatty()) as bar:
-        bar.add_task(what, total=total, rate="")
-        [task] = bar.tasks
-
-        def advance(done: int) -> None:
-            bar.update(task.id, completed=done, rate=f"{done / task.elapsed:,.0f}/s" if task.elapsed else "")
-
-        yield advance
+def agrees(question: str, word: str = "y") -> bool:
+    """Ask on the terminal, and say whether the answer is `word`."""
+    choices = "y/N" if word == "y" else word
+    err().print(f"{question} [{choices}] ", end="", markup=False, soft_wrap=True)
+    # The event loop, which handles the signals otherwise, waits.
+    with raising_interrupts():
+        answer = sys.stdin.readline()
+    return answer.strip().lower() in ({"y", "yes"} if word == "y" else {word})

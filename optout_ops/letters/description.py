@@ -1,6 +1,5 @@
 """A dead letter described for people and for programs, numbers masked unless they are revealed. Pure."""
 
-import shlex
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -92,12 +91,12 @@ def story(letter: Letter, document: Mapping[str, Any], now: datetime) -> Iterato
 def advice(letter: Letter, verdict: ReplayVerdict) -> str:
     """Say what to do about a dead letter: a command to type, and the section of the runbook."""
     section = f"docs/runbook.md#{letter.code.lower()}" if letter.reason is not None else "docs/runbook.md"
-    event = shlex.quote(str(letter.event_id))
+    which = f"--number {letter.number}"
     edit = f"to mend it: optout dlq edit {letter.number}; " if letter.decode_error is not None else "leave it; "
     command = {
-        Replay.SAFE: f"optout dlq replay --event {event}",
-        Replay.AFTER_A_FIX: f"mend the cause, then: optout dlq replay --fixed --event {event}",
-        Replay.NEVER: f"{edit}to remove it: optout dlq purge --event {event}",
+        Replay.SAFE: f"optout dlq replay {which}",
+        Replay.AFTER_A_FIX: f"mend the cause, then: optout dlq replay --fixed {which}",
+        Replay.NEVER: f"{edit}to remove it: optout dlq purge {which}",
     }[verdict.advice]
     return f"{command} (see {section})"
 

@@ -6,7 +6,6 @@ One receiver for each queue serves everything, one call after the other: a secon
 import asyncio
 import functools
 import logging
-import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -27,6 +26,7 @@ from optout_core.adapters.outbox import ServiceBusOutbox
 from optout_core.outgoing import Outgoing, Queue
 from optout_core.settings import Settings
 from optout_ops.exits import Mistake
+from optout_ops.machine import namespace_of
 from optout_ops.queues import decoding
 from optout_ops.queues.batches import add, fits
 from optout_ops.queues.errors import translated
@@ -38,7 +38,6 @@ from optout_ops.queues.waiting import ANSWER, Waiter
 
 #: The most a peek gives at once (https://github.com/Azure/azure-sdk-for-python/issues/26643).
 PEEK = 250
-_ENDPOINT = re.compile(r"endpoint=sb://(?P<host>[^/;]+)", re.IGNORECASE)
 #: Seconds in which a transfer is given up: the outbox tries twice, over a new connection the second time.
 _SENDING = 75.0
 #: Seconds in which connections may close; what is still open then is left to the namespace.
@@ -107,10 +106,7 @@ class ServiceBusQueues:
     @property
     def namespace(self) -> str:
         """Name the namespace by its host and, where it has one, its port."""
-        if self._settings.connection_string is None:
-            return (self._settings.namespace or "").lower()
-        found = _ENDPOINT.search(self._settings.connection_string.get_secret_value())
-        return found["host"].lower() if found else ""
+        return namespace_of(self._settings)
 
     @asynccontextmanager
     async def locking(self, chosen: SequenceNumbers) -> AsyncIterator[ServiceBusPass]:

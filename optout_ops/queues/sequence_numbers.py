@@ -35,3 +35,7 @@ class SequenceNumbers:
     def append(self, number: int) -> None:
         """Add a number that is higher than all others."""
         self._numbers.append(number)
+
+    def newest(self, count: int) -> "SequenceNumbers":
+        """Give the last ones, at least one."""
+        return SequenceNumbers(self._numbers[-count:])

@@ -52,10 +52,10 @@ async def choose_by_filter(
     """
     selection = Selection()
     # The limit counts dead letters to replay: those that are found and not chosen must not use it up.
-    async for letter in matching(queues, replace(wanted, limit=None), now):
+    async for letter in matching(queues, replace(wanted, limit=None)):
         selection.add(letter, rule, now)
-        if len(selection.chosen) == wanted.limit:
-            break
+    if wanted.limit is not None:
+        selection.keep_newest(wanted.limit)
     request = {"filter": wanted.as_document(), "plan": None, "fixed": rule.fixed}
     # The same request continues a replay that was interrupted, under its id: `optout dlq status` then tells of one.
     earlier = unfinished(read_replays(trail.read(), queues.namespace), request, now)
@@ -100,7 +100,7 @@ async def write_plan(queues: QueuePair, wanted: Filter, rule: ReplayRule, *, fil
     )
     file.write(header.line())
     selection, count = Selection(), 0
-    async for letter in matching(queues, wanted, now):
+    async for letter in matching(queues, wanted):
         selection.add(letter, rule, now)
         file.write(PlannedLetter.of(letter, rule.judge(letter, now)).line())
         count += 1

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 REPLAY = "replay"
+#: An edit sends one dead letter under an id of its own.
+_SENDING = frozenset({REPLAY, "edit"})
 #: A replay is continued under its id as long as `opt-ins` detects duplicates (infra/queues.json).
 _CONTINUED = timedelta(hours=24)
 #: The longest lock that Service Bus knows.
@@ -20,6 +22,7 @@ class PastReplay:
         at: When it began last, as written in the trail.
         who: Who began it.
         selection: What it was asked to replay.
+        note: Why, in the operator's words, or None.
         outcome: How it ended, or None when it was killed, or still runs.
     """
 
@@ -27,6 +30,7 @@ class PastReplay:
     at: str
     who: str
     selection: object
+    note: str | None = None
     outcome: str | None = None
 
     @property
@@ -40,16 +44,36 @@ def read_replays(trail: Iterable[Mapping[str, object]], namespace: str) -> dict[
     replays: dict[str, PastReplay] = {}
     for line in trail:
         run_id = line.get("run")
-        if line.get("command") != REPLAY or not isinstance(run_id, str):
+        if line.get("command") not in _SENDING or not isinstance(run_id, str):
             continue
         if line.get("step") == "begin" and line.get("namespace") == namespace:
             replays.pop(run_id, None)
             replays[run_id] = PastReplay(
-                id=run_id, at=str(line.get("at")), who=str(line.get("who")), selection=line.get("selection")
+                id=run_id,
+                at=str(line.get("at")),
+                who=str(line.get("who")),
+                selection=line.get("selection"),
+                note=str(line["note"]) if "note" in line else None,
             )
         elif line.get("step") == "end" and run_id in replays:
             replays[run_id].outcome = str(line.get("outcome"))
     return replays
+
+
+def list_replays(trail: Iterable[Mapping[str, object]], namespace: str) -> list[dict[str, object]]:
+    """List the replays in one namespace for people and programs, the newest first."""
+    lines = list(trail)
+    return [
+        {
+            "replay": each.id,
+            "at": each.at,
+            "who": each.who,
+            "sent": count_sent(lines, each.id).confirmed,
+            "ended": each.outcome,
+            "note": each.note,
+        }
+        for each in reversed(read_replays(lines, namespace).values())
+    ]
 
 
 def unfinished(replays: Mapping[str, PastReplay], selection: object, now: datetime) -> str | None:

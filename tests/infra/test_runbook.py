@@ -16,7 +16,7 @@ COMMANDS = {
     "dlq show",
     *("dlq status", "dlq summary"),
 }
-OPTIONS = {"--fixed", "--from", "--limit", "--older-than", "--reason", "--since"}
+OPTIONS = {"--fixed", "--from", "--limit", "--reason", "--since", "--until"}
 
 
 def _sections(page: str) -> dict[str, str]:

@@ -40,18 +40,20 @@ def test_without_a_ramp_one_looks_every_thousand_and_never_waits():
     [
         (Tally(replay_id="r", sent=10), False),
         (Tally(replay_id="r", sent=10, retrying=1), False),
-        (Tally(replay_id="r", sent=10, retrying=2), True),
+        (Tally(replay_id="r", sent=1, retrying=1), False),
+        (Tally(replay_id="r", sent=10, retrying=3), True),
+        (Tally(replay_id="r", sent=30, retrying=3), False),
         (Tally(replay_id="r", sent=0), False),
     ],
 )
-def test_a_ramp_objects_when_more_than_its_share_fails_again(tally, objects):
+def test_a_ramp_objects_when_three_and_more_than_its_share_fail_again(tally, objects):
     assert (Ramp(0.1).objection(tally, waited=True) is not None) is objects
 
 
 def test_a_ramp_objects_when_nobody_takes_what_was_sent_but_only_if_it_waited():
     tally = Tally(replay_id="r", sent=10, untried=1)
 
-    assert "is the function running?" in str(Ramp(0.1).objection(tally, waited=True))
+    assert "Is the function running?" in str(Ramp(0.1).objection(tally, waited=True))
     assert Ramp(0.1).objection(tally, waited=False) is None
 
 

@@ -330,8 +330,8 @@ async def test_half_a_plan_is_no_plan(locked_out, tmp_path):
     ("arguments", "problem"),
     [
         (("dlq", "summary"), "no namespace: give --namespace NAME, or set ServiceBusConnection"),
-        (("dlq", "summary", "--namespace", "n", "--reason", "Nonsense"), "--reason Nonsense: there is no such reason"),
-        (("dlq", "list", "--older-than", "soon", "--namespace", "n"), "--older-than must be a duration"),
+        (("dlq", "summary", "--namespace", "sb://"), "--namespace must be a name such as shop-prod"),
+        (("dlq", "list", "--until", "soon", "--namespace", "n"), "--until must be a time"),
         (("dlq", "list", "--since", "soon", "--namespace", "n"), "--since must be a time"),
         (("dlq", "list", "--limit", "0"), "Invalid value for '--limit'"),
         (("dlq", "nonsense"), "No such command 'nonsense'"),

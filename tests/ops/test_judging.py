@@ -175,8 +175,16 @@ def test_a_restored_dead_letter_keeps_its_facts_under_a_new_id():
         ({"since": NOW + timedelta(seconds=1)}, False),
         ({"until": NOW}, False),
         ({"until": NOW + timedelta(seconds=1)}, True),
-        ({"older_than": timedelta(minutes=10)}, True),
-        ({"older_than": timedelta(minutes=11)}, False),
+        ({"numbers": frozenset({1, 7})}, True),
+        ({"numbers": frozenset({7})}, False),
+        ({"reasons": frozenset({"(none)"})}, False),
+        ({"reasons": frozenset({"(foreign)"})}, False),
+        ({"code": "E1"}, True),
+        ({"code": "E2"}, False),
+        ({"source": "urn:test"}, True),
+        ({"source": "urn:other"}, False),
+        ({"replay": "r1"}, True),
+        ({"replay": "r2"}, False),
         ({"attempts": 5}, True),
         ({"attempts": 6}, False),
         ({"status": "500"}, True),
@@ -187,7 +195,16 @@ def test_a_restored_dead_letter_keeps_its_facts_under_a_new_id():
     ],
 )
 def test_a_filter_matches_when_all_its_conditions_are_met(conditions, matches):
-    assert Filter(**conditions).matches(letter(), NOW + timedelta(minutes=10)) is matches
+    assert Filter(**conditions).matches(letter(**{"optout-replay-id": "r1", "optout-error-code": "E1"})) is matches
+
+
+@pytest.mark.parametrize(
+    ("code", "chosen_by"), [("", "(none)"), ("ProcessingError", "(foreign)"), ("ProcessingError", "processingerror")]
+)
+def test_a_dead_letter_of_another_tool_can_be_chosen_by_its_reason(code, chosen_by):
+    foreign = letter(code)
+
+    assert Filter(reasons=frozenset({chosen_by})).matches(foreign)
 
 
 def test_a_filter_is_written_down_without_a_number():
