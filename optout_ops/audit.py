@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from optout_core.masking import show
+from optout_ops import json_lines
 from optout_ops.exits import Mistake
 
 
@@ -34,7 +35,7 @@ class AuditTrail:
         line = {"at": datetime.now(UTC).isoformat(), "who": _who(), "command": command, "step": step, **facts}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
+            text = json_lines.write(line) + "\n"
             handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             # Unbuffered: one call writes the whole line, or tells how much of it was written.
             with os.fdopen(handle, "r+b", buffering=0) as file:

@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from math import isfinite
@@ -22,6 +23,8 @@ from optout_ops.letters.verdicts import ReplayRule
 from optout_ops.queues.protocols import QueuePair
 from optout_ops.queues.sequence_numbers import SequenceNumbers
 
+#: Characters of a line in which a difference can be seen; JSON with longer ones is broken at each field.
+_READABLE = 500
 _FACTS: TypeAdapter[dict[str, str | bool | int | float | None]] = TypeAdapter(
     dict[str, str | bool | int | float | None]
 )
@@ -82,7 +85,7 @@ class Properties:
             name: before[name] if name in before and _written(before[name]) == value else value
             for name, value in written.items()
         }
-        return read_letter(replace(letter.message, properties=ours | facts, unread={}))
+        return read_letter(replace(letter.message, properties=ours | facts, unread={}, encoded=b""))
 
 
 def edited(letter: Letter, text: bytes, part: Part, *, rule: ReplayRule, now: datetime) -> Letter | None:
@@ -107,6 +110,13 @@ def edited(letter: Letter, text: bytes, part: Part, *, rule: ReplayRule, now: da
     return made
 
 
+def _lines(text: str) -> list[str]:
+    if max(map(len, text.splitlines()), default=0) > _READABLE:
+        with suppress(ValueError):
+            text = json.dumps(json.loads(text), ensure_ascii=False, indent=1)
+    return text.splitlines()
+
+
 def _is_ours(name: str) -> bool:
     return name in OURS or name.startswith("optout-")
 
@@ -119,7 +129,7 @@ def _written(value: object) -> object:
 
 def difference(before: bytes, after: bytes) -> Iterator[str]:
     """Yield the lines of a unified diff of two bodies, numbers masked."""
-    old, new = (mask_body(body).splitlines() for body in (before, after))
+    old, new = (_lines(mask_body(body)) for body in (before, after))
     yield from difflib.unified_diff(old, new, "dead letter", "edited", lineterm="")
     if old == new:
         yield "The difference is in the numbers, which are masked here."

@@ -11,9 +11,10 @@ from optout_ops.cli.options import Limits, Reach, Which
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.terminal import coloured, out, plain, say, show_json, show_table
 from optout_ops.exits import ExitCode
-from optout_ops.letters.description import short_document, utc
+from optout_ops.letters.bursts import Bursts
+from optout_ops.letters.description import short_document
 from optout_ops.letters.search import matching
-from optout_ops.wording import count
+from optout_ops.wording import count, utc
 
 #: Dead letters that a terminal shows unless it is told how many; formatting each takes a millisecond.
 _SCREENS = 1_000
@@ -24,9 +25,16 @@ def list_(outside: Outside, reach: Reach, which: Which, judging: Limits) -> int:
     settings, now = outside.settings(reach.namespace), outside.now()
     wanted, rule = which.filter(now), judging.rule(settings.opt_in_max_age)
 
+    bursts = Bursts()
+
     async def work(_: asyncio.Event) -> list[dict[str, Any]]:
+        lines = []
         async with outside.open_queues(settings) as queues:
-            return [short_document(letter, rule.judge(letter, now)) async for letter in matching(queues, wanted)]
+            async for letter in matching(queues, wanted):
+                verdict = rule.judge(letter, now)
+                bursts.add(letter, verdict.advice)
+                lines.append(short_document(letter, verdict))
+        return lines
 
     lines = machine.run(work)[::-1]
     if reach.as_json:
@@ -58,6 +66,8 @@ def list_(outside: Outside, reach: Reach, which: Which, judging: Limits) -> int:
     )
     recipients = sum(line["recipients"] for line in lines)
     say(f"{count(len(lines), 'dead letter')} with {count(recipients, 'recipient')}, the newest first.")
+    for text in bursts.lines():
+        say(text)
     if total > len(lines):
         say(f"{total - len(lines):,} older ones are not shown; `--limit {total}` shows them.")
     return ExitCode.DONE

@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from optout_core.masking import show
 from optout_core.reasons import Replay
 from optout_ops.cli.terminal import out, plain, table
-from optout_ops.letters.description import utc
 from optout_ops.letters.verdicts import ReplayRule
 from optout_ops.queues.leftover import Leftover
 from optout_ops.replay.history import Session
 from optout_ops.replay.selection import Selection
 from optout_ops.replay.tally import Tally
-from optout_ops.wording import count
+from optout_ops.wording import brief, count, utc
 
 #: What can be said of a recipient that is in neither queue: another tool may have taken the message away.
 _GONE = "in neither queue any more: applied, or taken away by somebody"
@@ -25,13 +24,14 @@ def selection_lines(selection: Selection, rule: ReplayRule) -> Iterator[str]:
     yield f"{chosen} with {count(selection.recipient_count, 'recipient')} to replay."
     for advice in (Replay.AFTER_A_FIX, Replay.NEVER):
         codes = ", ".join(
-            f"{number:,} {show(code) or '(none)'}"
+            f"{number:,} {brief(show(code)) or '(none)'}"
             for (each, code), number in selection.verdicts.most_common()
             if each is advice and not (rule.fixed and advice is Replay.AFTER_A_FIX)
         )
         if codes:
             hint = "; --fixed replays them" if advice is Replay.AFTER_A_FIX else "; `optout dlq show` says why"
             yield f"Left where they are, {advice}: {codes}{hint}."
+    yield from selection.bursts.lines()
     if selection.gone or selection.changed:
         yield (
             f"Drift since the plan: {selection.gone:,} are no longer in the queue, {selection.changed:,} are another"

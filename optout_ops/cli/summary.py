@@ -12,9 +12,10 @@ from optout_ops.cli.options import Limits, Reach, Which
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.terminal import out, plain, show_json, show_table
 from optout_ops.exits import ExitCode
-from optout_ops.letters.description import meaning, utc
+from optout_ops.letters.description import meaning
 from optout_ops.letters.search import matching
 from optout_ops.letters.summary import By, Summary
+from optout_ops.wording import brief, utc
 
 
 def summary(
@@ -60,5 +61,5 @@ def summary(
         spare=("oldest", "newest"),
     )
     for row in rows if by is By.REASON else ():
-        out().print(f"[bold]{plain(show(row.code)) or '(none)'}[/]: {plain(meaning(row.code))}.")
+        out().print(f"[bold]{plain(brief(show(row.code))) or '(none)'}[/]: {plain(meaning(row.code))}.")
     return ExitCode.DONE

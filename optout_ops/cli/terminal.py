@@ -1,6 +1,5 @@
 """The terminal: results on standard output, progress, questions and errors on standard error."""
 
-import json
 import os
 import sys
 from collections.abc import Collection, Sequence
@@ -15,12 +14,15 @@ from rich.text import Text
 
 from optout_core.masking import show
 from optout_core.reasons import Replay
+from optout_ops import json_lines
 from optout_ops.cli.streams import messages, output
 from optout_ops.exits import Guarded
 from optout_ops.signals import raising_interrupts
 
 #: Columns when the output is not a terminal: nothing is folded or cut there.
 _ENDLESS = 100_000
+#: Characters of a cell on a terminal: an id of another tool may have thousands.
+_CELL = 44
 #: Columns that a terminal needs for all columns of a table.
 _WIDE = 132
 
@@ -45,9 +47,7 @@ def err() -> Console:
 
 def show_json(document: object) -> None:
     """Write one JSON document."""
-    stream = output()
-    json.dump(document, stream, ensure_ascii=False, indent=2)
-    stream.write("\n")
+    output().write(json_lines.write(document, indent=2) + "\n")
 
 
 def say(text: str) -> None:
@@ -92,12 +92,18 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], spare: Col
     kept = [number for number, column in enumerate(columns) if is_wide or column.strip(">") not in spare]
     made = table(*(columns[number] for number in kept))
     for row in rows:
-        made.add_row(*(row[number] for number in kept))
+        made.add_row(*(_cell(row[number]) for number in kept))
     with _pager(console) if len(rows) >= console.height else nullcontext():
         console.print(made)
     if len(kept) < len(columns):
         left_out = ", ".join(column.strip(">") for column in columns if column.strip(">") in spare)
         say(f"Left out on {console.width} columns: {left_out}. A terminal of {_WIDE} columns shows all.")
+
+
+def _cell(markup: str) -> Text:
+    text = Text.from_markup(markup)
+    text.truncate(_CELL, overflow="ellipsis")
+    return text
 
 
 def _pager(console: Console) -> AbstractContextManager[object]:

@@ -1,7 +1,6 @@
 """Dead letters as JSON Lines: complete, to be put back later, or with masked numbers, to be shown. Pure."""
 
 import base64
-import json
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from optout_core.masking import mask_body, show, show_value
+from optout_ops import json_lines
 from optout_ops.exits import Mistake
 from optout_ops.json_lines import read_line
 from optout_ops.queues import amqp
@@ -70,7 +70,7 @@ def write(message: QueueMessage, *, reveal: bool) -> str:
         document.pop("amqp", None)
         if document.pop("bodyBase64", None) is None:
             document["body"] = show(mask_body(message.body))
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
+    return json_lines.write(document) + "\n"
 
 
 def read(line: str, number: int) -> QueueMessage:

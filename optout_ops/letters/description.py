@@ -1,16 +1,17 @@
 """A dead letter described for people and for programs, numbers masked unless they are revealed. Pure."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from optout_core import properties
 from optout_core.masking import mask_body, show, show_value
 from optout_core.reasons import Reason, Replay
+from optout_ops.letters.hazards import hazard
 from optout_ops.letters.letter import Letter
 from optout_ops.letters.verdicts import ReplayVerdict
 from optout_ops.queues.messages import MessageState
-from optout_ops.wording import count, duration
+from optout_ops.wording import count, duration, utc
 
 #: More recipients than this are counted and not listed.
 _LISTED = 20
@@ -33,6 +34,7 @@ def short_document(letter: Letter, verdict: ReplayVerdict) -> dict[str, Any]:
         "replays": letter.lineage.replay_count,
         "verdict": str(verdict.advice),
         "why": show(verdict.why),
+        "culprit": hazard(letter.message),
     }
 
 
@@ -92,7 +94,11 @@ def advice(letter: Letter, verdict: ReplayVerdict) -> str:
     """Say what to do about a dead letter: a command to type, and the section of the runbook."""
     section = f"docs/runbook.md#{letter.code.lower()}" if letter.reason is not None else "docs/runbook.md"
     which = f"--number {letter.number}"
-    edit = f"to mend it: optout dlq edit {letter.number}; " if letter.decode_error is not None else "leave it; "
+    edit = "leave it; "
+    if letter.decode_error is not None:
+        edit = f"to mend it: optout dlq edit {letter.number}; "
+    elif letter.message.unread or hazard(letter.message):
+        edit = f"to mend it: optout dlq edit --properties {letter.number}; "
     command = {
         Replay.SAFE: f"optout dlq replay {which}",
         Replay.AFTER_A_FIX: f"mend the cause, then: optout dlq replay --fixed {which}",
@@ -105,8 +111,3 @@ def meaning(code: str) -> str:
     """Say what a reason code means."""
     meanings = {reason.value: reason.meaning for reason in Reason}
     return meanings.get(code, "not a reason of the function: another program put it here")
-
-
-def utc(time: datetime) -> str:
-    """Write a time: UTC, to the second."""
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

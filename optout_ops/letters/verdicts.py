@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from optout_core.events import OptOut
 from optout_core.reasons import Reason, Replay
+from optout_ops.letters.hazards import hazard
 from optout_ops.letters.letter import Letter
 from optout_ops.queues.messages import MessageState, QueueMessage
 from optout_ops.wording import duration
@@ -100,6 +101,8 @@ def _unwritable(message: QueueMessage) -> str | None:
     if unread := message.unread:
         named = ", ".join(f"{name!r} ({kind})" for name, kind in unread.items())
         return f"it has properties of types that cannot be written here: {named}; a purge keeps them in its archive"
+    if why := hazard(message):
+        return f"the host cannot read it ({why}): sent again it would hold up what is received with it"
     if message.size > _MAX_BYTES:
         return f"it has {message.size:,} bytes: too large to be sent with what a replay adds"
     return None

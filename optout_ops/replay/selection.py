@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from optout_core.reasons import Replay
+from optout_ops.letters.bursts import Bursts
 from optout_ops.letters.letter import Letter
 from optout_ops.letters.verdicts import ReplayRule
 from optout_ops.queues.sequence_numbers import SequenceNumbers
@@ -23,6 +24,7 @@ class Selection:
         verdicts: All dead letters that the filter or the plan names, counted by advice and reason code.
         gone: Dead letters of the plan that are no longer in the queue.
         changed: Dead letters of the plan whose sequence number is another message's now.
+        bursts: Those that died together.
     """
 
     chosen: SequenceNumbers = field(default_factory=SequenceNumbers)
@@ -30,10 +32,12 @@ class Selection:
     verdicts: Counter[tuple[Replay, str]] = field(default_factory=Counter)
     gone: int = 0
     changed: int = 0
+    bursts: Bursts = field(default_factory=Bursts)
 
     def add(self, letter: Letter, rule: ReplayRule, now: datetime) -> None:
         """Count the verdict on a dead letter, and choose it when the rule allows."""
         verdict = rule.judge(letter, now)
+        self.bursts.add(letter, verdict.advice)
         self.verdicts[verdict.advice, letter.code] += 1
         if rule.chooses(verdict):
             self.chosen.append(letter.number)
@@ -59,6 +63,7 @@ class Selection:
             "chosen": len(self.chosen),
             "recipients": self.recipient_count,
             "verdicts": {str(advice): self.count(advice) for advice in Replay},
+            "culprits": {number: why for each in self.bursts.with_culprit() for number, why in each.culprits.items()},
             "drift": {"gone": self.gone, "changed": self.changed},
         }
 
