@@ -17,8 +17,10 @@ from optout_ops.cli import (
     doctor,
     edit,
     export,
+    find,
     import_,
     list_,
+    now,
     plan,
     purge,
     replay,
@@ -52,6 +54,8 @@ _COMMANDS: Mapping[str, Callable[..., int]] = {
     "check": check.check,
     "doctor": doctor.doctor,
     "replays": replays.replays,
+    "status": now.status,
+    "find": find.find,
 }
 _DEAD_LETTER_COMMANDS: Mapping[str, Callable[..., int]] = {
     "summary": summary.summary,

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +12,9 @@ from optout_ops import machine
 from optout_ops.audit import AuditTrail, RunRecorder
 from optout_ops.cli.live import live
 from optout_ops.cli.terminal import say
+from optout_ops.health import look, whereabouts
+from optout_ops.health.findings import Finding
+from optout_ops.health.whereabouts import AskLedger
 from optout_ops.queues.client import ServiceBusQueues
 from optout_ops.queues.protocols import QueuePair
 from optout_ops.queues.waiting import Waiter
@@ -26,6 +29,8 @@ class Outside:
         environ: The environment.
         open_queues: Connects to the two queues that the settings name.
         now: Gives the current time; aware.
+        ask_ledger: Gives what the ledger knows of a person or an event.
+        look_at_ledger: Gives what the ledger says of itself, or None where there is none.
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -33,6 +38,9 @@ class Outside:
         settings, Waiter(say)
     )
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    # The ledger is joined here, for `find`, `status` and `doctor` at once.
+    ask_ledger: AskLedger = whereabouts.no_ledger
+    look_at_ledger: Callable[[], Awaitable[Finding | None]] = look.no_ledger
 
     def settings(self, namespace: str | None, *, needs_acs: bool = False) -> Settings:
         """Read the settings, as `machine.read_settings` does."""

@@ -17,6 +17,7 @@ from optout_core.reasons import Replay
 from optout_ops import json_lines
 from optout_ops.cli.streams import messages, output
 from optout_ops.exits import Guarded
+from optout_ops.health.findings import Health
 from optout_ops.signals import raising_interrupts
 
 #: Columns when the output is not a terminal: nothing is folded or cut there.
@@ -29,6 +30,8 @@ _WIDE = 132
 #: The console of the live line that is shown now.
 busy_console: ContextVar[Console | None] = ContextVar("console", default=None)
 
+#: The colour of each health.
+HEALTH = {Health.GOOD: "green", Health.BAD: "red", Health.UNKNOWN: "yellow"}
 _COLOURS = {Replay.SAFE: "green", Replay.AFTER_A_FIX: "yellow", Replay.NEVER: "red"}
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
@@ -23,12 +24,14 @@ class QueueMessage(Arrival):
     Attributes:
         sequence_number: Its place in the queue; never given twice.
         state: Whether the queue gives it out: a deferred one only to who asks for its number, a scheduled one later.
+        scheduled_at: When the queue gives a scheduled one out; aware; None for the others.
         encoded: What its sender wrote, as AMQP encodes it; b"" where nobody kept it.
         unread: Types of the application properties that azure-servicebus cannot read, by their names.
     """
 
     sequence_number: int
     state: MessageState = MessageState.ACTIVE
+    scheduled_at: datetime | None = None
     encoded: bytes = field(default=b"", repr=False)
     unread: Mapping[str, str] = field(default_factory=dict, repr=False)
 

@@ -19,10 +19,12 @@ def read_message(message: ServiceBusReceivedMessage) -> QueueMessage:
         properties, unread = decoding.unread_properties(message)
         arrival = replace(arrival, properties=properties)
     state = str(getattr(received.attribute(message, "state"), "name", "")).lower()
+    due = received.attribute(message, "scheduled_enqueue_time_utc")
     return QueueMessage.at(
         received.attribute(message, "sequence_number") or 0,
         arrival,
         state=MessageState(state) if state in set(MessageState) else MessageState.ACTIVE,
+        scheduled_at=due if isinstance(due, datetime) and state == MessageState.SCHEDULED else None,
         encoded=amqp.bare(decoding.encoded(message)),
         unread=unread,
     )

@@ -15,8 +15,9 @@ COMMANDS = {
     *("check", "doctor", "dlq edit", "dlq export", "dlq import", "dlq list", "dlq plan", "dlq purge", "dlq replay"),
     "dlq show",
     *("dlq status", "dlq summary"),
+    *("find", "replays", "report", "status"),
 }
-OPTIONS = {"--fixed", "--from", "--limit", "--reason", "--since", "--until"}
+OPTIONS = {"--fixed", "--from", "--limit", "--number", "--output", "--properties", "--reason", "--since", "--until"}
 
 
 def _sections(page: str) -> dict[str, str]:
