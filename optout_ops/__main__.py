@@ -25,6 +25,7 @@ from optout_ops.cli import (
     purge,
     replay,
     replays,
+    report,
     send,
     show,
     status,
@@ -56,6 +57,7 @@ _COMMANDS: Mapping[str, Callable[..., int]] = {
     "replays": replays.replays,
     "status": now.status,
     "find": find.find,
+    "report": report.report,
 }
 _DEAD_LETTER_COMMANDS: Mapping[str, Callable[..., int]] = {
     "summary": summary.summary,

@@ -15,6 +15,7 @@ from optout_ops.health.findings import Finding, Health, skew
 from optout_ops.health.heat import HeatMap
 from optout_ops.letters.bursts import Bursts
 from optout_ops.letters.letter import Letter, read_letter
+from optout_ops.letters.summary import Summary
 from optout_ops.letters.verdicts import ReplayRule
 from optout_ops.queues.protocols import QueuePair
 from optout_ops.replay.history import list_replays
@@ -32,6 +33,7 @@ class Look:
         backlog: What waits in the queue of the opt-ins.
         heat: The dead letters by reason, publisher and hour.
         bursts: Dead letters that died together.
+        summary: The dead letters by reason and verdict.
         stops: Dead letters that hold a STOP, which holds back no opt-in.
         hours_left: Hours until the first waiting message becomes a dead letter; None when none will.
         acs: Whether ACS answers.
@@ -44,6 +46,7 @@ class Look:
     backlog: Backlog
     heat: HeatMap
     bursts: Bursts
+    summary: Summary
     stops: int
     hours_left: float | None
     acs: Finding
@@ -116,11 +119,13 @@ async def look(queues: QueuePair, viewpoint: Viewpoint, now: datetime) -> Look:
         OutOfReach: A queue cannot be read.
     """
     backlog, heat, bursts, stops = Backlog(now), HeatMap(now), Bursts(), 0
+    summary = Summary(viewpoint.rule, now)
     async for message in queues.peek(Queue.OPT_INS):
         backlog.add(message)
     async for message in queues.peek(Queue.DEAD_LETTERS):
         letter = read_letter(message)
         heat.add(letter)
+        summary.add(letter)
         bursts.add(letter, viewpoint.rule.judge(letter, now).advice)
         stops += _holds_a_stop(letter)
         backlog.note_life(message)
@@ -130,6 +135,7 @@ async def look(queues: QueuePair, viewpoint: Viewpoint, now: datetime) -> Look:
         backlog=backlog,
         heat=heat,
         bursts=bursts,
+        summary=summary,
         stops=stops,
         hours_left=backlog.hours_left(viewpoint.settings.opt_in_max_age, ROOM),
         acs=acs,

@@ -18,7 +18,7 @@ from tests.ops.command_line import run
 
 #: Every command, as one types it.
 COMMANDS = [
-    *([name] for name in ("send", "check", "doctor", "replays", "status", "find")),
+    *([name] for name in ("send", "check", "doctor", "replays", "status", "find", "report")),
     *(
         ["dlq", name]
         for name in ("summary", "list", "show", "plan", "replay", "status", "export", "import", "edit", "purge")
