@@ -4,7 +4,6 @@ Exit codes: 0 all done; 1 some failed; 2 the call, a file or a setting is wrong;
 out of reach or does not allow it; 130 interrupted.
 """
 
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
@@ -12,6 +11,7 @@ from typing import Annotated
 import typer
 
 from optout_core import __version__
+from optout_core.masking import show as masked
 from optout_ops.cli import (
     check,
     consent_erase,
@@ -23,11 +23,15 @@ from optout_ops.cli import (
     doctor,
     edit,
     export,
+    find,
     import_,
     list_,
+    now,
     plan,
     purge,
     replay,
+    replays,
+    report,
     send,
     show,
     status,
@@ -35,15 +39,16 @@ from optout_ops.cli import (
 )
 from optout_ops.cli.options import command
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.terminal import out, say
+from optout_ops.cli.streams import forget, give_up_output
+from optout_ops.cli.terminal import out, say, show_json
 from optout_ops.exits import ExitCode, OpsError
+from optout_ops.signals import raising_interrupts
 
 app = typer.Typer(
     help="See, understand and replay the dead letters of SMS opt-ins. docs/operate.md shows it in use.",
     epilog="Exit codes: 0 all done, 1 some failed, 2 wrong call, file or setting, 3 stopped by a guard,"
     " 4 out of reach or not allowed, 130 interrupted.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -57,6 +62,10 @@ _COMMANDS: Mapping[str, Callable[..., int]] = {
     "send": send.send,
     "check": check.check,
     "doctor": doctor.doctor,
+    "replays": replays.replays,
+    "status": now.status,
+    "find": find.find,
+    "report": report.report,
 }
 _DEAD_LETTER_COMMANDS: Mapping[str, Callable[..., int]] = {
     "summary": summary.summary,
@@ -111,29 +120,34 @@ def main(argv: Sequence[str] | None = None, outside: Outside | None = None) -> i
     Returns:
         The exit code.
     """
+    forget()
+    with raising_interrupts():
+        return _run(None if argv is None else list(argv), outside or Outside())
+
+
+def _run(argv: list[str] | None, outside: Outside) -> int:
     try:
-        code = app(
-            None if argv is None else list(argv),
-            prog_name="optout",
-            standalone_mode=False,
-            obj=outside or Outside(),
-        )
+        code = app(argv, prog_name="optout", standalone_mode=False, obj=outside)
     except OpsError as error:
-        say(f"Error: {error}")
-        return error.exit
+        return _refuse(argv, str(error), error.exit)
     except typer.TyperException as error:
-        if message := error.format_message():
-            say(f"Error: {message}; `--help` tells more")
-        return ExitCode.USAGE
+        message = error.format_message()
+        return _refuse(argv, f"{message}; `--help` tells more", ExitCode.USAGE) if message else ExitCode.USAGE
     except (BrokenPipeError, SystemExit):
-        # The reader of our output closed the pipe. Typer turns that into SystemExit; the redirection keeps Python from
-        # failing again when it flushes standard output at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Typer makes the second of the first. Only what writes line by line and changes nothing ends like this.
+        give_up_output()
         return ExitCode.DONE
     except (KeyboardInterrupt, typer.Abort):
         say("Interrupted. Nothing is lost; run the same command again to go on.")
         return ExitCode.INTERRUPTED
-    return int(code or 0)
+    return ExitCode(code or 0)
+
+
+def _refuse(argv: list[str] | None, why: str, code: ExitCode) -> ExitCode:
+    say(f"Error: {why}")
+    if "--json" in (sys.argv if argv is None else argv):
+        show_json({"error": {"code": code.name, "exit": int(code), "message": masked(why)}})
+    return code
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from optout_core.masking import show
+from optout_ops import json_lines
 from optout_ops.exits import Mistake
 
 
@@ -33,7 +35,7 @@ class AuditTrail:
         line = {"at": datetime.now(UTC).isoformat(), "who": _who(), "command": command, "step": step, **facts}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
+            text = json_lines.write(line) + "\n"
             handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             # Unbuffered: one call writes the whole line, or tells how much of it was written.
             with os.fdopen(handle, "r+b", buffering=0) as file:
@@ -93,9 +95,11 @@ class RunRecorder:
         trail: Where the lines go.
         command: The command, such as `replay`.
         run_id: The id.
+        note: Why the operator does it, in the operator's words; it stands in the first line.
     """
 
-    def __init__(self, trail: AuditTrail, command: str, run_id: str) -> None:
+    def __init__(self, trail: AuditTrail, command: str, run_id: str, note: str | None = None) -> None:
+        self._note = {"note": show(note)} if note else {}
         self._trail = trail
         self._command = command
         self.id = run_id
@@ -106,7 +110,8 @@ class RunRecorder:
         Raises:
             Mistake: As `AuditTrail.write` does.
         """
-        self._trail.write(self._command, step, run=self.id, **facts)
+        self._trail.write(self._command, step, run=self.id, **self._note, **facts)
+        self._note = {}
 
     @contextmanager
     def ended(self) -> Iterator[dict[str, object]]:

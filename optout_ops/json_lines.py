@@ -1,5 +1,6 @@
-"""Lines of JSON that an operator hands to us. Pure."""
+"""JSON that an operator hands to us, and that we show. Pure."""
 
+import json
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -7,6 +8,19 @@ from pydantic import BaseModel, ValidationError
 from optout_ops.exits import Mistake
 
 _Model = TypeVar("_Model", bound=BaseModel)
+
+
+def write(document: object, *, indent: int | None = None) -> str:
+    """Write JSON that no terminal acts on: what is not printable is escaped, everything else is as people read it."""
+    separators = (",", ":") if indent is None else None
+    text = json.dumps(document, ensure_ascii=False, indent=indent, separators=separators)
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable() or character == "\n":
+        return character
+    return json.dumps(character)[1:-1]
 
 
 def read_line(kind: type[_Model], line: str, where: str, safe: str) -> _Model:

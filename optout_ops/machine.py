@@ -1,28 +1,27 @@
-"""The operator's machine: settings, folders, files, an editor, the interrupt key."""
+"""The operator's machine: settings, folders, and the signals that end a command."""
 
 import asyncio
-import os
+import re
 import secrets
-import shlex
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import typer
 
 from optout_core.errors import SettingsError
 from optout_core.settings import Settings
 from optout_ops.exits import Mistake
+from optout_ops.signals import ending_signals, raising_interrupts
 
 #: The endpoint for commands that need none; nothing is ever sent to this reserved name (RFC 2606).
 _NO_ENDPOINT = "https://unset.invalid"
 _BROKER = ("ServiceBusConnection", "ServiceBusConnection__fullyQualifiedNamespace")
+
+_ENDPOINT = re.compile(r"endpoint=sb://(?P<host>[^/;]+)", re.IGNORECASE)
+_NAMESPACE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]+)?")
 
 #: Seconds between two tries to cancel a command.
 _CANCEL_AGAIN = 0.2
@@ -48,7 +47,10 @@ def read_settings(
     settings = dict(environ)
     if namespace is not None:
         settings.pop(_BROKER[0], None)
-        settings[_BROKER[1]] = namespace if "." in namespace else f"{namespace}.servicebus.windows.net"
+        name = namespace.strip().removeprefix("sb://").rstrip("/")
+        if not _NAMESPACE.fullmatch(name):
+            raise Mistake("--namespace must be a name such as shop-prod, or a host; nothing was touched")
+        settings[_BROKER[1]] = name if "." in name else f"{name}.servicebus.windows.net"
     if not any(settings.get(name) for name in _BROKER):
         if needs_queues and not needs_acs:
             raise Mistake("no namespace: give --namespace NAME, or set ServiceBusConnection; nothing was touched")
@@ -59,6 +61,14 @@ def read_settings(
         return Settings.from_environ(settings)
     except SettingsError as error:
         raise Mistake(f"{error}; nothing was touched") from None
+
+
+def namespace_of(settings: Settings) -> str:
+    """Name the namespace of the settings by its host and, where it has one, its port."""
+    if settings.connection_string is None:
+        return (settings.namespace or "").lower()
+    found = _ENDPOINT.search(settings.connection_string.get_secret_value())
+    return found["host"].lower() if found else ""
 
 
 def state_folder() -> Path:
@@ -76,64 +86,17 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
-@contextmanager
-def new_file(name: str) -> Iterator[TextIO]:
-    """Write a new file that only this user can read; it appears when the block ends, and not when the block raises.
-
-    Raises:
-        Mistake: A file of this name exists, or it cannot be written.
-    """
-    target = Path(name)
-    part: Path | None = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            raise Mistake(f"{name}: File exists; nothing was touched; name another file")
-        handle, made = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        part = Path(made)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(handle)
-        part.rename(target)
-    except OSError as error:
-        raise Mistake(f"{name}: {error.strerror}; nothing was touched; name another file") from None
-    finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
-
-
-def edit(text: bytes, environ: Mapping[str, str]) -> bytes:
-    """Open the operator's editor on a file with this text that only this user can read, and give the text it saved.
-
-    Raises:
-        Mistake: There is no editor, or it failed.
-    """
-    try:
-        editor = shlex.split(environ.get("VISUAL") or environ.get("EDITOR") or "") or ["vi"]
-    except ValueError as error:
-        raise Mistake(f"EDITOR cannot be read ({error}); nothing was changed; set EDITOR") from None
-    with tempfile.TemporaryDirectory(prefix="optout-") as folder:
-        file = Path(folder) / "dead-letter.json"
-        file.touch(mode=0o600)
-        file.write_bytes(text)
-        try:
-            subprocess.run([*editor, str(file)], check=True)  # noqa: S603 - the operator's own editor
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise Mistake(f"the editor {editor[0]!r} failed ({error}); nothing was changed; set EDITOR") from None
-        return file.read_bytes()
-
-
-def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]], *, changes: bool = False) -> T:
-    """Run a command that can be interrupted.
+def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]], *, stopping: Callable[[], None] | None = None) -> T:
+    """Run a command that can be interrupted: by Ctrl-C, by `kill`, or by the end of its terminal.
 
     Args:
-        work: The command; it is given an event that Ctrl-C sets.
-        changes: Whether it changes something. Then the first Ctrl-C only sets the event, so that the command can end
-            where nothing is half done, and the second one cancels it. Otherwise the first one cancels it.
+        work: The command; it is given an event that an interruption sets.
+        stopping: Given when the command changes something: then the first interruption only sets the event and calls
+            this, so that the command can end where nothing is half done, and the second one cancels it. Otherwise the
+            first one cancels it.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C cancelled the command.
+        KeyboardInterrupt: The command was cancelled.
     """
 
     async def main() -> T:
@@ -150,21 +113,24 @@ def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]], *, changes: boo
                 loop.call_later(_CANCEL_AGAIN, end)
 
         def interrupt() -> None:
-            if stop.is_set() or not changes:
+            if stop.is_set() or stopping is None:
                 end()
             else:
-                sys.stderr.write("Stopping where nothing is half done; Ctrl-C again stops at once.\n")
+                stopping()
             stop.set()
 
         # Outside the main thread and on Windows there are no signal handlers: Ctrl-C raises KeyboardInterrupt.
         with suppress(RuntimeError, ValueError, NotImplementedError):
-            loop.add_signal_handler(signal.SIGINT, interrupt)
+            for each in ending_signals():
+                loop.add_signal_handler(each, interrupt)
         done = await work(stop)
         if ended:
             raise asyncio.CancelledError
         return done
 
     try:
-        return asyncio.run(main())
+        # The loop leaves the defaults behind it, by which the last words of a command could be cut off.
+        with raising_interrupts():
+            return asyncio.run(main())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None

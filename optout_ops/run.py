@@ -15,11 +15,18 @@ class Run:
     Attributes:
         recorder: Records its steps in the audit trail.
         advance: Called with the number of messages done so far.
+        note: Called with a word on how it goes.
         now: Gives the current time; aware.
-        stop: Set by Ctrl-C: the run ends where nothing is half done.
+        stop: Set by an interruption: the run ends where nothing is half done.
     """
 
     recorder: Recorder
     advance: Callable[[int], None]
+    note: Callable[[str], None]
     now: Callable[[], datetime]
     stop: asyncio.Event
+
+    def note_interruption(self, end: dict[str, object]) -> None:
+        """Let the last line of the audit trail say that the run was interrupted, when it was."""
+        if self.stop.is_set():
+            end["outcome"] = "interrupted"

@@ -78,3 +78,13 @@ def read_past(text: str, now: datetime) -> datetime:
 def count(number: int, thing: str) -> str:
     """Write a count, such as `1 dead letter` or `1,200 dead letters`."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def utc(time: datetime) -> str:
+    """Write a time: UTC, to the second."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def brief(text: str, most: int = 40) -> str:
+    """Cut a text where a line has to stay readable."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -1,12 +1,15 @@
 """A purge: archive the dead letters that match a filter, then remove exactly those."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import dataclass
 from typing import TextIO
 
+from optout_core.masking import show
+from optout_core.numbers import read_number
 from optout_core.outgoing import Queue
-from optout_ops.exits import Guarded, OpsError
+from optout_ops.exits import Guarded, Mistake, OpsError
 from optout_ops.letters import archive
 from optout_ops.letters.filters import Filter
 from optout_ops.letters.letter import read_letter, recipients_by_replay
@@ -18,33 +21,52 @@ from optout_ops.wording import count
 
 #: Dead letters locked at once, and named in one line of the audit trail.
 _BATCH = 100
+#: Digits that a number must have to name a person.
+_DIGITS = 7
 
 
-async def choose(
-    queues: Peeks, wanted: Filter, *, file: TextIO | None, now: datetime, stop: asyncio.Event
-) -> SequenceNumbers:
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """The dead letters to remove.
+
+    Attributes:
+        numbers: Their sequence numbers.
+        reasons: How many have which reason code.
+    """
+
+    numbers: SequenceNumbers
+    reasons: Counter[str]
+
+    def described(self) -> str:
+        """Say which they are, such as `8 RecipientRejected, 2 (none)`."""
+        return ", ".join(f"{number:,} {show(code) or '(none)'}" for code, number in self.reasons.most_common())
+
+
+async def choose(queues: Peeks, wanted: Filter, *, file: TextIO, stop: asyncio.Event) -> Doomed:
     """Choose the dead letters to remove, and archive each in full; nothing is locked.
 
     Args:
         queues: Where the dead letters are.
         wanted: Which of them.
-        file: The archive, or None to keep nothing.
-        now: The current time; aware.
+        file: The archive.
         stop: Ends the choosing when it is set.
 
     Raises:
+        Mistake: A recipient is named by so few digits that they may stand in any text.
         OpsError: No dead letter matches.
         KeyboardInterrupt: `stop` was set.
         OutOfReach: The dead letters cannot be read.
     """
-    chosen = SequenceNumbers()
-    async for letter in matching(queues, wanted, now):
+    if wanted.to is not None and len(read_number(wanted.to).digits) < _DIGITS:
+        raise Mistake(f"--to needs at least {_DIGITS} digits here: fewer stand in many texts; nothing was removed")
+    chosen = Doomed(SequenceNumbers(), Counter())
+    async for letter in matching(queues, wanted):
         if stop.is_set():
             raise KeyboardInterrupt
-        chosen.append(letter.number)
-        if file is not None:
-            file.write(archive.write(letter.message, reveal=True))
-    if not len(chosen):
+        chosen.numbers.append(letter.number)
+        chosen.reasons[letter.code] += 1
+        file.write(archive.write(letter.message, reveal=True))
+    if not len(chosen.numbers):
         raise OpsError("there are no such dead letters: nothing was removed")
     return chosen
 
@@ -103,4 +125,5 @@ async def remove(
                     await locking.complete(number)
                 end["removed"] = locking.completed
                 run.advance(locking.completed)
+            run.note_interruption(end)
     return locking.completed

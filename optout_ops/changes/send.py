@@ -76,9 +76,10 @@ async def publish(
     sent = 0
     last = await _last(queues)
     with run.recorder.ended() as end:
-        async for sent in send_at_pace(queues, outgoing, pace=pace, stop=run.stop):
+        async for sent in send_at_pace(queues.send, outgoing, pace=pace, stop=run.stop):
             end |= {"sent": sent, "ids": [show(each.message_id) for each in outgoing[:sent]]}
             run.advance(sent)
+        run.note_interruption(end)
     return Published(sent, await _look(queues, {each.message_id for each in outgoing[:sent]}, last, earlier))
 
 

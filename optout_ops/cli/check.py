@@ -7,7 +7,7 @@ import typer
 
 from optout_core.numbers import Number, read_number, read_sender
 from optout_ops import machine
-from optout_ops.cli.options import Reach
+from optout_ops.cli.options import AsJson
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.terminal import out, plain, show_json, table
 from optout_ops.exits import ExitCode, Mistake
@@ -20,12 +20,12 @@ _COLOURS = {Standing.NOT_OPTED_OUT: "green", Standing.OPTED_OUT: "red", Standing
 
 def check(
     outside: Outside,
-    reach: Reach,
     numbers: Annotated[list[str], typer.Argument(metavar="NUMBER…", help="Recipients.")],
     sender: Annotated[str, typer.Option("--from", metavar="SENDER", help="The sender of the opt-out list.")],
+    as_json: AsJson = False,
 ) -> int:
     """Ask ACS whether numbers are opted out. Changes nothing. An error is never read as "not opted out"."""
-    settings = outside.settings(reach.namespace, needs_acs=True)
+    settings = outside.settings(None, needs_acs=True)
     recipients = tuple(dict.fromkeys(read_number(number) for number in numbers if number.strip()))
     of_sender = read_sender(sender)
     if not all(each.is_clear for each in (*recipients, of_sender)):
@@ -36,7 +36,7 @@ def check(
             return await health.check(post, of_sender, recipients)
 
     entries = machine.run(work)
-    if reach.as_json:
+    if as_json:
         show_json([{"to": str(to), "standing": str(each.standing), "why": each.why} for to, each in entries.items()])
     else:
         made = table("recipient", "standing", "")

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from optout_core.consent import microseconds
-from optout_ops import machine
-from optout_ops.cli.options import Reach
+from optout_ops import files, machine
+from optout_ops.cli.live import live
+from optout_ops.cli.options import Note, Reach
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.terminal import out, progress, show_json
+from optout_ops.cli.terminal import out, show_json
 from optout_ops.consent.history import COLUMNS, as_document, as_rows
 from optout_ops.consent.ledger import open_records
 from optout_ops.exits import ExitCode, Mistake
@@ -30,6 +31,7 @@ def export(
     ] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Words that arrived before.")] = None,
     masked: Annotated[bool, typer.Option("--masked", help="Mask the numbers.")] = False,
+    note: Note = None,
 ) -> int:
     """Write every word with its evidence and the answers of ACS to a file, for an auditor.
 
@@ -43,12 +45,12 @@ def export(
         raise Mistake(f"--since or --until {error}; nothing was written") from None
     if output.suffix not in {".jsonl", ".csv"}:
         raise Mistake(f"{output} must end in .jsonl or .csv; nothing was written")
-    outside.recorder("consent export", machine.new_run_id()).write("reveal", file=str(output), masked=masked)
+    outside.recorder("consent export", machine.new_run_id(), note).write("reveal", file=str(output), masked=masked)
 
     async def work(stop: asyncio.Event) -> int:
         done = 0
         async with open_records(settings) as records:
-            with machine.new_file(str(output)) as file, progress("exporting", 0) as advance:
+            with files.new_file(str(output)) as file, live("exporting", None) as shown:
                 table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
                 if output.suffix == ".csv":
                     table.writeheader()
@@ -58,7 +60,7 @@ def export(
                     else:
                         file.write(json.dumps(as_document(word, reveal=not masked), ensure_ascii=False) + "\n")
                     done += 1
-                    advance(done)
+                    shown.advance(done)
                     if stop.is_set():
                         raise KeyboardInterrupt
         return done

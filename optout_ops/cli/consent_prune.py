@@ -8,9 +8,10 @@ import typer
 
 from optout_core.consent import microseconds
 from optout_ops import machine
-from optout_ops.cli.options import Reach, Yes
+from optout_ops.cli.live import live
+from optout_ops.cli.options import Note, Reach, Yes
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.terminal import confirm, out, progress, show_json
+from optout_ops.cli.terminal import confirm, out, say_stopping, show_json
 from optout_ops.consent.ledger import open_records
 from optout_ops.exits import ExitCode, Guarded, Mistake
 from optout_ops.wording import duration, read_duration
@@ -26,6 +27,7 @@ def prune(
         str, typer.Option("--keep", metavar="DURATION", help="People whose newest word is older are deleted.")
     ] = _KEEP,
     yes: Yes = False,
+    note: Note = None,
 ) -> int:
     """Delete people whose newest word is older than the retention, with all their words and answers.
 
@@ -44,20 +46,20 @@ def prune(
             " nothing was deleted"
         )
     confirm(f"People whose newest word is older than {duration(kept)} will be deleted for good. Delete?", yes=yes)
-    recorder = outside.recorder("consent prune", machine.new_run_id())
+    recorder = outside.recorder("consent prune", machine.new_run_id(), note)
 
     async def work(stop: asyncio.Event) -> tuple[int, bool]:
         done = 0
         async with open_records(settings) as records:
-            with progress("deleting", 0) as advance:
+            with live("deleting", None) as shown:
                 async for done in records.prune(before):
-                    advance(done)
+                    shown.advance(done)
                     if stop.is_set():
                         return done, True
         return done, False
 
     with recorder.ended() as end:
-        done, interrupted = machine.run(work, changes=True)
+        done, interrupted = machine.run(work, stopping=say_stopping)
         end |= {"people": done}
     if reach.as_json:
         show_json({"people": done})

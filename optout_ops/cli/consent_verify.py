@@ -9,9 +9,10 @@ import typer
 from optout_core.consent import microseconds
 from optout_core.numbers import Number
 from optout_ops import machine
-from optout_ops.cli.options import Reach
+from optout_ops.cli.live import live
+from optout_ops.cli.options import Note, Reach
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.terminal import out, progress, show_json
+from optout_ops.cli.terminal import out, say_stopping, show_json
 from optout_ops.consent.ledger import open_records
 from optout_ops.consent.verify import Finding, Tally, compare
 from optout_ops.exits import ExitCode, Mistake
@@ -26,6 +27,7 @@ def verify(
     since: Annotated[
         str, typer.Option("--since", metavar="TIME", help="People for whom ACS was to be called since.")
     ] = "3d",
+    note: Note = None,
 ) -> int:
     """Compare ACS's list with the ledger, and send the word of a STOP again that the list does not show.
 
@@ -37,7 +39,7 @@ def verify(
         first = microseconds(read_past(since, now))
     except ValueError as error:
         raise Mistake(f"--since {error}; nothing was asked") from None
-    recorder = outside.recorder("consent verify", machine.new_run_id())
+    recorder = outside.recorder("consent verify", machine.new_run_id(), note)
 
     async def work(stop: asyncio.Event) -> Tally:
         async with (
@@ -49,11 +51,11 @@ def verify(
             async def ask(sender: Number, people: Sequence[Number]) -> dict[Number, ListEntry]:
                 return await check(post, sender, people)
 
-            with progress("comparing", 0) as advance:
-                return await compare(records, ask, queues, since=first, now=now, advance=advance, stop=stop)
+            with live("comparing", None) as shown:
+                return await compare(records, ask, queues, since=first, now=now, advance=shown.advance, stop=stop)
 
     with recorder.ended() as end:
-        tally = machine.run(work, changes=True)
+        tally = machine.run(work, stopping=say_stopping)
         end |= {found.name.lower(): count for found, count in tally.findings.items()}
     if reach.as_json:
         show_json({found.name.lower(): tally.findings[found] for found in Finding})

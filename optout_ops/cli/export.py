@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from optout_ops import machine
+from optout_ops import files, machine
 from optout_ops.cli.options import Reach, Reveal, Which
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.terminal import say, show_json
@@ -40,8 +40,8 @@ def export(
     async def work(_: asyncio.Event) -> int:
         written = 0
         async with outside.open_queues(settings) as queues:
-            with contextlib.nullcontext(sys.stdout) if output == "-" else machine.new_file(output) as file:
-                async for letter in matching(queues, wanted, now):
+            with contextlib.nullcontext(sys.stdout) if output == "-" else files.new_file(output) as file:
+                async for letter in matching(queues, wanted):
                     file.write(archive.write(letter.message, reveal=reveal))
                     written += 1
         return written

@@ -8,9 +8,9 @@ import typer
 
 from optout_ops import machine
 from optout_ops.changes.restore import RestoreResult, find_missing, put_back, read_archive
-from optout_ops.cli.options import Rate, Reach, Yes
+from optout_ops.cli.options import Note, Rate, Reach, Yes
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.terminal import confirm, out, show_json
+from optout_ops.cli.terminal import confirm, out, say_stopping, show_json
 from optout_ops.exits import ExitCode
 from optout_ops.queues.pacing import Pace
 from optout_ops.wording import count
@@ -22,6 +22,7 @@ def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Written by `export --reveal` or by `purge`.")],
     rate: Rate = 100.0,
     yes: Yes = False,
+    note: Note = None,
 ) -> int:
     """Put archived dead letters back into their queue.
 
@@ -38,12 +39,12 @@ def import_(
                 return 0, RestoreResult()
             confirm(f"Put {count(len(missing), 'dead letter')} back into {settings.dead_letter_queue}?", yes=yes)
             with outside.run(
-                "import", machine.new_run_id(), doing="putting back", total=len(missing), stop=stop
+                "import", machine.new_run_id(), note=note, doing="putting back", total=len(missing), stop=stop
             ) as run:
                 result = await put_back(queues, missing, pace=Pace(rate), run=run)
             return len(missing), result
 
-    missing, result = machine.run(work, changes=True)
+    missing, result = machine.run(work, stopping=say_stopping)
     known = len(letters) - missing
     if reach.as_json:
         show_json({"read": len(letters), "arrived": result.arrived, "known": known, "dropped": result.dropped})

@@ -1,38 +1,54 @@
 """`optout dlq list`."""
 
 import asyncio
+import sys
 from datetime import datetime
 from typing import Any
 
 from optout_core.reasons import Replay
 from optout_ops import machine
-from optout_ops.cli.options import Judging, Reach, Which
+from optout_ops.cli.options import Limits, Reach, Which
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.terminal import coloured, out, plain, show_json, show_table
+from optout_ops.cli.terminal import coloured, out, plain, say, show_json, show_table
 from optout_ops.exits import ExitCode
-from optout_ops.letters.description import short_document, utc
+from optout_ops.letters.bursts import Bursts
+from optout_ops.letters.description import short_document
 from optout_ops.letters.search import matching
+from optout_ops.wording import count, utc
+
+#: Dead letters that a terminal shows unless it is told how many; formatting each takes a millisecond.
+_SCREENS = 1_000
 
 
-def list_(outside: Outside, reach: Reach, which: Which, judging: Judging) -> int:
-    """List the dead letters, one line each, in the order of the queue."""
+def list_(outside: Outside, reach: Reach, which: Which, judging: Limits) -> int:
+    """List the dead letters, one line each, the newest first."""
     settings, now = outside.settings(reach.namespace), outside.now()
     wanted, rule = which.filter(now), judging.rule(settings.opt_in_max_age)
 
-    async def work(_: asyncio.Event) -> list[dict[str, Any]]:
-        async with outside.open_queues(settings) as queues:
-            return [short_document(letter, rule.judge(letter, now)) async for letter in matching(queues, wanted, now)]
+    bursts = Bursts()
 
-    lines = machine.run(work)
+    async def work(_: asyncio.Event) -> list[dict[str, Any]]:
+        lines = []
+        async with outside.open_queues(settings) as queues:
+            async for letter in matching(queues, wanted):
+                verdict = rule.judge(letter, now)
+                bursts.add(letter, verdict.advice)
+                lines.append(short_document(letter, verdict))
+        return lines
+
+    lines = machine.run(work)[::-1]
     if reach.as_json:
         show_json(lines)
         return ExitCode.DONE
     if not lines:
         out().print("There are no such dead letters.")
         return ExitCode.DONE
+    total = len(lines)
+    if which.limit is None and sys.stdout.isatty():
+        lines = lines[:_SCREENS]
     show_table(
         (">number", "reason", "dead-lettered", "event", ">recipients", ">tries", ">status", ">replays", "replay"),
-        (
+        [
             (
                 str(line["sequenceNumber"]),
                 plain(line["reason"]) or "(none)",
@@ -45,7 +61,13 @@ def list_(outside: Outside, reach: Reach, which: Which, judging: Judging) -> int
                 coloured(Replay(line["verdict"])),
             )
             for line in lines
-        ),
+        ],
         spare=("dead-lettered", "tries", "status", "replays"),
     )
+    recipients = sum(line["recipients"] for line in lines)
+    say(f"{count(len(lines), 'dead letter')} with {count(recipients, 'recipient')}, the newest first.")
+    for text in bursts.lines():
+        say(text)
+    if total > len(lines):
+        say(f"{total - len(lines):,} older ones are not shown; `--limit {total}` shows them.")
     return ExitCode.DONE

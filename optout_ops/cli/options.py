@@ -7,26 +7,31 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from optout_core.reasons import Reason
 from optout_ops.cli.outside import Outside
-from optout_ops.exits import Mistake
+from optout_ops.cli.streams import output_is_lost
+from optout_ops.exits import ExitCode, Mistake
 from optout_ops.letters.filters import Filter
 from optout_ops.letters.verdicts import ReplayRule
 from optout_ops.wording import read_duration, read_past
 
 _DEFAULT_MAX_REPLAYS = 3
+#: The commands that change something.
+_CHANGING = frozenset({"send", "replay", "import", "edit", "purge"})
 _STATUS = re.compile(r"[1-5]([0-9]{2}|xx)", re.IGNORECASE)
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output and nothing else.")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
-    """The options that every command has: where the queues are, and in which form the output is."""
+    """The options of every command about queues: where they are, and in which form the output is."""
 
     namespace: Annotated[
         str | None,
@@ -36,17 +41,21 @@ class Reach:
             help="Service Bus namespace, reached with Entra ID. Without it, ServiceBusConnection of the environment.",
         ),
     ] = None
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output and nothing else.")] = (
-        False
-    )
+    as_json: AsJson = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Which:
     """The filters that choose dead letters."""
 
+    number: Annotated[
+        list[int] | None, typer.Option("--number", metavar="N", min=1, help="Sequence number; may be repeated.")
+    ] = None
     reason: Annotated[
-        list[str] | None, typer.Option("--reason", metavar="CODE", help="Reason code; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--reason", metavar="CODE", help="Reason code, (none), or (foreign) for any not ours; may be repeated."
+        ),
     ] = None
     sender: Annotated[str | None, typer.Option("--sender", metavar="NUMBER", help="Sender of the event.")] = None
     event: Annotated[str | None, typer.Option("--event", metavar="ID", help="Id of the event.")] = None
@@ -61,19 +70,21 @@ class Which:
         str | None,
         typer.Option("--until", metavar="TIME", help="Dead-lettered before this time, or before the last 24h."),
     ] = None
-    older_than: Annotated[
-        str | None,
-        typer.Option("--older-than", metavar="DURATION", help="Dead-lettered at least this long ago: 45m, 2h, 3d."),
-    ] = None
     attempts: Annotated[
         int | None, typer.Option("--attempts", metavar="N", min=0, help="At least this many attempts were used up.")
     ] = None
     status: Annotated[
         str | None, typer.Option("--status", metavar="HTTP", help="Last HTTP status of ACS: 429, or 5xx for a class.")
     ] = None
-    limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help="At most this many, oldest first.")
+    code: Annotated[str | None, typer.Option("--code", metavar="CODE", help="Last error code of ACS.")] = None
+    source: Annotated[
+        str | None, typer.Option("--source", metavar="SOURCE", help="Publisher: the `source` of the event.")
     ] = None
+    from_replay: Annotated[
+        str | None,
+        typer.Option("--replay", metavar="ID", help="The replay that sent it last and that it came back from."),
+    ] = None
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the newest N of them.")] = None
 
     def filter(self, now: datetime) -> Filter:
         """Give the filter; `now` is the current time, aware.
@@ -83,26 +94,26 @@ class Which:
         """
         if self.status is not None and not _STATUS.fullmatch(self.status):
             raise Mistake(f"--status {self.status} must be such as 429 or 5xx; nothing was touched")
-        known = {reason.lower() for reason in Reason}
-        for code in self.reason or ():
-            if code.lower() not in known:
-                raise Mistake(f"--reason {code}: there is no such reason; there are {', '.join(Reason)}")
         return Filter(
+            numbers=frozenset(self.number or ()),
             reasons=frozenset(code.lower() for code in self.reason or ()),
             sender=self.sender,
             event=self.event,
             to=self.to,
             since=_read("--since", self.since, lambda text: read_past(text, now)),
             until=_read("--until", self.until, lambda text: read_past(text, now)),
-            older_than=_read("--older-than", self.older_than, read_duration),
+            code=self.code,
+            source=self.source,
+            replay=self.from_replay,
             attempts=self.attempts,
             status=self.status,
+            written={name: text for name, text in (("since", self.since), ("until", self.until)) if text is not None},
             limit=self.limit,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judging:
+class Limits:
     """The limits that a dead letter has to keep to be replayed."""
 
     max_age: Annotated[
@@ -119,10 +130,6 @@ class Judging:
             "--max-replays", metavar="N", min=1, help="Never replay a dead letter that was replayed this often."
         ),
     ] = _DEFAULT_MAX_REPLAYS
-    fixed: Annotated[
-        bool,
-        typer.Option("--fixed", help="The cause is fixed: replay the verdict 'after a fix' too."),
-    ] = False
 
     def rule(self, opt_in_max_age: timedelta) -> ReplayRule:
         """Give the rule; OPT_IN_MAX_AGE holds unless `--max-age` is given.
@@ -131,7 +138,21 @@ class Judging:
             Mistake: The age cannot be read.
         """
         max_age = _read("--max-age", self.max_age, read_duration) or opt_in_max_age
-        return ReplayRule(max_age=max_age, max_replays=self.max_replays, fixed=self.fixed)
+        return ReplayRule(max_age=max_age, max_replays=self.max_replays)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judging(Limits):
+    """The limits, and what the operator says of the cause, for the commands that replay."""
+
+    fixed: Annotated[
+        bool,
+        typer.Option("--fixed", help="The cause is fixed: replay the verdict 'after a fix' too."),
+    ] = False
+
+    def rule(self, opt_in_max_age: timedelta) -> ReplayRule:
+        """Give the rule, as `Limits` does."""
+        return replace(Limits.rule(self, opt_in_max_age), fixed=self.fixed)
 
 
 Number = Annotated[
@@ -145,6 +166,7 @@ Number = Annotated[
 OfSender = Annotated[str, typer.Option("--from", metavar="SENDER", help="Whose messages the words are about.")]
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show numbers in full. Written to the audit trail.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Note = Annotated[str | None, typer.Option("--note", metavar="TEXT", help="Why you do this, for the audit trail.")]
 Rate = Annotated[float, typer.Option("--rate", metavar="N", min=0.01, help="At most this many messages a second.")]
 
 
@@ -162,9 +184,13 @@ def command(app: typer.Typer, name: str, function: Callable[..., int]) -> None:
     @functools.wraps(function)
     def call(context: typer.Context, **given: Any) -> int:
         folded = {
-            name: kind(**{field.name: given.pop(field.name) for field in fields(kind)}) for name, kind in groups.items()
+            each: kind(**{field.name: given.pop(field.name) for field in fields(kind)}) for each, kind in groups.items()
         }
-        return function(context.obj, **given, **folded)
+        code = function(context.obj, **given, **folded)
+        if name in _CHANGING and output_is_lost() and code == ExitCode.DONE:
+            # What was done is done, and whoever asked was not told.
+            return ExitCode.SOME_FAILED
+        return code
 
     del call.__wrapped__
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

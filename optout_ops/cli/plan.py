@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from optout_ops import machine
+from optout_ops import files, machine
 from optout_ops.cli.options import Judging, Reach, Which
 from optout_ops.cli.outcome import selection_lines
 from optout_ops.cli.outside import Outside
@@ -25,7 +25,7 @@ def plan(
     """Write down which dead letters a replay would act on.
 
     Each has a verdict: may it be replayed? Nothing is sent. The plan is JSON Lines. Remove the lines of dead
-    letters that are not to be replayed; keep the first line and the order.
+    letters that are not to be replayed; keep the first line, the last one, and the order.
     """
     settings, now = outside.settings(reach.namespace), outside.now()
     wanted, rule = which.filter(now), judging.rule(settings.opt_in_max_age)
@@ -33,7 +33,7 @@ def plan(
     async def work(_: asyncio.Event) -> Choice:
         async with outside.open_queues(settings) as queues:
             # Half a plan would look like a whole one: the file appears when all of it is written.
-            with machine.new_file(str(output)) as file:
+            with files.new_file(str(output)) as file:
                 return await write_plan(queues, wanted, rule, file=file, now=now)
 
     choice = machine.run(work)

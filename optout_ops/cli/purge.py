@@ -1,18 +1,20 @@
 """`optout dlq purge`."""
 
 import asyncio
-import contextlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from optout_ops import machine
+from optout_ops import files, machine
 from optout_ops.changes.purge import check_confirmation, choose, remove, words
-from optout_ops.cli.options import Reach, Which
+from optout_ops.cli.options import Note, Reach, Which
+from optout_ops.cli.outcome import leftover_lines
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.terminal import confirm, out, show_json
+from optout_ops.cli.terminal import confirm, out, say_stopping, show_json
 from optout_ops.exits import ExitCode, Mistake
+from optout_ops.queues.leftover import Leftover, look_for
+from optout_ops.replay.history import Session, last_session
 from optout_ops.wording import count
 
 
@@ -24,10 +26,10 @@ def purge(
         Path | None,
         typer.Option("--archive", metavar="FILE", help="The new file to which they are exported first."),
     ] = None,
-    no_export: Annotated[bool, typer.Option("--no-export", help="Keep nothing: they are gone for good.")] = False,
     typed: Annotated[
         str | None, typer.Option("--confirm", metavar="'purge N'", help="The words to type, for scripts.")
     ] = None,
+    note: Note = None,
 ) -> int:
     """Remove dead letters for good, after archiving them.
 
@@ -37,36 +39,50 @@ def purge(
     """
     settings, now = outside.settings(reach.namespace), outside.now()
     wanted = which.filter(now)
-    if archive_to is not None and (no_export or str(archive_to) == "-"):
-        raise Mistake("--archive names a file, and does not go with --no-export; nothing was touched")
+    if str(archive_to) == "-":
+        raise Mistake("--archive names a file; nothing was touched")
     run_id = machine.new_run_id()
-    path = None if no_export else archive_to or machine.state_folder() / "archives" / f"purge-{run_id}.jsonl"
+    path = archive_to or machine.state_folder() / "archives" / f"purge-{run_id}.jsonl"
 
-    async def work(stop: asyncio.Event) -> tuple[int, int, bool]:
+    session: Session | None = None
+
+    async def work(stop: asyncio.Event) -> tuple[int, int, Leftover, bool]:
+        nonlocal session
         async with outside.open_queues(settings) as queues:
             # An archive holds phone numbers: it appears only when the operator has agreed.
-            with machine.new_file(str(path)) if path is not None else contextlib.nullcontext() as file:
-                chosen = await choose(queues, wanted, file=file, now=now, stop=stop)
+            with files.new_file(str(path)) as file:
+                doomed = await choose(queues, wanted, file=file, stop=stop)
+                chosen = doomed.numbers
                 if typed is not None:
                     check_confirmation(len(chosen), typed)
                 word = words(len(chosen))
                 confirm(
-                    f"{count(len(chosen), 'dead letter')} will be removed for good. Type:",
+                    f"{count(len(chosen), 'dead letter')} will be removed for good: {doomed.described()}. Type:",
                     yes=typed is not None,
                     word=word,
                     option=f"--confirm '{word}'",
                 )
-            facts = {"selection": wanted.as_document(), "archive": str(path or "")}
-            with outside.run("purge", run_id, doing="removing", total=len(chosen), stop=stop) as run:
+            facts = {"selection": wanted.as_document(), "archive": str(path)}
+            session = last_session(outside.trail().read(), queues.namespace, now)
+            with outside.run("purge", run_id, note=note, doing="removing", total=len(chosen), stop=stop) as run:
                 removed = await remove(queues, chosen, facts=facts, run=run)
-            return len(chosen), removed, stop.is_set()
+            missing = 0 if stop.is_set() else len(chosen) - removed
+            return len(chosen), removed, await look_for(queues, chosen, missing), stop.is_set()
 
-    chosen, removed, interrupted = machine.run(work, changes=True)
+    chosen, removed, leftover, interrupted = machine.run(work, stopping=say_stopping)
     if reach.as_json:
-        show_json({"chosen": chosen, "removed": removed, "archive": str(path) if path else None})
+        show_json(
+            {
+                "chosen": chosen,
+                "removed": removed,
+                "archive": str(path),
+                "notTaken": leftover.as_document(),
+            }
+        )
     else:
-        kept = f"; kept in {path}" if path else ""
-        out().print(f"{count(removed, 'dead letter')} removed{kept}.", markup=False, soft_wrap=True)
+        out().print(f"{count(removed, 'dead letter')} removed; kept in {path}.", markup=False, soft_wrap=True)
+        for line in leftover_lines(leftover, session):
+            out().print(line, markup=False, soft_wrap=True)
     if interrupted:
         return ExitCode.INTERRUPTED
-    return ExitCode.DONE if removed == chosen else ExitCode.SOME_FAILED
+    return ExitCode.SOME_FAILED if leftover.still_there else ExitCode.DONE

@@ -9,14 +9,14 @@ import typer
 
 from optout_core.masking import show
 from optout_ops import machine
-from optout_ops.cli.options import Judging, Rate, Reach, Which, Yes
-from optout_ops.cli.outcome import selection_lines, show_tally
+from optout_ops.cli.options import Judging, Note, Rate, Reach, Which, Yes
+from optout_ops.cli.outcome import leftover_lines, selection_lines, show_tally
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.terminal import confirm, out, say, show_json
+from optout_ops.cli.terminal import confirm, out, say, say_stopping, show_json
 from optout_ops.exits import Mistake
 from optout_ops.replay.choose import Choice, choose_by_filter, choose_by_plan
 from optout_ops.replay.drive import DriveOptions, ReplayResult, drive
-from optout_ops.replay.history import REPLAY
+from optout_ops.replay.history import REPLAY, Session, last_session
 from optout_ops.replay.ramp import STEPS, Ramp
 from optout_ops.replay.tally import Tally
 from optout_ops.wording import count
@@ -39,9 +39,9 @@ def replay(
             help="Stop when more than this share of the recipients fails again.",
         ),
     ] = 0.1,
-    ramp: Annotated[
-        bool, typer.Option("--ramp/--no-ramp", help="Send 1, 10, 100, and wait each time for the first tries.")
-    ] = True,
+    no_ramp: Annotated[
+        bool, typer.Option("--no-ramp", help="Send all at once, not 1, 10, 100 and each time wait for the first tries.")
+    ] = False,
     patience: Annotated[
         float,
         typer.Option(
@@ -50,6 +50,7 @@ def replay(
     ] = 60.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the dead letters to replay, and stop.")] = False,
     yes: Yes = False,
+    note: Note = None,
 ) -> int:
     """Send dead letters back to the queue.
 
@@ -70,9 +71,12 @@ def replay(
     if plan is not None and which != Which():
         raise Mistake("a plan names the dead letters itself: leave the filters out, or the plan; nothing was sent")
     wanted, rule = which.filter(now), judging.rule(settings.opt_in_max_age)
-    options = DriveOptions(rule=rule, ramp=Ramp(max_failures, STEPS if ramp else ()), rate=rate, patience=patience)
+    options = DriveOptions(rule=rule, ramp=Ramp(max_failures, () if no_ramp else STEPS), rate=rate, patience=patience)
+
+    session: Session | None = None
 
     async def work(stop: asyncio.Event) -> tuple[Choice, ReplayResult | None]:
+        nonlocal session
         async with outside.open_queues(settings) as queues:
             if plan is None:
                 choice = await choose_by_filter(queues, wanted, rule, trail=outside.trail(), now=now)
@@ -83,19 +87,20 @@ def replay(
             chosen = len(choice.selection.chosen)
             if dry_run or not chosen:
                 return choice, None
-            letters = f"{count(chosen, 'dead letter')} ({count(choice.selection.recipients, 'recipient')})"
+            letters = f"{count(chosen, 'dead letter')} ({count(choice.selection.recipient_count, 'recipient')})"
             confirm(f"Replay {letters} from {settings.dead_letter_queue} to {settings.opt_in_queue}?", yes=yes)
-            with outside.run(REPLAY, choice.replay_id, doing="replaying", total=chosen, stop=stop) as run:
-                result = await drive(choice, options, queues=queues, run=run, show=_say_tally)
+            session = last_session(outside.trail().read(), queues.namespace, now)
+            with outside.run(REPLAY, choice.replay_id, note=note, doing="replaying", total=chosen, stop=stop) as run:
+                result = await drive(choice, options, queues=queues, run=run, show=lambda tally: run.note(_told(tally)))
             return choice, result
 
-    choice, result = machine.run(work, changes=True)
+    choice, result = machine.run(work, stopping=say_stopping)
     if reach.as_json:
         show_json(_as_document(choice, result))
     elif result is None:
         out().print("Nothing was sent.")
     else:
-        for line in _result_lines(choice, result):
+        for line in _result_lines(choice, result, session):
             out().print(show(line), markup=False, soft_wrap=True)
         if result.tally is not None:
             show_tally(result.tally, knows_sent=True)
@@ -103,14 +108,14 @@ def replay(
     return choice.exit_code(dry_run=dry_run) if result is None else result.exit_code(choice.selection)
 
 
-def _say_tally(tally: Tally) -> None:
-    say(
-        f"{tally.sent:,} sent: {tally.applied:,} applied, {tally.untried:,} not yet tried,"
+def _told(tally: Tally) -> str:
+    return (
+        f"{tally.sent:,} sent: {tally.gone:,} gone, {tally.untried:,} not yet tried,"
         f" {tally.retrying:,} wait for another try, {tally.returned_recipients:,} back"
     )
 
 
-def _result_lines(choice: Choice, result: ReplayResult) -> Iterator[str]:
+def _result_lines(choice: Choice, result: ReplayResult, session: Session | None) -> Iterator[str]:
     sent = f"{count(result.sent, 'dead letter')} with {count(result.recipients, 'recipient')}"
     yield f"Replay {choice.replay_id}: {sent} sent."
     if result.objection:
@@ -119,11 +124,7 @@ def _result_lines(choice: Choice, result: ReplayResult) -> Iterator[str]:
         yield f"{result.refusals:,} were left: they may no longer be replayed, since time has passed."
     if result.interrupted:
         yield "Interrupted with nothing half done. Run the same command again to go on."
-    elif result.unavailable and not result.objection:
-        yield (
-            f"{result.unavailable:,} could not be taken: another session holds them, perhaps one that was cut off. They"
-            " come free within five minutes: run the same command again then."
-        )
+    yield from leftover_lines(result.leftover, session)
     if result.overflow:
         yield (f"{result.overflow:,} that were not chosen stay locked for up to five minutes, and keep their place.")
 
@@ -136,7 +137,8 @@ def _as_document(choice: Choice, result: ReplayResult | None) -> dict[str, Any]:
         "sent": result.sent,
         "sentRecipients": result.recipients,
         "turned": result.refusals,
-        "left": result.unavailable,
+        "left": result.rest + result.leftover.still_there,
+        "notTaken": result.leftover.as_document(),
         "letGo": result.overflow,
         "stopped": result.objection,
         "interrupted": result.interrupted,

@@ -18,9 +18,9 @@ from optout_core.settings import Settings
 from optout_ops import machine
 from optout_ops.changes.examine import EventMessage, EventProblem, EventText, examine, split, undated_consents
 from optout_ops.changes.send import Published, Seen, publish
-from optout_ops.cli.options import Rate, Reach
+from optout_ops.cli.options import Note, Rate, Reach
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.terminal import out, say, show_json
+from optout_ops.cli.terminal import out, say, say_stopping, show_json
 from optout_ops.exits import ExitCode, Mistake
 from optout_ops.queues.pacing import Pace
 from optout_ops.wording import count, read_time
@@ -42,6 +42,7 @@ def send(
         str | None, typer.Option("--at", metavar="TIME", help="When they are delivered, such as 2026-01-23T10:00Z.")
     ] = None,
     rate: Rate = 100.0,
+    note: Note = None,
 ) -> int:
     """Publish opt-in and opt-out events, all or none.
 
@@ -70,7 +71,7 @@ def send(
     warnings = list(_warnings(messages))
     published = Published(0, None)
     if messages and not problems and not dry_run:
-        published = _send(outside, settings, messages, rate)
+        published = _send(outside, settings, messages, rate, note)
     if reach.as_json:
         _show_as_json(messages, problems, warnings, published)
     else:
@@ -80,14 +81,18 @@ def send(
     return ExitCode.DONE if dry_run or published.sent == len(messages) else ExitCode.INTERRUPTED
 
 
-def _send(outside: Outside, settings: Settings, messages: list[EventMessage], rate: float) -> Published:
+def _send(
+    outside: Outside, settings: Settings, messages: list[EventMessage], rate: float, note: str | None
+) -> Published:
     async def work(stop: asyncio.Event) -> Published:
         trail = list(outside.trail().read())
         async with outside.open_queues(settings) as queues:
-            with outside.run("send", machine.new_run_id(), doing="sending", total=len(messages), stop=stop) as run:
+            with outside.run(
+                "send", machine.new_run_id(), note=note, doing="sending", total=len(messages), stop=stop
+            ) as run:
                 return await publish(queues, messages, pace=Pace(rate), run=run, trail=trail)
 
-    return machine.run(work, changes=True)
+    return machine.run(work, stopping=say_stopping)
 
 
 def _warnings(messages: Sequence[EventMessage]) -> Iterator[tuple[str, str]]:

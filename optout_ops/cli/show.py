@@ -7,7 +7,7 @@ import typer
 
 from optout_core import masking
 from optout_ops import machine
-from optout_ops.cli.options import Judging, Reach, Reveal
+from optout_ops.cli.options import Limits, Reach, Reveal
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.terminal import coloured, out, plain, show_json
 from optout_ops.exits import ExitCode
@@ -19,7 +19,7 @@ from optout_ops.letters.search import find
 def show(
     outside: Outside,
     reach: Reach,
-    judging: Judging,
+    judging: Limits,
     name: Annotated[str, typer.Argument(metavar="ID", help="Sequence number, MessageId or event id.")],
     reveal: Reveal = False,
 ) -> int:

@@ -1,28 +1,38 @@
 """`optout dlq summary`."""
 
 import asyncio
+from typing import Annotated
+
+import typer
 
 from optout_core.masking import show
 from optout_core.reasons import Replay
 from optout_ops import machine
-from optout_ops.cli.options import Judging, Reach, Which
+from optout_ops.cli.options import Limits, Reach, Which
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.terminal import out, plain, show_json, show_table
 from optout_ops.exits import ExitCode
-from optout_ops.letters.description import meaning, utc
+from optout_ops.letters.description import meaning
 from optout_ops.letters.search import matching
-from optout_ops.letters.summary import Summary
+from optout_ops.letters.summary import By, Summary
+from optout_ops.wording import brief, utc
 
 
-def summary(outside: Outside, reach: Reach, which: Which, judging: Judging) -> int:
+def summary(
+    outside: Outside,
+    reach: Reach,
+    which: Which,
+    judging: Limits,
+    by: Annotated[By, typer.Option("--by", help="Count them by this.")] = By.REASON,
+) -> int:
     """Count the dead letters by reason, and say which may be replayed."""
     settings, now = outside.settings(reach.namespace), outside.now()
     wanted, rule = which.filter(now), judging.rule(settings.opt_in_max_age)
 
     async def work(_: asyncio.Event) -> Summary:
-        counts = Summary(rule, now)
+        counts = Summary(rule, now, by)
         async with outside.open_queues(settings) as queues:
-            async for letter in matching(queues, wanted, now):
+            async for letter in matching(queues, wanted):
                 counts.add(letter)
         return counts
 
@@ -34,9 +44,10 @@ def summary(outside: Outside, reach: Reach, which: Which, judging: Judging) -> i
     if not rows:
         out().print("There are no dead letters" + (" that meet these conditions." if which != Which() else "."))
         return ExitCode.DONE
+    totals = [counts.total] if counts.total and len(rows) > 1 else []
     show_table(
-        ("reason", ">count", ">recipients", "oldest", "newest", ">safe", ">after a fix", ">never"),
-        (
+        (str(by), ">count", ">recipients", "oldest", "newest", ">safe", ">after a fix", ">never"),
+        [
             (
                 plain(show(row.code)) or "(none)",
                 f"{row.count:,}",
@@ -45,10 +56,10 @@ def summary(outside: Outside, reach: Reach, which: Which, judging: Judging) -> i
                 utc(row.newest),
                 *(str(row.verdicts[advice]) for advice in Replay),
             )
-            for row in rows
-        ),
+            for row in (*rows, *totals)
+        ],
         spare=("oldest", "newest"),
     )
-    for row in rows:
-        out().print(f"[bold]{plain(show(row.code)) or '(none)'}[/]: {plain(meaning(row.code))}.")
+    for row in rows if by is By.REASON else ():
+        out().print(f"[bold]{plain(brief(show(row.code))) or '(none)'}[/]: {plain(meaning(row.code))}.")
     return ExitCode.DONE

@@ -1,46 +1,67 @@
 """The terminal: results on standard output, progress, questions and errors on standard error."""
 
-import json
-import signal
+import getpass
+import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from optout_core.masking import show
 from optout_core.reasons import Replay
+from optout_ops import json_lines
+from optout_ops.cli.streams import messages, output
 from optout_ops.exits import Guarded
+from optout_ops.health.findings import Health
+from optout_ops.signals import raising_interrupts
 
-#: Columns when the output is not a terminal, so that tables in a file are always the same.
-_WIDTH = 132
+#: Columns when the output is not a terminal: nothing is folded or cut there.
+_ENDLESS = 100_000
+#: Characters of a cell on a terminal: an id of another tool may have thousands.
+_CELL = 44
+#: Columns that a terminal needs for all columns of a table.
+_WIDE = 132
 
+#: The console of the live line that is shown now.
+busy_console: ContextVar[Console | None] = ContextVar("console", default=None)
+
+#: The colour of each health.
+HEALTH = {Health.GOOD: "green", Health.BAD: "red", Health.UNKNOWN: "yellow"}
 _COLOURS = {Replay.SAFE: "green", Replay.AFTER_A_FIX: "yellow", Replay.NEVER: "red"}
 
 
 def out() -> Console:
     """Give the console for results."""
-    return Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    return Console(file=output(), width=None if sys.stdout.isatty() else _ENDLESS, highlight=False)
 
 
 def err() -> Console:
     """Give the console for progress and errors."""
-    return Console(stderr=True, width=None if sys.stderr.isatty() else _WIDTH, highlight=False)
+    if (busy := busy_console.get()) is not None:
+        # Lines are printed above the live one.
+        return busy
+    return Console(file=messages(), width=None if sys.stderr.isatty() else _ENDLESS, highlight=False)
 
 
 def show_json(document: object) -> None:
     """Write one JSON document."""
-    json.dump(document, sys.stdout, ensure_ascii=False, indent=2)
-    sys.stdout.write("\n")
+    output().write(json_lines.write(document, indent=2) + "\n")
 
 
 def say(text: str) -> None:
     """Write a line for people to standard error."""
     err().print(show(text), markup=False, soft_wrap=True)
+
+
+def say_stopping() -> None:
+    """Say that the first interruption was heard."""
+    say("Stopping where nothing is half done; Ctrl-C again stops at once.")
 
 
 def table(*columns: str, **options: Any) -> Table:
@@ -57,16 +78,42 @@ def table(*columns: str, **options: Any) -> Table:
     return made
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], spare: Collection[str]) -> None:
-    """Print a table; on a narrow terminal without the columns of `spare`, since cut words cannot be looked up."""
-    console = out()
-    kept = [
-        number for number, column in enumerate(columns) if console.width >= _WIDTH or column.strip(">") not in spare
-    ]
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], spare: Collection[str] = ()) -> None:
+    """Print a table: on a terminal in columns, through a pager when it is long; elsewhere whole, separated by tabs.
+
+    Args:
+        columns: The headings, as for `table`.
+        rows: The cells, with the markup of Rich.
+        spare: Headings that are left out, and named, on a narrow terminal: cut words cannot be looked up.
+    """
+    console, stream = out(), output()
+    if not sys.stdout.isatty():
+        for row in ([column.removeprefix(">") for column in columns], *rows):
+            # Rich would make blanks of tabs.
+            stream.write("\t".join(Text.from_markup(cell).plain for cell in row) + "\n")
+        return
+    is_wide = console.width >= _WIDE
+    kept = [number for number, column in enumerate(columns) if is_wide or column.strip(">") not in spare]
     made = table(*(columns[number] for number in kept))
     for row in rows:
-        made.add_row(*(row[number] for number in kept))
-    console.print(made)
+        made.add_row(*(_cell(row[number]) for number in kept))
+    with _pager(console) if len(rows) >= console.height else nullcontext():
+        console.print(made)
+    if len(kept) < len(columns):
+        left_out = ", ".join(column.strip(">") for column in columns if column.strip(">") in spare)
+        say(f"Left out on {console.width} columns: {left_out}. A terminal of {_WIDE} columns shows all.")
+
+
+def _cell(markup: str) -> Text:
+    text = Text.from_markup(markup)
+    text.truncate(_CELL, overflow="ellipsis")
+    return text
+
+
+def _pager(console: Console) -> AbstractContextManager[object]:
+    # less shows colours only when it is told to, and ends at once when everything fits.
+    os.environ.setdefault("LESS", "-FRSX")
+    return console.pager(styles=True)
 
 
 def plain(text: str) -> str:
@@ -95,58 +142,30 @@ def confirm(question: str, *, yes: bool, word: str = "y", option: str = "--yes")
         return
     if not sys.stdin.isatty():
         raise Guarded(f"{question} Nobody is there to ask: nothing was changed; say {option} to go on")
-    err().print(f"{question} [{word}] ", end="", markup=False, soft_wrap=True)
-    with _plain_interrupt():
-        answer = sys.stdin.readline()
-    if answer.strip().lower() != word:
+    if not agrees(question, word):
         raise Guarded("nothing was changed")
 
 
-def ask_number(given: str | None) -> str:
-    """Give a number as it was typed: as an argument, at a prompt, or as the first line of standard input."""
-    if given is not None:
-        return given
-    if sys.stdin.isatty():
-        err().print("Number: ", end="", markup=False)
-        with _plain_interrupt():
-            return sys.stdin.readline().strip()
-    return sys.stdin.readline().strip()
+def asked(given: str | None, what: str) -> str:
+    """Give what was typed: as an argument, at a prompt that does not show it, or as a line of standard input.
 
-
-@contextmanager
-def _plain_interrupt() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt while we read an answer: the event loop, which handles it otherwise, waits."""
-    try:
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    except ValueError:
-        # Not the main thread: no signal arrives here anyway.
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar with rate and remaining time while the block runs, on a terminal only.
-
-    Yields:
-        The function that moves the bar to a number of `total`.
+    Args:
+        given: The argument; None or "-" where it was left out.
+        what: What the prompt asks for.
     """
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err(), transient=True, disable=not sys.stderr.isatty()) as bar:
-        bar.add_task(what, total=total, rate="")
-        [task] = bar.tasks
+    if given == "-" or (given is None and not sys.stdin.isatty()):
+        return sys.stdin.readline().strip()
+    if given is None:
+        with raising_interrupts():
+            return getpass.getpass(f"{what} (not shown): ")
+    return given
 
-        def advance(done: int) -> None:
-            bar.update(task.id, completed=done, rate=f"{done / task.elapsed:,.0f}/s" if task.elapsed else "")
 
-        yield advance
+def agrees(question: str, word: str = "y") -> bool:
+    """Ask on the terminal, and say whether the answer is `word`."""
+    choices = "y/N" if word == "y" else word
+    err().print(f"{question} [{choices}] ", end="", markup=False, soft_wrap=True)
+    # The event loop, which handles the signals otherwise, waits.
+    with raising_interrupts():
+        answer = sys.stdin.readline()
+    return answer.strip().lower() in ({"y", "yes"} if word == "y" else {word})

@@ -1,9 +1,8 @@
 """The doctor: settings, audit trail, rights, properties of the queues, and the clock, each looked at once."""
 
 import asyncio
-import itertools
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,10 +15,15 @@ from optout_core.outgoing import Queue
 from optout_core.settings import Settings
 from optout_ops.audit import AuditTrail
 from optout_ops.exits import ExitCode, Mistake, OpsError, OutOfReach
-from optout_ops.health.findings import Finding, Health, compare_queue, duplicate_detection, outage_budget, skew
+from optout_ops.health.findings import Finding, Health, compare_queue, duplicate_detection, outage_budget
+from optout_ops.health.look import Look
 from optout_ops.queues.protocols import QueuePair
 
 _SPAN = TypeAdapter(timedelta)
+#: What is deployed cannot be read with the rights of an operator.
+_WHOSE = "limits are those of this machine's environment, not the deployed ones"
+#: Seconds for one look; whoever calls the doctor is in a hurry.
+_LOOK = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +36,7 @@ class Patient:
         trail: The audit trail.
         open_queues: Connects to the queues.
         read_properties: Gives the properties of a queue that are named; None when we may not see them. Blocks.
-        clock_skew: Gives how far this machine's clock is ahead of ACS's, or None when ACS does not say.
+        see: Looks once at everything, as `optout status` does.
     """
 
     settings: Settings
@@ -40,25 +44,29 @@ class Patient:
     trail: AuditTrail
     open_queues: Callable[[], AbstractAsyncContextManager[QueuePair]]
     read_properties: Callable[[str, Mapping[str, object]], Mapping[str, object] | None]
-    clock_skew: Callable[[], Awaitable[timedelta | None]]
+    see: Callable[[QueuePair], Awaitable[Look]]
 
 
-async def examine(patient: Patient, wanted: Mapping[str, Mapping[str, object]]) -> list[Finding]:
-    """Look at everything, at the same time.
+async def examine(patient: Patient, wanted: Mapping[str, Mapping[str, object]]) -> AsyncIterator[Finding]:
+    """Look at everything, at the same time, and yield what is found as it is found.
 
     Args:
         patient: What to look at.
         wanted: The properties that each queue should have, by the queue's name.
     """
-    found = await asyncio.gather(
+    looks = [
         *(_look_at_right(patient, queue, sends=sends) for queue in Queue for sends in (False, True)),
         asyncio.to_thread(_look_at_queues, patient, wanted),
-        _look_at_clock(patient),
-    )
-    return [*_look_at_settings(patient), *itertools.chain.from_iterable(found)]
+        _look_at_work(patient),
+    ]
+    for finding in _look_at_settings(patient):
+        yield finding
+    for look in asyncio.as_completed(looks):
+        for finding in await look:
+            yield finding
 
 
-def exit_code(findings: list[Finding]) -> ExitCode:
+def exit_code(findings: Sequence[Finding]) -> ExitCode:
     """Give the exit code: a missing right means that the namespace is out of reach."""
     bad = [finding for finding in findings if finding.health is Health.BAD]
     if any(finding.about == "rights" for finding in bad):
@@ -84,7 +92,7 @@ def read_wanted(file: Path, settings: Settings) -> dict[str, dict[str, Any]]:
 
 def _look_at_settings(patient: Patient) -> list[Finding]:
     settings = patient.settings
-    findings = [Finding("settings", Health.GOOD, f"{settings.opt_in_queue} and {settings.dead_letter_queue}")]
+    findings = [Finding("settings", Health.GOOD, f"{settings.opt_in_queue} and {settings.dead_letter_queue}; {_WHOSE}")]
     if patient.acs_problem is not None:
         findings.append(Finding("settings", Health.UNKNOWN, f"{patient.acs_problem}; `optout check` needs it"))
     try:
@@ -101,9 +109,12 @@ async def _look_at_right(patient: Patient, queue: Queue, *, sends: bool) -> list
     async with patient.open_queues() as queues:
         what = f"{'send to' if sends else 'receive from'} {queues.names[queue]}"
         try:
-            await (queues.may_send(queue) if sends else queues.tail(queue))
+            async with asyncio.timeout(_LOOK):
+                await (queues.may_send(queue) if sends else queues.tail(queue))
         except OpsError as error:
             return [Finding("rights", Health.BAD, f"we cannot {what}: {error}")]
+        except TimeoutError:
+            return [Finding("rights", Health.BAD, f"we cannot {what}: no answer within {_LOOK} s; check the network")]
         return [Finding("rights", Health.GOOD, f"we may {what}")]
 
 
@@ -127,10 +138,12 @@ def _look_at_queues(patient: Patient, wanted: Mapping[str, Mapping[str, object]]
     return findings
 
 
-async def _look_at_clock(patient: Patient) -> list[Finding]:
-    if patient.acs_problem is not None:
-        return [Finding("clock", Health.UNKNOWN, "ACS_ENDPOINT is not set")]
-    try:
-        return [skew(await patient.clock_skew())]
-    except OutOfReach as error:
-        return [Finding("acs", Health.BAD, str(error))]
+async def _look_at_work(patient: Patient) -> list[Finding]:
+    async with patient.open_queues() as queues:
+        try:
+            seen = await patient.see(queues)
+        except OutOfReach as error:
+            return [Finding("function", Health.UNKNOWN, f"nothing can be said of it: {error}")]
+    dead = f"{seen.heat.total:,}, {seen.heat.recent:,} in the last 15 minutes"
+    health = Health.BAD if seen.heat.recent else Health.GOOD
+    return [Finding("dead letters", health, dead), *seen.findings()]

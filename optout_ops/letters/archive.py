@@ -1,7 +1,6 @@
 """Dead letters as JSON Lines: complete, to be put back later, or with masked numbers, to be shown. Pure."""
 
 import base64
-import json
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,8 +9,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from optout_core.masking import mask_body, show, show_value
+from optout_ops import json_lines
 from optout_ops.exits import Mistake
 from optout_ops.json_lines import read_line
+from optout_ops.queues import amqp
 from optout_ops.queues.messages import QueueMessage
 
 #: What an archive keeps of a message as it is.
@@ -25,9 +26,16 @@ _SHARED = (
     "subject",
 )
 
+#: What an integer of AMQP can be.
+_LEAST, _END = -(2**63), 2**64
+
 
 class ArchiveLine(BaseModel):
-    """One line of an archive; a body that is not UTF-8 stands in `bodyBase64` instead of `body`."""
+    """One line of an archive; a body that is not UTF-8 stands in `bodyBase64` instead of `body`.
+
+    `amqp` is the whole message as its sender encoded it, and what is put back; the rest is for people. In an archive of
+    an older version it is missing.
+    """
 
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=True)
 
@@ -41,6 +49,7 @@ class ArchiveLine(BaseModel):
     subject: str | None = None
     body: str | None = None
     body_base64: str | None = None
+    amqp: str | None = None
     masked: bool = False
 
 
@@ -50,6 +59,7 @@ def write(message: QueueMessage, *, reveal: bool) -> str:
         **{name: getattr(message, name) for name in _SHARED},
         properties={name: _tagged(value) for name, value in message.properties.items()},
         **_body(message.body),
+        amqp=base64.b64encode(message.encoded).decode() or None,
         masked=not reveal,
     )
     document = entry.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -57,9 +67,10 @@ def write(message: QueueMessage, *, reveal: bool) -> str:
         document = {name: show(value) if isinstance(value, str) else value for name, value in document.items()}
         document["properties"] = {show(name): show_value(value) for name, value in message.properties.items()}
         # Bytes that are not text may hold numbers in any form: leave them out.
+        document.pop("amqp", None)
         if document.pop("bodyBase64", None) is None:
             document["body"] = show(mask_body(message.body))
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
+    return json_lines.write(document) + "\n"
 
 
 def read(line: str, number: int) -> QueueMessage:
@@ -80,12 +91,20 @@ def read(line: str, number: int) -> QueueMessage:
     try:
         body = base64.b64decode(entry.body_base64, validate=True) if entry.body_base64 else (entry.body or "").encode()
         properties = {name: _untagged(value) for name, value in entry.properties.items()}
-    except (ValueError, KeyError):
+        encoded = base64.b64decode(entry.amqp or "", validate=True)
+        data = [each.value for each in amqp.sections(encoded) if each.code == amqp.DATA]
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise Mistake(f"line {number} of the archive is damaged; nothing was put back") from None
+    if data and b"".join(map(amqp.binary, data)) != body:
+        raise Mistake(
+            f"the body in line {number} of the archive was edited, and `amqp` holds the one before; nothing was put"
+            " back; remove `amqp` from the line to put back what you wrote"
+        )
     return QueueMessage(
         **{name: getattr(entry, name) for name in _SHARED},
         body=body,
         properties=properties,
+        encoded=encoded,
     )
 
 
@@ -101,6 +120,8 @@ def _tagged(value: object) -> object:
 def _untagged(value: object) -> object:
     if isinstance(value, dict):
         return datetime.fromisoformat(value["$time"]) if "$time" in value else UUID(value["$uuid"])
+    if isinstance(value, int) and not _LEAST <= value < _END:
+        raise ValueError("no integer of AMQP is as large")
     return value
 
 

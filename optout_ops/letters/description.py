@@ -1,16 +1,17 @@
 """A dead letter described for people and for programs, numbers masked unless they are revealed. Pure."""
 
-import shlex
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from optout_core import properties
 from optout_core.masking import mask_body, show, show_value
 from optout_core.reasons import Reason, Replay
+from optout_ops.letters.hazards import hazard
 from optout_ops.letters.letter import Letter
 from optout_ops.letters.verdicts import ReplayVerdict
-from optout_ops.wording import count, duration
+from optout_ops.queues.messages import MessageState
+from optout_ops.wording import count, duration, utc
 
 #: More recipients than this are counted and not listed.
 _LISTED = 20
@@ -21,6 +22,7 @@ def short_document(letter: Letter, verdict: ReplayVerdict) -> dict[str, Any]:
     return {
         "sequenceNumber": letter.number,
         "messageId": show(letter.message.message_id or ""),
+        "state": str(letter.message.state),
         "reason": show(letter.code),
         "deadLetteredAt": letter.message.enqueued_at.isoformat(),
         "event": str(letter.event_id),
@@ -32,6 +34,7 @@ def short_document(letter: Letter, verdict: ReplayVerdict) -> dict[str, Any]:
         "replays": letter.lineage.replay_count,
         "verdict": str(verdict.advice),
         "why": show(verdict.why),
+        "culprit": hazard(letter.message),
     }
 
 
@@ -78,6 +81,8 @@ def story(letter: Letter, document: Mapping[str, Any], now: datetime) -> Iterato
     recipients = f"{document['recipients']} of {document['of']}"
     yield "Dead letter", f"{letter.number} ({document['messageId'] or 'no MessageId'})"
     yield "Reason", f"{document['reason'] or '(none)'}: {document['description'] or meaning(letter.code)}"
+    if letter.message.state is not MessageState.ACTIVE:
+        yield "State", f"{letter.message.state}: the queue does not give it out"
     yield "Since", f"{utc(letter.message.enqueued_at)} UTC, {waiting} ago"
     yield "Event", f"{document['event']}, first seen {utc(lineage.first_enqueued)} UTC; {rounds}"
     yield "Sender", ", ".join(document["senders"]) or "unknown"
@@ -88,12 +93,16 @@ def story(letter: Letter, document: Mapping[str, Any], now: datetime) -> Iterato
 def advice(letter: Letter, verdict: ReplayVerdict) -> str:
     """Say what to do about a dead letter: a command to type, and the section of the runbook."""
     section = f"docs/runbook.md#{letter.code.lower()}" if letter.reason is not None else "docs/runbook.md"
-    event = shlex.quote(str(letter.event_id))
-    edit = f"to mend it: optout dlq edit {letter.number}; " if letter.decode_error is not None else "leave it; "
+    which = f"--number {letter.number}"
+    edit = "leave it; "
+    if letter.decode_error is not None:
+        edit = f"to mend it: optout dlq edit {letter.number}; "
+    elif letter.message.unread or hazard(letter.message):
+        edit = f"to mend it: optout dlq edit --properties {letter.number}; "
     command = {
-        Replay.SAFE: f"optout dlq replay --event {event}",
-        Replay.AFTER_A_FIX: f"mend the cause, then: optout dlq replay --fixed --event {event}",
-        Replay.NEVER: f"{edit}to remove it: optout dlq purge --event {event}",
+        Replay.SAFE: f"optout dlq replay {which}",
+        Replay.AFTER_A_FIX: f"mend the cause, then: optout dlq replay --fixed {which}",
+        Replay.NEVER: f"{edit}to remove it: optout dlq purge {which}",
     }[verdict.advice]
     return f"{command} (see {section})"
 
@@ -102,8 +111,3 @@ def meaning(code: str) -> str:
     """Say what a reason code means."""
     meanings = {reason.value: reason.meaning for reason in Reason}
     return meanings.get(code, "not a reason of the function: another program put it here")
-
-
-def utc(time: datetime) -> str:
-    """Write a time: UTC, to the second."""
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

@@ -71,6 +71,17 @@ class Letter:
         return status if isinstance(status, int) and not isinstance(status, bool) else None
 
     @property
+    def error_code(self) -> str | None:
+        """Give the last error code of ACS, or None."""
+        code = self.message.properties.get(properties.ERROR_CODE)
+        return code if isinstance(code, str) else None
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """Give the publishers of its events, as they are shown."""
+        return frozenset(str(event.source) for event in self.events)
+
+    @property
     def opt_ins(self) -> Iterator[OptIn]:
         """Yield the opt-ins in it."""
         return (event for event in self.events if isinstance(event, OptIn))
@@ -115,6 +126,10 @@ class Letter:
         """Say whether an event has this id, written in full or as it is shown."""
         ids = {self.event_id, *(event.id for event in self.events)}
         return any(name in {each.raw, str(each)} for each in ids)
+
+    def has_source(self, name: str) -> bool:
+        """Say whether an event is of this publisher, written in full or as it is shown."""
+        return any(name in {event.source.raw, str(event.source)} for event in self.events)
 
     def has_recipient(self, written: str) -> bool:
         """Say whether a number is among the recipients, however either is written.

@@ -14,6 +14,8 @@ from optout_core.masking import show
 from optout_core.messages import Kind, message_id
 from optout_core.outgoing import Outgoing, Queue
 from optout_ops.letters.letter import REPLAY_OF, Letter
+from optout_ops.queues import amqp
+from optout_ops.queues.messages import EncodedMessage
 
 _DEAD_LETTER_PROPERTIES = frozenset(
     {
@@ -62,18 +64,23 @@ def edited_replacement(edited: Letter, replay_id: str) -> Outgoing:
     return replace(replacement(edited, replay_id), message_id=_id(edited, Kind.REPLAY, "edit", about))
 
 
-def restored(letter: Letter) -> Outgoing:
-    """Make the dead letter that is put back from an archive: same body and properties, new id, one hop further.
+def restored(letter: Letter) -> Outgoing | EncodedMessage:
+    """Make the dead letter that is put back from an archive: new id, one hop further, everything else as it was.
 
     With its old id, duplicate detection would accept it and drop it.
     """
     message = letter.message
+    name = _id(letter, Kind.DEAD_LETTER, "import", str(letter.number))
+    facts = _lineage(letter) | {properties.ATTEMPT: letter.lineage.attempt}
+    if message.encoded:
+        return EncodedMessage(name, amqp.renewed(message.encoded, name, facts))
+    # An archive of an older version, or whose body was edited.
     return Outgoing(
         queue=Queue.DEAD_LETTERS,
-        message_id=_id(letter, Kind.DEAD_LETTER, "import", str(letter.number)),
+        message_id=name,
         body=message.body,
         content_type=message.content_type,
-        properties={**message.properties, **_lineage(letter), properties.ATTEMPT: letter.lineage.attempt},
+        properties={**message.properties, **facts},
         correlation_id=message.correlation_id,
         reason=letter.reason,
     )

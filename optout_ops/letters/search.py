@@ -1,7 +1,7 @@
 """The search for dead letters in the queue, without locking them."""
 
+from collections import deque
 from collections.abc import AsyncIterator
-from datetime import datetime
 
 from optout_core.masking import show
 from optout_core.outgoing import Queue
@@ -14,20 +14,26 @@ from optout_ops.queues.protocols import Peeks
 _MAX_DIGITS = 18
 
 
-async def matching(queues: Peeks, wanted: Filter, now: datetime) -> AsyncIterator[Letter]:
-    """Yield the dead letters that match a filter, at most `wanted.limit`, in the order of the queue.
+async def matching(queues: Peeks, wanted: Filter) -> AsyncIterator[Letter]:
+    """Yield the dead letters that match a filter, in the order of the queue; with a limit only the newest of them.
 
     Raises:
         OutOfReach: The queue cannot be read.
     """
-    found = 0
-    async for message in queues.peek(Queue.DEAD_LETTERS):
+    newest: deque[Letter] = deque(maxlen=wanted.limit or 0)
+    first = min(wanted.numbers, default=1)
+    async for message in queues.peek(Queue.DEAD_LETTERS, first):
+        if wanted.numbers and message.sequence_number > max(wanted.numbers):
+            break
         letter = read_letter(message)
-        if wanted.matches(letter, now):
+        if not wanted.matches(letter):
+            continue
+        if wanted.limit is None:
             yield letter
-            found += 1
-            if found == wanted.limit:
-                return
+        else:
+            newest.append(letter)
+    for letter in newest:
+        yield letter
 
 
 async def find(queues: Peeks, name: str) -> Letter:

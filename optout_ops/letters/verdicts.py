@@ -10,13 +10,20 @@ from datetime import datetime, timedelta
 
 from optout_core.events import OptOut
 from optout_core.reasons import Reason, Replay
+from optout_ops.letters.hazards import hazard
 from optout_ops.letters.letter import Letter
+from optout_ops.queues.messages import MessageState, QueueMessage
 from optout_ops.wording import duration
 
 #: A message of Service Bus Standard has at most 256 KB; the properties that a replay adds and the AMQP envelope need
 #: less than 4 KB (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas).
 _MAX_BYTES = 252 * 1024
 _UNDECODED = frozenset({Reason.MALFORMED_EVENT, Reason.UNSUPPORTED_EVENT})
+
+_NOT_GIVEN_OUT = {
+    MessageState.DEFERRED: "it is deferred: the queue gives it only to who asks for its sequence number",
+    MessageState.SCHEDULED: "it is scheduled: the queue gives it out when its time has come",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +92,25 @@ class ReplayRule:
 
 
 def _unsendable(letter: Letter) -> str | None:
+    return _unwritable(letter.message) or _undecodable(letter)
+
+
+def _unwritable(message: QueueMessage) -> str | None:
+    if message.state is not MessageState.ACTIVE:
+        return _NOT_GIVEN_OUT[message.state]
+    if unread := message.unread:
+        named = ", ".join(f"{name!r} ({kind})" for name, kind in unread.items())
+        return f"it has properties of types that cannot be written here: {named}; a purge keeps them in its archive"
+    if why := hazard(message):
+        return f"the host cannot read it ({why}): sent again it would hold up what is received with it"
+    if message.size > _MAX_BYTES:
+        return f"it has {message.size:,} bytes: too large to be sent with what a replay adds"
+    return None
+
+
+def _undecodable(letter: Letter) -> str | None:
     if letter.decode_error is not None:
         return f"it would come back: {letter.decode_error}; `optout dlq edit {letter.number}` mends it"
-    if letter.message.size > _MAX_BYTES:
-        return f"it has {letter.message.size:,} bytes: too large to be sent with what a replay adds"
     if letter.has_event_after_arrival and len(letter.events) > 1:
         return (
             f"one of its events has no time, or one after its arrival; `optout dlq edit {letter.number}` can correct it"

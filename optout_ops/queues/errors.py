@@ -13,9 +13,13 @@ from azure.servicebus.exceptions import (
     ServiceBusError,
 )
 
+from optout_core.masking import show
 from optout_ops.exits import OutOfReach
 
 _REFUSALS = (ServiceBusAuthenticationError, ServiceBusAuthorizationError, ClientAuthenticationError)
+
+#: Characters of what the namespace says.
+_SAID = 200
 
 
 @contextmanager
@@ -45,8 +49,15 @@ def translated(queue: str = "") -> Iterator[None]:
             " roles Service Bus Data Receiver and Sender on both queues, or check the key in ServiceBusConnection"
         ) from error
     except (ServiceBusError, AzureError, OSError, TimeoutError) as error:
+        if type(error) is ServiceBusError:
+            # Whatever has no class of its own is an answer about what was sent or asked.
+            raise OutOfReach(
+                f"{at} refuses this: {show(str(error))[:_SAID]}; nothing is lost: messages that were sent are in the"
+                " queue, all others are still dead letters"
+            ) from error
+        what = "did not answer in time" if isinstance(error, TimeoutError) else "cannot be reached"
         raise OutOfReach(
-            f"{at} cannot be reached ({type(error).__name__}); nothing is lost: messages that were sent are in"
+            f"{at} {what} ({type(error).__name__}); nothing is lost: messages that were sent are in"
             " the queue, all others are still dead letters; check that it exists, and the network, then run the same"
             " command again"
         ) from error

@@ -1,9 +1,20 @@
 """A message as a queue holds it, whatever it means. Pure."""
 
-from dataclasses import dataclass, fields
-from typing import Self
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
 
 from optout_core.arrivals import Arrival
+
+
+class MessageState(StrEnum):
+    """Whether a queue gives a message out."""
+
+    ACTIVE = "active"
+    DEFERRED = "deferred"
+    SCHEDULED = "scheduled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,18 +23,38 @@ class QueueMessage(Arrival):
 
     Attributes:
         sequence_number: Its place in the queue; never given twice.
+        state: Whether the queue gives it out: a deferred one only to who asks for its number, a scheduled one later.
+        scheduled_at: When the queue gives a scheduled one out; aware; None for the others.
+        encoded: What its sender wrote, as AMQP encodes it; b"" where nobody kept it.
+        unread: Types of the application properties that azure-servicebus cannot read, by their names.
     """
 
     sequence_number: int
+    state: MessageState = MessageState.ACTIVE
+    scheduled_at: datetime | None = None
+    encoded: bytes = field(default=b"", repr=False)
+    unread: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def at(cls, sequence_number: int, arrival: Arrival) -> Self:
-        """Say at which place of its queue a message stands."""
-        return cls(
-            sequence_number=sequence_number, **{each.name: getattr(arrival, each.name) for each in fields(arrival)}
-        )
+    def at(cls, sequence_number: int, arrival: Arrival, **more: Any) -> Self:  # noqa: ANN401 - of any attribute
+        """Say at which place of its queue a message stands, and what else is known of it there."""
+        facts = {each.name: getattr(arrival, each.name) for each in fields(arrival)}
+        return cls(sequence_number=sequence_number, **facts | more)
 
     @property
     def size(self) -> int:
         """Estimate the bytes of body and properties."""
         return len(self.body) + sum(len(name) + len(str(value)) + 8 for name, value in self.properties.items())
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedMessage:
+    """A message to send as it is encoded.
+
+    Attributes:
+        message_id: The id in it.
+        content: Its bytes.
+    """
+
+    message_id: str
+    content: bytes = field(repr=False)

@@ -1,12 +1,12 @@
 """How fast messages are sent."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from aiolimiter import AsyncLimiter
 
-from optout_core.outgoing import Outgoing
-from optout_ops.queues.protocols import Sends
+Message = TypeVar("Message")
 
 #: Messages of one burst at any rate: about what one transfer holds.
 _MAX_BURST = 100
@@ -36,9 +36,19 @@ class Pace:
 
 
 async def send_at_pace(
-    queues: Sends, outgoing: Sequence[Outgoing], *, pace: Pace, stop: asyncio.Event
+    send: Callable[[Sequence[Message]], Awaitable[None]],
+    outgoing: Sequence[Message],
+    *,
+    pace: Pace,
+    stop: asyncio.Event,
 ) -> AsyncIterator[int]:
     """Send messages in bursts until all are sent or `stop` is set, and yield after each burst how many the broker has.
+
+    Args:
+        send: Sends a burst, and returns when the broker has it.
+        outgoing: The messages.
+        pace: How fast.
+        stop: Ends the sending when it is set.
 
     Raises:
         OutOfReach: The broker did not take a burst.
@@ -49,6 +59,6 @@ async def send_at_pace(
         await pace.wait(len(burst), stop)
         if stop.is_set():
             return
-        await queues.send(burst)
+        await send(burst)
         sent += len(burst)
         yield sent

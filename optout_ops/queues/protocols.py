@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from optout_core.outgoing import Outgoing, Queue
-from optout_ops.queues.messages import QueueMessage
+from optout_ops.queues.messages import EncodedMessage, QueueMessage
 from optout_ops.queues.sequence_numbers import SequenceNumbers
 
 
@@ -24,6 +24,9 @@ class Sends(Protocol):
 
     async def send(self, outgoing: Sequence[Outgoing]) -> None:
         """Send messages that are all for one queue, and return when the broker has them."""
+
+    async def send_encoded(self, queue: Queue, messages: Sequence[EncodedMessage]) -> None:
+        """Send messages to a queue as they are encoded, and return when the broker has them."""
 
 
 class LockingPass(Protocol):

@@ -23,6 +23,11 @@ class SequenceNumbers:
         return position < len(self._numbers) and self._numbers[position] == number
 
     @property
+    def first(self) -> int:
+        """Give the lowest number, or 1 when there is none."""
+        return self._numbers[0] if self._numbers else 1
+
+    @property
     def last(self) -> int:
         """Give the highest number, or 0 when there is none."""
         return self._numbers[-1] if self._numbers else 0
@@ -30,3 +35,7 @@ class SequenceNumbers:
     def append(self, number: int) -> None:
         """Add a number that is higher than all others."""
         self._numbers.append(number)
+
+    def newest(self, count: int) -> "SequenceNumbers":
+        """Give the last ones, at least one."""
+        return SequenceNumbers(self._numbers[-count:])

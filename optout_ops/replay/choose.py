@@ -17,7 +17,7 @@ from optout_ops.letters.verdicts import ReplayRule
 from optout_ops.machine import new_run_id
 from optout_ops.queues.protocols import QueuePair
 from optout_ops.replay.history import read_replays, unfinished
-from optout_ops.replay.plan import PlanHeader, PlannedLetter, read_header, read_letters
+from optout_ops.replay.plan import PlanEnd, PlanHeader, PlannedLetter, read_header, read_letters
 from optout_ops.replay.selection import Selection, select_planned
 
 
@@ -52,10 +52,10 @@ async def choose_by_filter(
     """
     selection = Selection()
     # The limit counts dead letters to replay: those that are found and not chosen must not use it up.
-    async for letter in matching(queues, replace(wanted, limit=None), now):
+    async for letter in matching(queues, replace(wanted, limit=None)):
         selection.add(letter, rule, now)
-        if len(selection.chosen) == wanted.limit:
-            break
+    if wanted.limit is not None:
+        selection.keep_newest(wanted.limit)
     request = {"filter": wanted.as_document(), "plan": None, "fixed": rule.fixed}
     # The same request continues a replay that was interrupted, under its id: `optout dlq status` then tells of one.
     earlier = unfinished(read_replays(trail.read(), queues.namespace), request, now)
@@ -99,10 +99,12 @@ async def write_plan(queues: QueuePair, wanted: Filter, rule: ReplayRule, *, fil
         filter=wanted.as_document(),
     )
     file.write(header.line())
-    selection = Selection()
-    async for letter in matching(queues, wanted, now):
+    selection, count = Selection(), 0
+    async for letter in matching(queues, wanted):
         selection.add(letter, rule, now)
         file.write(PlannedLetter.of(letter, rule.judge(letter, now)).line())
+        count += 1
+    file.write(PlanEnd(end=count).line())
     return Choice(replay_id=header.replay_id, selection=selection, request=_planned(header, rule))
 
 

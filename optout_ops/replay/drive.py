@@ -16,6 +16,7 @@ from optout_ops.exits import ExitCode
 from optout_ops.letters.letter import Letter, read_letter, recipients_by_replay
 from optout_ops.letters.replacement import replacement
 from optout_ops.letters.verdicts import ReplayRule
+from optout_ops.queues.leftover import Leftover, look_for
 from optout_ops.queues.messages import QueueMessage
 from optout_ops.queues.pacing import Pace
 from optout_ops.queues.protocols import LockingPass, QueuePair
@@ -56,7 +57,8 @@ class ReplayResult:
         sent: Dead letters whose replacement the broker has.
         recipients: Recipients in them.
         refusals: Chosen dead letters that could not be replayed any more when they were locked: time had passed.
-        unavailable: Chosen dead letters that could not be locked: another session holds them, or they are gone.
+        rest: Chosen dead letters that were not locked before it was interrupted or stopped.
+        leftover: Chosen dead letters that could not be locked, by why.
         overflow: Dead letters that were not chosen and stay locked for up to five minutes.
         returned: Recipients that were in the dead-letter queue again at the last look.
         retrying: Recipients that had failed again and waited for another try at the last look.
@@ -68,7 +70,8 @@ class ReplayResult:
     sent: int = 0
     recipients: int = 0
     refusals: int = 0
-    unavailable: int = 0
+    rest: int = 0
+    leftover: Leftover = field(default_factory=Leftover)
     overflow: int = 0
     returned: int = 0
     retrying: int = 0
@@ -82,7 +85,7 @@ class ReplayResult:
             return ExitCode.INTERRUPTED
         if self.objection:
             return ExitCode.GUARD
-        failures = self.returned or self.retrying or self.refusals or self.unavailable or selection.changed
+        failures = self.returned or self.retrying or self.refusals or self.leftover.still_there or selection.changed
         return ExitCode.SOME_FAILED if failures else ExitCode.DONE
 
 
@@ -117,17 +120,22 @@ async def drive(
     with recorder.ended() as end:
         watcher = Watcher(queues, recorder.id, patience=options.patience, stop=run.stop, show=show)
         async with queues.locking(chosen) as locking:
-            result = await _Drive(
+            driven = _Drive(
                 queues=queues,
                 locking=locking,
                 watcher=watcher,
                 options=options,
                 pace=Pace(options.rate),
                 run=run,
-            ).to_the_end()
-        result.unavailable = len(chosen) - locking.completed - result.refusals
+            )
+            result = await driven.to_the_end()
+        missing = len(chosen) - locking.completed - result.refusals
         result.overflow = locking.overflow
-        result.interrupted = run.stop.is_set() and result.unavailable > 0
+        result.interrupted = run.stop.is_set() and missing > 0
+        if result.interrupted or result.objection:
+            result.rest = missing
+        else:
+            result.leftover = await look_for(queues, chosen, missing, driven.left)
         end["outcome"] = result.exit_code(choice.selection).name.lower()
     return result
 
@@ -141,6 +149,8 @@ class _Drive:
     pace: Pace
     run: Run
     result: ReplayResult = field(default_factory=ReplayResult)
+    #: Sequence numbers that were locked and may no longer be replayed.
+    left: set[int] = field(default_factory=set)
     #: Sequence numbers whose replacement was sent and that are not completed: their lock was lost.
     uncompleted: set[int] = field(default_factory=set)
 
@@ -173,7 +183,8 @@ class _Drive:
                 letters.append(letter)
             else:
                 self.locking.leave(letter.number)
-                self.result.refusals += 1
+                self.left.add(letter.number)
+                self.result.refusals = len(self.left)
         return letters
 
     async def _move(self, letters: Sequence[Letter]) -> int:

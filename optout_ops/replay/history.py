@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 REPLAY = "replay"
+#: An edit sends one dead letter under an id of its own.
+_SENDING = frozenset({REPLAY, "edit"})
 #: A replay is continued under its id as long as `opt-ins` detects duplicates (infra/queues.json).
 _CONTINUED = timedelta(hours=24)
+#: The longest lock that Service Bus knows.
+_LONGEST_LOCK = timedelta(minutes=5)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -18,6 +22,7 @@ class PastReplay:
         at: When it began last, as written in the trail.
         who: Who began it.
         selection: What it was asked to replay.
+        note: Why, in the operator's words, or None.
         outcome: How it ended, or None when it was killed, or still runs.
     """
 
@@ -25,12 +30,13 @@ class PastReplay:
     at: str
     who: str
     selection: object
+    note: str | None = None
     outcome: str | None = None
 
     @property
     def may_be_unfinished(self) -> bool:
-        """Say whether it may have sent dead letters that it did not complete."""
-        return self.outcome in {None, "failed"}
+        """Say whether it may have sent dead letters that it did not complete, or stopped before its end."""
+        return self.outcome in {None, "failed", "interrupted"}
 
 
 def read_replays(trail: Iterable[Mapping[str, object]], namespace: str) -> dict[str, PastReplay]:
@@ -38,16 +44,36 @@ def read_replays(trail: Iterable[Mapping[str, object]], namespace: str) -> dict[
     replays: dict[str, PastReplay] = {}
     for line in trail:
         run_id = line.get("run")
-        if line.get("command") != REPLAY or not isinstance(run_id, str):
+        if line.get("command") not in _SENDING or not isinstance(run_id, str):
             continue
         if line.get("step") == "begin" and line.get("namespace") == namespace:
             replays.pop(run_id, None)
             replays[run_id] = PastReplay(
-                id=run_id, at=str(line.get("at")), who=str(line.get("who")), selection=line.get("selection")
+                id=run_id,
+                at=str(line.get("at")),
+                who=str(line.get("who")),
+                selection=line.get("selection"),
+                note=str(line["note"]) if "note" in line else None,
             )
         elif line.get("step") == "end" and run_id in replays:
             replays[run_id].outcome = str(line.get("outcome"))
     return replays
+
+
+def list_replays(trail: Iterable[Mapping[str, object]], namespace: str) -> list[dict[str, object]]:
+    """List the replays in one namespace for people and programs, the newest first."""
+    lines = list(trail)
+    return [
+        {
+            "replay": each.id,
+            "at": each.at,
+            "who": each.who,
+            "sent": count_sent(lines, each.id).confirmed,
+            "ended": each.outcome,
+            "note": each.note,
+        }
+        for each in reversed(read_replays(lines, namespace).values())
+    ]
 
 
 def unfinished(replays: Mapping[str, PastReplay], selection: object, now: datetime) -> str | None:
@@ -60,6 +86,47 @@ def unfinished(replays: Mapping[str, PastReplay], selection: object, now: dateti
     if not same or not same[-1].may_be_unfinished or now - datetime.fromisoformat(same[-1].at) > _CONTINUED:
         return None
     return same[-1].id
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A run of a command that may still have dead letters locked.
+
+    Attributes:
+        command: Such as `replay`.
+        who: Who began it.
+        since: When it began, as written in the trail.
+    """
+
+    command: str
+    who: str
+    since: str
+
+
+def last_session(trail: Iterable[Mapping[str, object]], namespace: str, now: datetime) -> Session | None:
+    """Give the last run in a namespace that did not end by itself and whose locks may not have expired.
+
+    Read it before the own run begins, which would be found otherwise.
+    """
+    runs: dict[object, tuple[Session, object]] = {}
+    for line in trail:
+        run = line.get("run")
+        if line.get("step") == "begin" and line.get("namespace") == namespace:
+            runs[run] = Session(str(line.get("command")), str(line.get("who")), str(line.get("at"))), line.get("at")
+        elif line.get("step") == "end" and line.get("outcome") not in {"failed", None}:
+            # Whoever ended gave back what it held, after Ctrl-C too.
+            runs.pop(run, None)
+        elif run in runs:
+            runs[run] = runs[run][0], line.get("at")
+    recent = [session for session, at in runs.values() if _is_recent(at, now)]
+    return recent[-1] if recent else None
+
+
+def _is_recent(at: object, now: datetime) -> bool:
+    try:
+        return now - datetime.fromisoformat(str(at)) <= _LONGEST_LOCK
+    except (ValueError, TypeError):
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """A plan: the exact set of dead letters that a replay acts on, as JSON Lines that people may read and shorten. Pure.
 
-The first line says what the plan is; every other line is one dead letter, in the order of the queue, numbers masked.
+The first line says what the plan is, the last one that it is whole; every other line is one dead letter, in the order
+of the queue, numbers masked.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,9 @@ from optout_ops.json_lines import read_line
 from optout_ops.letters.letter import Letter
 from optout_ops.letters.verdicts import ReplayVerdict
 
+#: Since version 2 a plan has a last line.
+_VERSION = 2
+
 
 class _PlanLine(BaseModel):
     model_config = ConfigDict(
@@ -31,7 +35,7 @@ class _PlanLine(BaseModel):
 class PlanHeader(_PlanLine):
     """The first line of a plan; `plan` is the version of the format."""
 
-    plan: int = 1
+    plan: int = _VERSION
     replay_id: str
     made_at: datetime
     queue: str
@@ -63,6 +67,12 @@ class PlannedLetter(_PlanLine):
         )
 
 
+class PlanEnd(_PlanLine):
+    """The last line of a plan: how many dead letters were written before it."""
+
+    end: int = Field(ge=0)
+
+
 def read_header(lines: Iterator[str]) -> PlanHeader:
     """Read the first line of a plan.
 
@@ -73,8 +83,8 @@ def read_header(lines: Iterator[str]) -> PlanHeader:
         header = PlanHeader.model_validate_json(next(lines, ""))
     except ValidationError:
         raise Mistake("this is no plan: its first line must be the one that `optout dlq plan` wrote") from None
-    if header.plan != 1:
-        raise Mistake(f"the plan has version {header.plan}, this version of optout reads 1; make a new plan")
+    if header.plan != _VERSION:
+        raise Mistake(f"the plan has version {header.plan}, this version of optout reads {_VERSION}; make a new plan")
     return header
 
 
@@ -82,16 +92,23 @@ def read_letters(lines: Iterable[str]) -> Iterator[PlannedLetter]:
     """Read the other lines of a plan, one after the other.
 
     Raises:
-        Mistake: A line cannot be read, or stands before the line that it should follow.
+        Mistake: A line cannot be read, stands before the line that it should follow, or the last one is missing.
     """
-    last = 0
+    last = count = 0
+    end: PlanEnd | None = None
     for number, line in enumerate(lines, start=2):
         if not line.strip():
             continue
-        planned = read_line(PlannedLetter, line, f"line {number} of the plan", "nothing was sent")
+        where = f"line {number} of the plan"
+        if end is not None:
+            raise Mistake(f"{where} stands behind the last one; lines may be removed, not added; nothing was sent")
+        if line.lstrip().startswith('{"end"'):
+            end = read_line(PlanEnd, line, where, "nothing was sent")
+            continue
+        planned = read_line(PlannedLetter, line, where, "nothing was sent")
         if planned.sequence_number <= last:
-            raise Mistake(
-                f"line {number} of the plan is out of order; lines may be removed, not moved; nothing was sent"
-            )
-        last = planned.sequence_number
+            raise Mistake(f"{where} is out of order; lines may be removed, not moved; nothing was sent")
+        last, count = planned.sequence_number, count + 1
         yield planned
+    if end is None or end.end < count:
+        raise Mistake("the plan is cut off: its last line is missing; nothing was sent; make a new plan")

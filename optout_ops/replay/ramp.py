@@ -7,6 +7,8 @@ from optout_ops.replay.tally import Tally
 
 #: Dead letters in each step; after each step the replay waits for the first tries of what it sent.
 STEPS = (1, 10, 100)
+#: So few failures stop nothing: one bad dead letter at the head would hold up all others.
+_FLOOR = 3
 #: Dead letters between two looks after the steps; these looks do not wait.
 LOOK_EVERY = 1_000
 
@@ -42,12 +44,15 @@ class Ramp:
             waited: Whether the look waited for first tries; only then untried recipients are an objection.
         """
         bad = tally.returned_recipients + tally.retrying
-        if tally.sent and bad / tally.sent > self.max_failures:
+        if bad >= _FLOOR and bad / tally.sent > self.max_failures:
             return (
                 f"{bad:,} of {tally.sent:,} recipients failed again ({bad / tally.sent:.0%}, more than"
                 f" {self.max_failures:.0%}): {tally.failures()}."
             )
         if waited and tally.untried:
             waiting = f"{tally.untried:,} of {tally.sent:,} recipients"
-            return f"{waiting} still wait for their first try: is the function running?"
+            return (
+                f"{waiting} still wait for their first try. Is the function running? Behind"
+                " a full queue they have to wait: then give it more time with --patience."
+            )
         return None

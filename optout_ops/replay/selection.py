@@ -1,11 +1,13 @@
 """The dead letters that a replay acts on: chosen by a rule, or by a plan held against the queue. Pure."""
 
+from array import array
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from optout_core.reasons import Replay
+from optout_ops.letters.bursts import Bursts
 from optout_ops.letters.letter import Letter
 from optout_ops.letters.verdicts import ReplayRule
 from optout_ops.queues.sequence_numbers import SequenceNumbers
@@ -14,29 +16,42 @@ from optout_ops.replay.plan import PlannedLetter
 
 @dataclass(slots=True, kw_only=True)
 class Selection:
-    """The dead letters that a replay acts on, in 8 bytes each, and the verdicts on all that were looked at.
+    """The dead letters that a replay acts on, in 12 bytes each, and the verdicts on all that were looked at.
 
     Attributes:
         chosen: Their sequence numbers.
-        recipients: Recipients in them.
+        recipients: Recipients in each of them.
         verdicts: All dead letters that the filter or the plan names, counted by advice and reason code.
         gone: Dead letters of the plan that are no longer in the queue.
         changed: Dead letters of the plan whose sequence number is another message's now.
+        bursts: Those that died together.
     """
 
     chosen: SequenceNumbers = field(default_factory=SequenceNumbers)
-    recipients: int = 0
+    recipients: "array[int]" = field(default_factory=lambda: array("I"))
     verdicts: Counter[tuple[Replay, str]] = field(default_factory=Counter)
     gone: int = 0
     changed: int = 0
+    bursts: Bursts = field(default_factory=Bursts)
 
     def add(self, letter: Letter, rule: ReplayRule, now: datetime) -> None:
         """Count the verdict on a dead letter, and choose it when the rule allows."""
         verdict = rule.judge(letter, now)
+        self.bursts.add(letter, verdict.advice)
         self.verdicts[verdict.advice, letter.code] += 1
         if rule.chooses(verdict):
             self.chosen.append(letter.number)
-            self.recipients += letter.recipient_count
+            self.recipients.append(letter.recipient_count)
+
+    def keep_newest(self, limit: int) -> None:
+        """Leave out all chosen dead letters but the last ones."""
+        self.chosen = self.chosen.newest(limit)
+        self.recipients = self.recipients[-limit:]
+
+    @property
+    def recipient_count(self) -> int:
+        """Count the recipients in the chosen dead letters."""
+        return sum(self.recipients)
 
     def count(self, advice: Replay) -> int:
         """Count the dead letters with this advice."""
@@ -46,8 +61,9 @@ class Selection:
         """Give the counts for programs."""
         return {
             "chosen": len(self.chosen),
-            "recipients": self.recipients,
+            "recipients": self.recipient_count,
             "verdicts": {str(advice): self.count(advice) for advice in Replay},
+            "culprits": {number: why for each in self.bursts.with_culprit() for number, why in each.culprits.items()},
             "drift": {"gone": self.gone, "changed": self.changed},
         }
 

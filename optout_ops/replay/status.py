@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 
+from optout_core.outgoing import Queue
 from optout_ops.audit import AuditTrail
 from optout_ops.exits import OpsError
+from optout_ops.letters.letter import read_letter
 from optout_ops.queues.protocols import QueuePair
 from optout_ops.replay.history import PastReplay, count_sent, read_replays
 from optout_ops.replay.tally import Tally
 from optout_ops.replay.watcher import count_recipients
+
+#: Replays that are told of at once.
+_LAST = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +38,30 @@ class ReplayStatus:
             "who": self.past.who if self.past else None,
             "ended": self.past.outcome if self.past else None,
         }
+
+
+async def read_statuses(queues: QueuePair, trail: AuditTrail) -> list[ReplayStatus]:
+    """Read the statuses of the last replays in this namespace, the newest first, in one pass over the queues.
+
+    Raises:
+        Mistake: The audit trail cannot be read.
+        OutOfReach: The queues cannot be read.
+    """
+    lines = list(trail.read())
+    newest = list(reversed(read_replays(lines, queues.namespace).values()))[:_LAST]
+    sent = {past.id: count_sent(lines, past.id) for past in newest}
+    tallies = {name: Tally(replay_id=name, sent=each.confirmed) for name, each in sent.items()}
+    if tallies:
+        async for message in queues.peek(Queue.OPT_INS):
+            for tally in tallies.values():
+                tally.add_waiting(message)
+        async for message in queues.peek(Queue.DEAD_LETTERS):
+            letter = read_letter(message)
+            for tally in tallies.values():
+                tally.add_dead_letter(letter)
+    for name, tally in tallies.items():
+        tally.replayed_again = sent[name].left_again
+    return [ReplayStatus(past=past, tally=tallies[past.id], unconfirmed=sent[past.id].unconfirmed) for past in newest]
 
 
 async def read_status(queues: QueuePair, trail: AuditTrail, replay_id: str | None) -> ReplayStatus:

@@ -1,7 +1,8 @@
 """The tally of one replay: what became of its recipients, read from the two queues alone. Pure.
 
 A replayed message carries the id of its replay, and so do its retries and the dead letters that come of it. A recipient
-that is in neither queue was applied. Read `opt-ins` before the dead letters: the function sends a dead letter before it
+that is in neither queue is gone: it was applied, or somebody took it away, or the broker dropped it as a duplicate.
+Read `opt-ins` before the dead letters: the function sends a dead letter before it
 completes the message, so a recipient that fails between the two reads is seen in one of them.
 """
 
@@ -23,6 +24,7 @@ class Tally:
         untried: Recipients in messages that the function has not tried yet.
         retrying: Recipients that failed again at least once and wait for their next try.
         returned: Recipients in the dead-letter queue again, by reason code.
+        applied: Recipients of whom the function has recorded that they were applied; None where nobody can ask it.
         replayed_again: Recipients that had returned, and left with a later replay or a purge.
     """
 
@@ -31,6 +33,7 @@ class Tally:
     untried: int = 0
     retrying: int = 0
     returned: Counter[str] = field(default_factory=Counter)
+    applied: int | None = None
     replayed_again: int = 0
     _seen: set[str] = field(default_factory=set, repr=False)
 
@@ -40,9 +43,10 @@ class Tally:
         return self.returned.total()
 
     @property
-    def applied(self) -> int:
-        """Count the recipients that are in neither queue: they were applied."""
-        return max(0, self.sent - self.untried - self.retrying - self.returned_recipients - self.replayed_again)
+    def gone(self) -> int:
+        """Count the recipients that are in neither queue, and of whom nobody has recorded what became of them."""
+        seen = self.untried + self.retrying + self.returned_recipients + self.replayed_again + (self.applied or 0)
+        return max(0, self.sent - seen)
 
     def add_waiting(self, message: QueueMessage) -> None:
         """Count a message of the queue `opt-ins`, when it is of this replay."""
@@ -69,6 +73,7 @@ class Tally:
             "replay": self.replay_id,
             "sent": self.sent,
             "applied": self.applied,
+            "gone": self.gone,
             "untried": self.untried,
             "retrying": self.retrying,
             "back": dict(self.returned.most_common()),

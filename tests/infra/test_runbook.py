@@ -22,11 +22,11 @@ COMMANDS = {
     "dlq show",
     *("dlq status", "dlq summary"),
     *("consent migrate", "consent show", "consent verify"),
-    "send",
+    *("find", "replays", "report", "send", "status"),
 }
 #: What stands beside alerts and reasons.
 LEDGER = {"The ledger", "Ledger out of reach", "Unsettled STOPs"}
-OPTIONS = {"--fixed", "--from", "--limit", "--older-than", "--reason", "--since"}
+OPTIONS = {"--fixed", "--from", "--limit", "--number", "--output", "--properties", "--reason", "--since", "--until"}
 
 
 def _sections(page: str) -> dict[str, str]:

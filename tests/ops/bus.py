@@ -53,10 +53,10 @@ class Bus:
         """Run the command line in a thread; one at a time, since standard output is the process's."""
         return await asyncio.to_thread(run, *arguments, environ=self.environ)
 
-    def start(self, *arguments, terminal=None, **environment):
-        """Start the command line in a process of its own, on a terminal or with pipes."""
+    def start(self, *arguments, terminal=None, under=(), **environment):
+        """Start the command line in a process of its own, on a terminal or with pipes, `under` another command."""
         return subprocess.Popen(
-            [sys.executable, "-m", "optout_ops", *arguments],
+            [*under, sys.executable, "-m", "optout_ops", *arguments],
             cwd=ROOT,
             env={"PATH": os.environ["PATH"]} | self.environ | environment,
             stdin=terminal or subprocess.DEVNULL,

@@ -4,10 +4,13 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from azure.servicebus import ServiceBusReceivedMessage
+
 from optout_core.outgoing import Outgoing, Queue
 from optout_ops.exits import OutOfReach
 from optout_ops.letters.letter import REPLAY_OF
-from optout_ops.queues.messages import QueueMessage
+from optout_ops.queues.messages import MessageState, QueueMessage
+from optout_ops.queues.reading import read_message
 from tests.build import NOW
 
 
@@ -20,6 +23,7 @@ class MemoryQueues:
         duplicates: How many messages each queue accepted and dropped.
         locked: Sequence numbers of dead letters that are locked, by us or by others.
         lost_locks: Sequence numbers of dead letters whose lock is lost the next time that they are completed.
+        vanishing: Sequence numbers of dead letters that somebody else takes when a pass begins.
         refusals: The queues that refuse what is sent.
         function: Is given each message that is sent to `opt-ins`, as the function would be; when it returns True the
             message is completed.
@@ -32,7 +36,7 @@ class MemoryQueues:
         self.messages = {Queue.OPT_INS: [], Queue.DEAD_LETTERS: list(dead_letters)}
         self.scheduled = {}
         self.duplicates: Counter[Queue] = Counter()
-        self.locked, self.lost_locks, self.refusals = set(), set(), set()
+        self.locked, self.lost_locks, self.refusals, self.vanishing = set(), set(), set(), set()
         self.function = function
         self._last = {
             Queue.OPT_INS: 0,
@@ -72,6 +76,20 @@ class MemoryQueues:
             if message.queue in self.refusals:
                 raise OutOfReach(f"the queue {self.names[message.queue]!r} cannot be reached; nothing is lost")
             self.accept(message)
+
+    async def send_encoded(self, queue, messages):
+        for each in messages:
+            found = read_message(ServiceBusReceivedMessage.from_bytes(each.content))
+            self.accept(
+                Outgoing(
+                    queue=queue,
+                    message_id=each.message_id,
+                    body=found.body,
+                    content_type=found.content_type,
+                    properties=found.properties,
+                    correlation_id=found.correlation_id,
+                )
+            )
 
     def accept(self, outgoing):
         """Keep a message, unless its id was seen."""
@@ -143,7 +161,15 @@ class MemoryPass:
         self.completed = self.overflow = 0
         self.held = set()
         self._queues, self._chosen = queues, chosen
-        self._waiting = [number for number in queues.numbers if number in chosen and number not in queues.locked]
+        for number in queues.vanishing:
+            queues.take_away(number)
+        self._waiting = [
+            each.sequence_number
+            for each in queues.dead_letters
+            if each.sequence_number in chosen
+            and each.sequence_number not in queues.locked
+            and each.state is MessageState.ACTIVE
+        ]
 
     async def lock(self, at_most):
         batch, self._waiting = self._waiting[:at_most], self._waiting[at_most:]

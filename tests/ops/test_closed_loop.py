@@ -21,15 +21,15 @@ async def test_a_good_replay_ends_with_everybody_applied(loop):
 
     assert said.code == 0
     assert said.json["sent"] == 14
-    assert said.json["outcome"]["applied"] == 14
+    assert said.json["outcome"]["gone"] == 14
     assert said.json["stopped"] is None
-    assert "1 sent: 1 applied" in said.err
-    assert "11 sent: 11 applied" in said.err
+    assert "1 sent: 1 gone" in said.err
+    assert "11 sent: 11 gone" in said.err
 
 
 async def test_a_replay_of_which_too_many_fail_again_stops_and_status_tells_to_the_end(loop):
     loop.fill(
-        *(current(number, "RecipientRejected", *[REFUSED] * (number % 2)) for number in range(100, 130)),
+        *(current(number, "RecipientRejected", *[f"+1{number}"] * (number % 2)) for number in range(100, 130)),
     )
 
     said = await loop("dlq", "replay", "--yes", "--fixed", "--json")
@@ -45,4 +45,4 @@ async def test_a_replay_of_which_too_many_fail_again_stops_and_status_tells_to_t
     assert "RecipientRejected" in told.out
     assert again.json["sent"] == 30 - 11 + 5
     assert in_the_end.json["back"] == {}
-    assert (in_the_end.json["replayedAgain"], in_the_end.json["applied"]) == (5, 6)
+    assert (in_the_end.json["replayedAgain"], in_the_end.json["gone"]) == (5, 6)

@@ -12,7 +12,7 @@ from optout_ops.exits import Mistake
 from optout_ops.letters import archive
 from optout_ops.letters.letter import REPLAY_OF, read_letter
 from optout_ops.queues.sequence_numbers import SequenceNumbers
-from optout_ops.replay.history import SentRecipients, count_sent, read_replays, unfinished
+from optout_ops.replay.history import SentRecipients, count_sent, last_session, read_replays, unfinished
 from optout_ops.replay.ramp import Ramp
 from optout_ops.replay.tally import Tally
 from optout_ops.wording import count, duration, read_duration, read_time
@@ -40,18 +40,20 @@ def test_without_a_ramp_one_looks_every_thousand_and_never_waits():
     [
         (Tally(replay_id="r", sent=10), False),
         (Tally(replay_id="r", sent=10, retrying=1), False),
-        (Tally(replay_id="r", sent=10, retrying=2), True),
+        (Tally(replay_id="r", sent=1, retrying=1), False),
+        (Tally(replay_id="r", sent=10, retrying=3), True),
+        (Tally(replay_id="r", sent=30, retrying=3), False),
         (Tally(replay_id="r", sent=0), False),
     ],
 )
-def test_a_ramp_objects_when_more_than_its_share_fails_again(tally, objects):
+def test_a_ramp_objects_when_three_and_more_than_its_share_fail_again(tally, objects):
     assert (Ramp(0.1).objection(tally, waited=True) is not None) is objects
 
 
 def test_a_ramp_objects_when_nobody_takes_what_was_sent_but_only_if_it_waited():
     tally = Tally(replay_id="r", sent=10, untried=1)
 
-    assert "is the function running?" in str(Ramp(0.1).objection(tally, waited=True))
+    assert "Is the function running?" in str(Ramp(0.1).objection(tally, waited=True))
     assert Ramp(0.1).objection(tally, waited=False) is None
 
 
@@ -59,14 +61,14 @@ def mine(number, reason="RetriesExhausted", **properties):
     return dead_letter(number, reason, **{"optout-replay-id": "r"} | properties)
 
 
-def test_a_tally_tells_untried_retrying_back_and_applied_apart():
+def test_a_tally_tells_untried_retrying_back_and_gone_apart():
     tally = Tally(replay_id="r", sent=10)
     tally.add_waiting(mine(1, **{REPLAY_OF: "x", "optout-recipients": 3}))
     tally.add_waiting(mine(2, **{"optout-recipients": 2}))
     tally.add_waiting(mine(3, **{"optout-replay-id": "another"}))
     tally.add_dead_letter(read_letter(mine(4, "RecipientRejected")))
 
-    assert (tally.untried, tally.retrying, tally.returned, tally.applied) == (3, 2, {"RecipientRejected": 1}, 4)
+    assert (tally.untried, tally.retrying, tally.returned, tally.gone) == (3, 2, {"RecipientRejected": 1}, 4)
 
 
 def test_a_message_that_falls_due_while_one_looks_is_counted_once():
@@ -96,11 +98,12 @@ def test_a_replay_that_was_cut_off_is_known_by_what_it_was_asked(tmp_path):
     assert read_replays(audit.read(), "elsewhere") == {}
 
 
-def test_a_replay_that_failed_is_continued_since_the_broker_may_have_what_it_sent(tmp_path):
+@pytest.mark.parametrize("outcome", ["failed", "interrupted"])
+def test_a_replay_that_did_not_come_to_its_end_is_continued(tmp_path, outcome):
     audit = AuditTrail(tmp_path / "audit.jsonl")
     run = RunRecorder(audit, "replay", "r1")
     run.write("begin", namespace="here", selection={})
-    run.write("end", outcome="failed")
+    run.write("end", outcome=outcome)
 
     assert unfinished(read_replays(audit.read(), "here"), {}, datetime.now(UTC)) == "r1"
 
@@ -109,10 +112,27 @@ def test_a_replay_that_ended_is_not_continued(tmp_path):
     audit = AuditTrail(tmp_path / "audit.jsonl")
     run = RunRecorder(audit, "replay", "r1")
     run.write("begin", namespace="here", selection={})
-    run.write("end", outcome="interrupted")
+    run.write("end", outcome="done")
 
     assert unfinished(read_replays(audit.read(), "here"), {}, datetime.now(UTC)) is None
     assert (tmp_path / "audit.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("end", "minutes", "found"),
+    [(None, 2, True), ("failed", 2, True), ("interrupted", 2, False), ("done", 2, False), (None, 6, False)],
+)
+def test_only_a_run_that_was_cut_off_minutes_ago_may_still_hold_dead_letters(tmp_path, end, minutes, found):
+    audit = AuditTrail(tmp_path / "audit.jsonl")
+    run = RunRecorder(audit, "purge", "p1")
+    run.write("begin", namespace="here")
+    if end:
+        run.write("end", outcome=end)
+
+    session = last_session(audit.read(), "here", datetime.now(UTC) + timedelta(minutes=minutes))
+
+    assert (session is not None and session.command == "purge") is found
+    assert last_session(audit.read(), "elsewhere", datetime.now(UTC)) is None
 
 
 def test_what_left_again_is_counted_for_the_replay_it_came_back_from(tmp_path):

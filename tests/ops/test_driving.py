@@ -41,6 +41,7 @@ class Replay:
             run=Run(
                 recorder=RunRecorder(self.trail, "replay", "r1"),
                 advance=lambda _: None,
+                note=lambda _: None,
                 now=lambda: self.now,
                 stop=self.stop,
             ),
@@ -65,7 +66,7 @@ async def test_a_dead_letter_whose_lock_was_lost_is_completed_the_next_time_and_
     assert len(replay.queues.opt_ins) == 3
     assert replay.queues.duplicates[Queue.OPT_INS] == 0
     assert replay.queues.numbers == []
-    assert (result.sent, result.unavailable) == (3, 0)
+    assert (result.sent, result.leftover.still_there) == (3, 0)
 
 
 async def test_what_is_about_to_be_sent_is_written_down_first(replay_of):
@@ -105,7 +106,7 @@ async def test_the_first_one_alone_decides_whether_a_second_is_sent(replay_of):
     result = await replay(Ramp(0.1))
 
     assert len(replay.queues.opt_ins) == 1
-    assert "1 of 1 recipients still wait for their first try: is the function running?" in result.objection
+    assert "1 of 1 recipients still wait for their first try. Is the function running?" in result.objection
     assert result.exit_code(Selection()) is ExitCode.GUARD
 
 
@@ -115,7 +116,7 @@ async def test_a_good_ramp_goes_on_to_the_end_and_looks_once_more(replay_of):
     result = await replay(Ramp(0.1))
 
     assert (result.sent, result.objection) == (150, None)
-    assert [(tally.sent, tally.applied) for tally in replay.tallies] == [(1, 1), (11, 11), (111, 111)]
+    assert [(tally.sent, tally.gone) for tally in replay.tallies] == [(1, 1), (11, 11), (111, 111)]
 
 
 async def test_a_replay_of_which_too_many_fail_again_stops_by_itself(replay_of):
@@ -137,7 +138,7 @@ async def test_a_replay_of_which_too_many_fail_again_stops_by_itself(replay_of):
 
 
 async def test_recipients_that_wait_for_another_try_count_as_failures(replay_of):
-    replay = replay_of(*dead_letters(5))
+    replay = replay_of(*dead_letters(50))
 
     def function(message):
         # A retry carries the replay's id on, and is no longer said to be of a dead letter.
@@ -148,8 +149,8 @@ async def test_recipients_that_wait_for_another_try_count_as_failures(replay_of)
 
     result = await replay(Ramp(0.1))
 
-    assert (result.sent, result.retrying) == (1, 1)
-    assert "1 of 1 recipients failed again (100%, more than 10%): 1 wait for another try" in result.objection
+    assert (result.sent, result.retrying) == (11, 11)
+    assert "11 of 11 recipients failed again (100%, more than 10%): 11 wait for another try" in result.objection
 
 
 async def test_ctrl_c_while_it_waits_for_its_rate_sends_nothing_more(replay_of):

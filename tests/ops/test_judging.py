@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from optout_core.outgoing import Outgoing
 from optout_core.properties import REPLAY_COUNT
 from optout_core.reasons import Reason, Replay
 from optout_ops.letters.filters import Filter
@@ -135,7 +136,10 @@ def test_no_two_hops_reasons_or_recipients_share_an_id():
 def test_unreadable_bytes_are_sent_as_they_are():
     unreadable = letter(body=b"\xff\x00{")
 
-    assert replacement(unreadable, "a").body == restored(unreadable).body == b"\xff\x00{"
+    back = restored(unreadable)
+
+    assert isinstance(back, Outgoing)
+    assert replacement(unreadable, "a").body == back.body == b"\xff\x00{"
 
 
 def test_an_edited_dead_letter_gets_an_id_of_its_own():
@@ -148,6 +152,7 @@ def test_an_edited_dead_letter_gets_an_id_of_its_own():
 def test_a_restored_dead_letter_keeps_its_facts_under_a_new_id():
     back = restored(letter(**{"optout-http-status": 503}))
 
+    assert isinstance(back, Outgoing)
     assert back.message_id.startswith("urn:test/e1:d7:")
     assert back.properties["DeadLetterReason"] == "RetriesExhausted"
     assert back.properties["optout-http-status"] == 503
@@ -170,8 +175,16 @@ def test_a_restored_dead_letter_keeps_its_facts_under_a_new_id():
         ({"since": NOW + timedelta(seconds=1)}, False),
         ({"until": NOW}, False),
         ({"until": NOW + timedelta(seconds=1)}, True),
-        ({"older_than": timedelta(minutes=10)}, True),
-        ({"older_than": timedelta(minutes=11)}, False),
+        ({"numbers": frozenset({1, 7})}, True),
+        ({"numbers": frozenset({7})}, False),
+        ({"reasons": frozenset({"(none)"})}, False),
+        ({"reasons": frozenset({"(foreign)"})}, False),
+        ({"code": "E1"}, True),
+        ({"code": "E2"}, False),
+        ({"source": "urn:test"}, True),
+        ({"source": "urn:other"}, False),
+        ({"replay": "r1"}, True),
+        ({"replay": "r2"}, False),
         ({"attempts": 5}, True),
         ({"attempts": 6}, False),
         ({"status": "500"}, True),
@@ -182,7 +195,16 @@ def test_a_restored_dead_letter_keeps_its_facts_under_a_new_id():
     ],
 )
 def test_a_filter_matches_when_all_its_conditions_are_met(conditions, matches):
-    assert Filter(**conditions).matches(letter(), NOW + timedelta(minutes=10)) is matches
+    assert Filter(**conditions).matches(letter(**{"optout-replay-id": "r1", "optout-error-code": "E1"})) is matches
+
+
+@pytest.mark.parametrize(
+    ("code", "chosen_by"), [("", "(none)"), ("ProcessingError", "(foreign)"), ("ProcessingError", "processingerror")]
+)
+def test_a_dead_letter_of_another_tool_can_be_chosen_by_its_reason(code, chosen_by):
+    foreign = letter(code)
+
+    assert Filter(reasons=frozenset({chosen_by})).matches(foreign)
 
 
 def test_a_filter_is_written_down_without_a_number():

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 from azure.servicebus.aio import ServiceBusClient
 
-from optout_ops.queues.client import read_message
 from optout_ops.queues.locking import ServiceBusPass
+from optout_ops.queues.reading import read_message
 from optout_ops.queues.sequence_numbers import SequenceNumbers
 from servicebus_sandbox import Broker
 from tests.build import dead_letters
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 #: Seconds.
 LOCK = 2
+SLOW_LOCK = 6
 
 
 class Shelf:
@@ -33,6 +34,7 @@ class Shelf:
     @asynccontextmanager
     async def locking(self, *numbers, **options):
         async with self._client.get_queue_receiver(self._queue.name) as receiver:
+            options["another"] = lambda: self._client.get_queue_receiver(self._queue.name)
             async with ServiceBusPass(receiver, SequenceNumbers(numbers), read_message, **options) as opened:
                 yield opened
             # Not left to the closing of the receiver: until then it would be handed again what was given back.
@@ -45,18 +47,29 @@ class Shelf:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shelves():
-    properties = replace(queues(LOCK)["opt-ins-dead-letter"], requires_duplicate_detection=False)
+    quick, slow = (
+        replace(queues(seconds)["opt-ins-dead-letter"], requires_duplicate_detection=False)
+        for seconds in (LOCK, SLOW_LOCK)
+    )
+    names = {f"shelf-{number}": quick for number in range(9)} | {f"slow-{number}": slow for number in range(2)}
     async with (
-        Broker({f"shelf-{number}": properties for number in range(9)}) as broker,
+        Broker(names) as broker,
         ServiceBusClient.from_connection_string(broker.connection_string) as client,
     ):
-        names = itertools.count()
-        yield lambda: Shelf(broker, client, f"shelf-{next(names)}")
+        numbers = itertools.count()
+        slow_numbers = itertools.count()
+        yield lambda kind: Shelf(broker, client, f"{kind}-{next(slow_numbers if kind == 'slow' else numbers)}")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def shelf(shelves):
-    return shelves()
+    return shelves("shelf")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def slow_shelf(shelves):
+    """A shelf on which a pass may open links, which takes most of a second each."""
+    return shelves("slow")
 
 
 async def test_beyond_the_limit_the_rest_keeps_its_place_and_counts_one_delivery(shelf):
@@ -66,6 +79,25 @@ async def test_beyond_the_limit_the_rest_keeps_its_place_and_counts_one_delivery
 
     assert locking.overflow == 19
     assert shelf.state() == [(number, int(number > 10)) for number in range(1, 30)]
+
+
+async def test_a_link_that_has_many_deliveries_is_followed_by_another_and_all_are_given_back(slow_shelf):
+    async with slow_shelf.locking(28, 30, per_link=12) as locking:
+        taken = [await locking.lock(1), await locking.lock(1)]
+        for [message] in taken:
+            await locking.complete(message.sequence_number)
+
+    assert locking.overflow == 0
+    assert slow_shelf.state() == [(number, 0) for number in (*range(1, 28), 29)]
+
+
+async def test_a_link_whose_messages_are_forgotten_is_closed_and_the_pass_goes_on(slow_shelf):
+    async with slow_shelf.locking(30, per_link=12, hold=6) as locking:
+        [message] = await locking.lock(1)
+        await locking.complete(message.sequence_number)
+
+    assert locking.overflow == 23
+    assert slow_shelf.state() == [(number, int(number > 6)) for number in range(1, 30)]
 
 
 async def test_a_pass_that_outlives_the_locks_renews_them(shelf):

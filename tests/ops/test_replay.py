@@ -1,12 +1,14 @@
 """`optout dlq plan` and `replay`: what is chosen, what is sent, what stays where it is."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from optout_core.outgoing import Queue
+from optout_ops.queues.messages import MessageState
 from tests.build import NOW, OTHER, PERSON, bare, dead_letter, dead_letter_properties, dead_letters, wire
 from tests.ops.bus import current
 from tests.ops.command_line import QUICK
@@ -139,7 +141,7 @@ def test_the_limit_counts_what_is_replayed_and_not_what_is_left(desk):
 
     desk.dlq("replay", *QUICK, "--limit", "2")
 
-    assert desk.queues.numbers == [1, 4]
+    assert desk.queues.numbers == [1, 2]
 
 
 def test_a_number_chooses_and_is_never_shown(desk):
@@ -232,7 +234,53 @@ def test_what_somebody_else_holds_is_left_and_told(desk):
 
     assert said.code == 1
     assert "2 dead letters with 2 recipients sent" in said.out
-    assert "1 could not be taken: another session holds them" in said.out
+    assert "1 are locked for five minutes at most, by another session." in said.out
+
+
+def test_what_an_earlier_run_of_ours_may_hold_is_told_with_its_begin(desk):
+    desk.now = datetime.now(UTC)
+    desk.put(*(current(number) for number in (1, 2)))
+    desk.queues.refusals = {Queue.OPT_INS}
+    desk.dlq("replay", *QUICK)
+    desk.queues.refusals, desk.queues.locked = set(), {1}
+
+    said = desk.dlq("replay", *QUICK)
+
+    assert re.search(r"1 are locked .* by another session, perhaps the replay that .* began at 20", said.out)
+
+
+def test_what_somebody_else_took_meanwhile_is_no_failure_and_told(desk):
+    desk.put(*dead_letters(3))
+    desk.queues.vanishing = {2}
+
+    said = desk.dlq("replay", *QUICK)
+
+    assert said.code == 0
+    assert "1 are no longer in the queue: somebody else took them before we came to them." in said.out
+
+
+@pytest.mark.parametrize("state", [MessageState.DEFERRED, MessageState.SCHEDULED])
+def test_what_the_queue_does_not_give_out_is_told_with_its_number(desk, state):
+    desk.put(dead_letter(1), replace(dead_letter(2), state=state))
+
+    said = desk.dlq("purge", "--confirm", "purge 2")
+
+    assert said.code == 1
+    assert f"1 could not be taken, since they are {state} (number 2): the queue gives them" in said.out
+
+
+def test_the_same_command_a_minute_later_is_the_same_replay_though_it_names_a_time_by_its_age(desk):
+    desk.now = datetime.now(UTC)
+    desk.put(*(current(number) for number in (1, 2)))
+    desk.queues.refusals = {Queue.OPT_INS}
+    desk.dlq("replay", *QUICK, "--since", "24h")
+    desk.queues.refusals = set()
+    desk.pass_time(minutes=1)
+
+    said = desk.dlq("replay", *QUICK, "--since", "24h", "--json")
+
+    assert said.json["sent"] == 2
+    assert len({line["run"] for line in desk.trail}) == 1
 
 
 def test_a_replay_that_the_ramp_stops_says_that_nothing_is_lost(desk):
@@ -241,7 +289,7 @@ def test_a_replay_that_the_ramp_stops_says_that_nothing_is_lost(desk):
     said = desk.dlq("replay", "--yes", "--patience", "0")
 
     assert said.code == 3
-    assert "Stopped: 1 of 1 recipients still wait for their first try: is the function running?" in said.out
+    assert "Stopped: 1 of 1 recipients still wait for their first try. Is the function running?" in said.out
     assert "All others are still dead letters; nothing is lost." in said.out
     assert len(desk.queues.dead_letters) == 19
 
@@ -259,7 +307,7 @@ def plan(desk, place):
 
 
 def test_a_plan_is_acted_on_exactly(desk, place, plan):
-    (place / "plan.jsonl").write_text("".join([plan[0], plan[3], plan[5]]))
+    (place / "plan.jsonl").write_text("".join([plan[0], plan[3], plan[5], plan[-1]]))
 
     said = desk.dlq("replay", place / "plan.jsonl", *QUICK, "--json")
 
@@ -309,7 +357,7 @@ def test_a_plan_names_verdicts_and_no_number(desk, place):
     desk.dlq("plan", "-o", place / "plan.jsonl")
 
     text = (place / "plan.jsonl").read_text()
-    assert [json.loads(line).get("verdict") for line in text.splitlines()] == [None, "safe", "never"]
+    assert [json.loads(line).get("verdict") for line in text.splitlines()] == [None, "safe", "never", None]
     assert "5555551" not in text
 
 
@@ -324,7 +372,7 @@ def test_a_plan_overwrites_no_file(desk, place):
 
 
 HEADER = {
-    "plan": 1,
+    "plan": 2,
     "replayId": "r1",
     "madeAt": "2026-01-23T10:00:00Z",
     "queue": "opt-ins-dead-letter",
@@ -341,10 +389,13 @@ def planned(number):
     ("lines", "problem"),
     [
         ([{}], "this is no plan"),
-        ([HEADER | {"plan": 2}], "the plan has version 2, this version of optout reads 1"),
+        ([HEADER | {"plan": 3}], "the plan has version 3, this version of optout reads 2"),
         ([HEADER | {"queue": "other"}], "the plan is for the queue 'other'; set DEAD_LETTER_QUEUE"),
         ([HEADER, {}], "line 2 of the plan cannot be read: sequenceNumber"),
         ([HEADER, planned(5), planned(4)], "line 3 of the plan is out of order"),
+        ([HEADER, planned(5)], "the plan is cut off: its last line is missing; nothing was sent"),
+        ([HEADER, planned(5), planned(6), {"end": 1}], "the plan is cut off"),
+        ([HEADER, {"end": 1}, planned(5)], "line 3 of the plan stands behind the last one"),
     ],
 )
 def test_a_broken_plan_is_refused_with_its_line(desk, place, lines, problem):

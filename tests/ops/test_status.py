@@ -17,14 +17,15 @@ def refuse(desk, *events):
     desk.queues.function = function
 
 
-def test_everybody_who_is_in_neither_queue_was_applied(desk):
+def test_everybody_who_is_in_neither_queue_is_gone_and_said_to_be_applied_by_nobody(desk):
     desk.put(*dead_letters(4), function=lambda _: True)
     replay = desk.dlq("replay", *QUICK, "--json").json["replay"]
 
     said = desk.dlq("status", replay, "--json")
 
     assert said.code == 0
-    assert (said.json["sent"], said.json["applied"], said.json["known"]) == (4, 4, True)
+    assert (said.json["sent"], said.json["gone"], said.json["known"]) == (4, 4, True)
+    assert said.json["applied"] is None
 
 
 def test_who_is_back_is_told_with_the_reason(desk):
@@ -36,7 +37,7 @@ def test_who_is_back_is_told_with_the_reason(desk):
 
     rows = [line.split()[:3] for line in said.out.splitlines()]
     assert said.code == 1
-    assert ["applied", "2", "in"] in rows
+    assert ["gone", "2", "in"] in rows
     assert ["back", "2", "RecipientRejected"] in rows
 
 
@@ -49,7 +50,7 @@ def test_who_was_back_and_left_again_is_told_of_the_first_replay(desk):
 
     said = desk.dlq("status", first, "--json")
 
-    assert (said.json["back"], said.json["replayedAgain"], said.json["applied"]) == ({}, 2, 2)
+    assert (said.json["back"], said.json["replayedAgain"], said.json["gone"]) == ({}, 2, 2)
 
 
 def test_a_replay_that_was_cut_off_says_what_may_have_been_sent(desk):

@@ -18,7 +18,7 @@ from tests.ops.command_line import run
 
 #: Every command, as one types it.
 COMMANDS = [
-    *([name] for name in ("send", "check", "doctor")),
+    *([name] for name in ("send", "check", "doctor", "replays", "status", "find", "report")),
     *(
         ["dlq", name]
         for name in ("summary", "list", "show", "plan", "replay", "status", "export", "import", "edit", "purge")
@@ -88,7 +88,7 @@ async def test_on_a_terminal_it_asks_and_shows_how_far_it_is(bus):
     shown = await asyncio.to_thread(read_all, ours)
 
     assert await asyncio.to_thread(process.wait) == 0
-    assert "Replay 300 dead letters (300 recipients) from opt-ins-dead-letter to opt-ins? [y]" in shown
+    assert "Replay 300 dead letters (300 recipients) from opt-ins-dead-letter to opt-ins? [y/N]" in shown
     assert re.search(r"replaying .*\d+/300 .*/s", shown)
     assert "\x1b[31m" not in shown
     assert len(bus.opt_ins) == 300

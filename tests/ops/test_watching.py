@@ -90,7 +90,7 @@ async def test_waiting_for_first_tries_ends_when_all_were_tried(queues, watcher)
     await asyncio.sleep(0.05)
     queues.opt_ins.clear()
 
-    assert (await waiting).applied == 1
+    assert (await waiting).gone == 1
 
 
 async def test_waiting_for_first_tries_ends_when_patience_ends(queues):

@@ -1,0 +1,27 @@
+"""From where the commands look that look at everything."""
+
+import functools
+
+from optout_ops.cli.options import Limits, Reach
+from optout_ops.cli.outside import Outside
+from optout_ops.exits import Mistake
+from optout_ops.health.acs import clock_skew
+from optout_ops.health.look import Viewpoint
+
+
+def viewpoint_of(outside: Outside, reach: Reach, limits: Limits) -> Viewpoint:
+    """Give the viewpoint of this machine, for the commands that look at everything."""
+    settings = outside.settings(reach.namespace)
+    acs_problem: str | None = None
+    try:
+        outside.settings(reach.namespace, needs_acs=True)
+    except Mistake as error:
+        acs_problem = str(error)
+    return Viewpoint(
+        settings=settings,
+        rule=limits.rule(settings.opt_in_max_age),
+        trail=outside.trail(),
+        acs_problem=acs_problem,
+        clock_skew=functools.partial(clock_skew, settings),
+        ask_ledger=outside.look_at_ledger,
+    )

@@ -1,0 +1,159 @@
+"""One look at everything: what waits, what is dead, is it still happening, does the function work, does ACS answer."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from optout_core.events import OptOut
+from optout_core.outgoing import Queue
+from optout_core.reasons import Reason
+from optout_core.settings import Settings
+from optout_ops.audit import AuditTrail
+from optout_ops.exits import OutOfReach
+from optout_ops.health.backlog import Backlog
+from optout_ops.health.findings import Finding, Health, skew
+from optout_ops.health.heat import HeatMap
+from optout_ops.letters.bursts import Bursts
+from optout_ops.letters.letter import Letter, read_letter
+from optout_ops.letters.summary import Summary
+from optout_ops.letters.verdicts import ReplayRule
+from optout_ops.queues.protocols import QueuePair
+from optout_ops.replay.history import list_replays
+
+#: Bytes that the queue of the opt-ins holds (infra/queues.json, maxSizeInMegabytes).
+ROOM = 5 * 1024**3
+
+
+@dataclass(slots=True, kw_only=True)
+class Look:
+    """What one look saw.
+
+    Attributes:
+        now: When; aware.
+        backlog: What waits in the queue of the opt-ins.
+        heat: The dead letters by reason, publisher and hour.
+        bursts: Dead letters that died together.
+        summary: The dead letters by reason and verdict.
+        stops: Dead letters that hold a STOP, which holds back no opt-in.
+        hours_left: Hours until the first waiting message becomes a dead letter; None when none will.
+        acs: Whether ACS answers.
+        clock: What this machine's clock is beside ACS's; None where ACS did not answer.
+        ledger: What the function's ledger says of itself; None where there is none to ask.
+        replays: The last replays, the newest first.
+    """
+
+    now: datetime
+    backlog: Backlog
+    heat: HeatMap
+    bursts: Bursts
+    summary: Summary
+    stops: int
+    hours_left: float | None
+    acs: Finding
+    clock: Finding | None
+    ledger: Finding | None
+    replays: list[dict[str, object]]
+
+    @property
+    def function(self) -> Finding:
+        """Say whether the function works."""
+        health, text = self.backlog.function()
+        return Finding("function", health, text)
+
+    @property
+    def needs_somebody(self) -> bool:
+        """Say whether there is something that somebody should look at."""
+        return bool(self.heat.total) or any(each.health is Health.BAD for each in self.findings())
+
+    def findings(self) -> list[Finding]:
+        """Give what there is to say of the function, ACS, the clock and the ledger."""
+        return [each for each in (self.function, self.acs, self.clock, self.ledger) if each is not None]
+
+    def as_document(self) -> dict[str, object]:
+        """Give everything for programs."""
+        return {
+            "at": self.now.isoformat(),
+            "needsSomebody": self.needs_somebody,
+            "optIns": self.backlog.as_document(),
+            "hoursLeft": None if self.hours_left is None else round(self.hours_left, 1),
+            "deadLetters": self.heat.as_document(),
+            "unsettledStops": self.stops + self.backlog.stops,
+            "findings": [
+                {"about": each.about, "health": str(each.health), "text": each.text} for each in self.findings()
+            ],
+            "replays": self.replays,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewpoint:
+    """From where one looks.
+
+    Attributes:
+        settings: The settings of the function, as far as this machine knows them.
+        rule: May a dead letter be replayed?
+        trail: The audit trail.
+        acs_problem: Why ACS cannot be asked, such as a missing setting, or None.
+        clock_skew: Gives how far this machine's clock is ahead of ACS's; asks ACS, whoever we are.
+        ask_ledger: Gives what the ledger says of itself.
+    """
+
+    settings: Settings
+    rule: ReplayRule
+    trail: AuditTrail
+    acs_problem: str | None
+    clock_skew: Callable[[], Awaitable[timedelta | None]]
+    ask_ledger: Callable[[], Awaitable[Finding | None]]
+
+
+async def no_ledger() -> Finding | None:
+    """Say nothing: there is no ledger to ask."""
+    return None
+
+
+async def look(queues: QueuePair, viewpoint: Viewpoint, now: datetime) -> Look:
+    """Look once; locks and changes nothing.
+
+    Raises:
+        Mistake: The audit trail cannot be read.
+        OutOfReach: A queue cannot be read.
+    """
+    backlog, heat, bursts, stops = Backlog(now), HeatMap(now), Bursts(), 0
+    summary = Summary(viewpoint.rule, now)
+    async for message in queues.peek(Queue.OPT_INS):
+        backlog.add(message)
+    async for message in queues.peek(Queue.DEAD_LETTERS):
+        letter = read_letter(message)
+        heat.add(letter)
+        summary.add(letter)
+        bursts.add(letter, viewpoint.rule.judge(letter, now).advice)
+        stops += _holds_a_stop(letter)
+        backlog.note_life(message)
+    acs, clock = await _ask_acs(viewpoint)
+    return Look(
+        now=now,
+        backlog=backlog,
+        heat=heat,
+        bursts=bursts,
+        summary=summary,
+        stops=stops,
+        hours_left=backlog.hours_left(viewpoint.settings.opt_in_max_age, ROOM),
+        acs=acs,
+        clock=clock,
+        ledger=await viewpoint.ask_ledger(),
+        replays=list_replays(viewpoint.trail.read(), queues.namespace),
+    )
+
+
+async def _ask_acs(viewpoint: Viewpoint) -> tuple[Finding, Finding | None]:
+    if viewpoint.acs_problem is not None:
+        return Finding("acs", Health.UNKNOWN, f"not asked: {viewpoint.acs_problem}"), None
+    try:
+        ahead = await viewpoint.clock_skew()
+    except OutOfReach as error:
+        return Finding("acs", Health.BAD, str(error)), None
+    return Finding("acs", Health.GOOD, "it answers"), skew(ahead)
+
+
+def _holds_a_stop(letter: Letter) -> bool:
+    return letter.reason is Reason.UNCLEAR_OPT_OUT or any(isinstance(event, OptOut) for event in letter.events)

@@ -1,0 +1,53 @@
+"""The signals that end a command: Ctrl-C, `kill`, and the end of the terminal when an ssh session drops."""
+
+import signal
+import types
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+#: Windows has no SIGHUP.
+_ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """Give the signals that end a command, without those that whoever started us ignores, as `nohup` does."""
+    return tuple(each for each in _ENDING if signal.getsignal(each) is not signal.SIG_IGN)
+
+
+@contextmanager
+def raising_interrupts() -> Iterator[None]:
+    """Let each of the signals raise KeyboardInterrupt while the block runs."""
+    with _handled(ending_signals(), _raise):
+        yield
+
+
+@contextmanager
+def leaving_interrupts_to_the_editor() -> Iterator[None]:
+    """Let Ctrl-C pass while the block runs, for an editor knows it as a key; the other signals raise KeyboardInterrupt.
+
+    A handler, unlike `SIG_IGN`, is not inherited by the program that is started in the block.
+    """
+    with raising_interrupts(), _handled((signal.SIGINT,), lambda _number, _frame: None):
+        yield
+
+
+def _raise(_number: int, _frame: types.FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _handled(
+    signals: Iterable[signal.Signals], handler: Callable[[int, types.FrameType | None], None]
+) -> Iterator[None]:
+    before = {}
+    try:
+        for each in signals:
+            try:
+                before[each] = signal.signal(each, handler)
+            except ValueError:
+                # Not the main thread: no signal arrives here anyway.
+                break
+        yield
+    finally:
+        for each, previous in before.items():
+            signal.signal(each, previous)

@@ -1,0 +1,210 @@
+"""`optout status` and `optout find`: one look says it all, one sentence says where a person's word is."""
+
+import asyncio
+import os
+import pty
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from optout_core.outgoing import Queue
+from optout_ops.health.findings import Finding, Health
+from optout_ops.health.whereabouts import Place
+from optout_ops.queues.messages import MessageState
+from tests.build import NOW, OTHER, PERSON, canonical, dead_letter, dead_letters, wire
+from tests.ops.bus import current, read_all
+from tests.ops.command_line import QUICK, run
+
+
+def waiting(desk, *messages):
+    desk.queues.messages[Queue.OPT_INS] += messages
+
+
+def opt_in(number, **fields):
+    return replace(dead_letter(number, **fields.pop("facts", {})), enqueued_at=NOW, **fields)
+
+
+def stop(number):
+    body = wire(canonical(PERSON, type="sms.opt-out.v1"))
+    return replace(dead_letter(number, "UnclearOptOut", body=body), enqueued_at=NOW)
+
+
+# --- status --------------------------------------------------------------------------------------------------------
+
+
+def test_when_all_is_well_it_says_so(desk):
+    said = desk("status", "--fail-if-any")
+
+    assert said.code == 0
+    assert "0 ready, 0 scheduled" in said.out
+    assert "There are no dead letters." in said.out
+
+
+def test_it_counts_what_waits_and_says_how_long_there_is_time(desk):
+    later = opt_in(2, state=MessageState.SCHEDULED, scheduled_at=NOW + timedelta(minutes=3))
+    waiting(desk, opt_in(1), later, stop(3))
+
+    document = desk("status", "--json").json
+
+    assert (document["optIns"]["ready"], document["optIns"]["scheduled"], document["unsettledStops"]) == (2, 1, 1)
+    assert document["optIns"]["nextDue"] == "2026-01-23T12:03:00+00:00"
+    # The opt-in is ten minutes old, and may become 72 hours old.
+    assert document["hoursLeft"] == pytest.approx(71.8, abs=0.05)
+
+
+def test_the_map_shows_whether_it_is_still_happening(desk):
+    desk.put(
+        replace(dead_letter(1), enqueued_at=NOW - timedelta(hours=30)),
+        replace(dead_letter(2), enqueued_at=NOW - timedelta(hours=2)),
+        dead_letter(3, "RecipientRejected"),
+        dead_letter(4, "RecipientRejected"),
+    )
+
+    dead, said = desk("status", "--json").json["deadLetters"], desk("status").out
+
+    exhausted, rejected = dead["reasons"]["RetriesExhausted"], dead["reasons"]["RecipientRejected"]
+    assert (dead["total"], dead["last15Minutes"]) == (4, 2)
+    assert (exhausted["older"], exhausted["perHour"][-3], exhausted["last15Minutes"]) == (1, 1, 0)
+    assert (rejected["perHour"][-1], rejected["last15Minutes"]) == (2, 2)
+    assert "RecipientRejected" in said
+    assert "█" in said
+    assert "▄" in said
+
+
+@pytest.mark.parametrize(
+    ("minutes", "health"), [(1, Health.GOOD), (6, Health.BAD), (None, Health.UNKNOWN)], ids=["fresh", "stuck", "none"]
+)
+def test_whether_the_function_works_is_told_from_what_waits_for_it(desk, minutes, health):
+    if minutes is not None:
+        waiting(desk, replace(opt_in(1), enqueued_at=NOW - timedelta(minutes=minutes)))
+
+    findings = {each["about"]: each for each in desk("status", "--json").json["findings"]}
+
+    assert findings["function"]["health"] == health
+
+
+def test_a_function_that_is_behind_and_puts_things_off_works(desk):
+    retry = opt_in(2, state=MessageState.SCHEDULED, scheduled_at=NOW + timedelta(minutes=3))
+    waiting(desk, replace(opt_in(1), enqueued_at=NOW - timedelta(hours=1)), retry)
+
+    findings = {each["about"]: each for each in desk("status", "--json").json["findings"]}
+
+    assert findings["function"]["health"] == Health.GOOD
+    assert "it is behind, and works" in findings["function"]["text"]
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+def test_a_monitor_is_told_by_the_exit_code(desk, dead):
+    desk.put(*dead_letters(dead))
+
+    assert desk("status", "--fail-if-any").code == dead
+    assert desk("status").code == 0
+
+
+def test_the_last_replay_is_told(desk):
+    desk.put(*dead_letters(2))
+    replay = desk.dlq("replay", *QUICK, "--json").json["replay"]
+
+    assert f"{replay}: 2 recipients sent; done" in desk("status").out
+
+
+def test_what_the_ledger_says_is_joined_to_the_rest(desk):
+    async def look_at_ledger():
+        return Finding("ledger", Health.BAD, "it was not written for an hour")
+
+    said = run(
+        "status", "--fail-if-any", environ=desk.environ, open_queues=lambda _: desk.queues, now=lambda: NOW,
+        look_at_ledger=look_at_ledger,
+    )  # fmt: skip
+
+    assert said.code == 1
+    assert "bad: it was not written for an hour" in said.out
+
+
+async def test_it_is_watched_until_ctrl_c(bus):
+    ours, theirs = pty.openpty()
+    process = bus.start("status", "--watch", terminal=theirs, TERM="xterm", COLUMNS="80", LINES="40")
+    os.close(theirs)
+    shown = b""
+    while b"Ctrl-C ends it" not in shown:
+        shown += await asyncio.to_thread(os.read, ours, 4096)
+    process.send_signal(2)
+    shown += (await asyncio.to_thread(read_all, ours)).encode()
+
+    assert await asyncio.to_thread(process.wait) == 0
+    assert b"There are no dead letters." in shown
+
+
+async def test_at_eighty_columns_no_line_is_folded(bus):
+    bus.bury(*range(1, 30))
+    bus.fill(current(99, "MaxDeliveryCountExceeded"))
+    ours, theirs = pty.openpty()
+    process = bus.start("status", terminal=theirs, TERM="dumb", NO_COLOR="1", COLUMNS="80", LINES="40")
+    os.close(theirs)
+    shown = await asyncio.to_thread(read_all, ours)
+
+    assert await asyncio.to_thread(process.wait) == 0
+    [line] = [each for each in shown.splitlines() if each.startswith("MaxDeliveryCountExceeded")]
+    assert line.split()[-1] == "1"
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+# --- find ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_person_is_found_wherever_the_word_waits_and_not_shown(desk):
+    later = opt_in(5, state=MessageState.SCHEDULED, scheduled_at=NOW + timedelta(minutes=3))
+    desk.put(dead_letter(7, "RecipientRejected", OTHER, name="order-7"), dead_letter(8))
+    waiting(desk, replace(later, body=wire(canonical(OTHER, id="order-5"))), opt_in(6))
+
+    said = desk("find", "+1 (555) 555-5552")
+
+    scheduled, dead, acs = said.out.splitlines()
+    assert said.code == 0
+    assert scheduled.endswith("(order-5) is scheduled until 2026-01-23 12:03:00 UTC, in 3 min, after 5 tries.")
+    assert "(order-7) is dead letter 7 since 0 s: RecipientRejected; replay: after a fix." in dead
+    assert acs.startswith("ACS says nothing: ")
+    assert "5555552" not in said.out + said.err
+
+
+def test_an_event_is_found_too(desk):
+    desk.put(dead_letter(7, name="order-7"))
+
+    said = desk("find", "order-7", "--json")
+
+    assert [place["number"] for place in said.json["places"]] == [7]
+
+
+def test_who_is_nowhere_is_said_to_be_in_neither_queue(desk):
+    said = desk("find", PERSON)
+
+    assert said.code == 1
+    assert "+1555•••5551 is in neither queue: what there was is applied, was removed, or never came." in said.out
+
+
+def test_what_the_ledger_knows_of_a_person_is_told_with_the_rest(desk):
+    async def ask_ledger(wanted):
+        return [Place("applied", f"The opt-in of {wanted} was applied at 11:00.", "e1", frozenset())]
+
+    said = run("find", PERSON, environ=desk.environ, open_queues=lambda _: desk.queues, ask_ledger=ask_ledger)
+
+    assert said.code == 0
+    assert "The opt-in of +1555•••5551 was applied at 11:00." in said.out
+
+
+async def test_a_number_comes_from_standard_input_or_is_asked_for_and_not_shown(bus):
+    bus.bury(1)
+    ours, theirs = pty.openpty()
+    process = bus.start("find", terminal=theirs, TERM="dumb")
+    os.close(theirs)
+    shown = b""
+    while b"not shown" not in shown:
+        shown += await asyncio.to_thread(os.read, ours, 4096)
+    await asyncio.sleep(0.2)
+    os.write(ours, b"+15550000001\n")
+    shown += (await asyncio.to_thread(read_all, ours)).encode()
+
+    assert await asyncio.to_thread(process.wait) == 0
+    assert b"is dead letter 1" in shown
+    assert b"5550000001" not in shown
