@@ -148,9 +148,10 @@ def test_every_link_of_a_page_leads_somewhere(page):
 
 def test_the_locked_requirements_satisfy_what_the_project_declares():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    of_the_function = project["optional-dependencies"]["function"]
     extras = [Requirement(line) for lines in project["optional-dependencies"].values() for line in lines]
     for file, declared in (
-        ("requirements.txt", [Requirement(line) for line in project["dependencies"]]),
+        ("requirements.txt", [Requirement(line) for line in project["dependencies"] + of_the_function]),
         ("requirements-dev.txt", [Requirement(line) for line in project["dependencies"]] + extras),
     ):
         pins = [Requirement(line) for line in (ROOT / file).read_text().splitlines() if line[:1].isalpha()]

@@ -13,8 +13,10 @@ from optout_ops.queues.locking import ServiceBusPass
 from optout_ops.queues.reading import read_message
 from optout_ops.queues.sequence_numbers import SequenceNumbers
 from servicebus_sandbox import Broker
+from servicebus_sandbox.limits import Limits
 from tests.build import dead_letters
-from tests.ops.bus import as_stored, queues
+from tests.ops.bus import as_stored, current, open_bus, queues
+from tests.ops.command_line import QUICK
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -119,3 +121,16 @@ async def test_a_lost_lock_counts_a_delivery_of_its_message_alone(shelf):
 
     assert (lost, again.sequence_number, again.delivery_count) == (False, 1, 1)
     assert [number for number, _ in shelf.state()] == list(range(1, 31))
+
+
+async def test_dead_letters_behind_more_than_a_link_carries_are_replayed(place):
+    """The service stops giving out on a link with too many unsettled deliveries, without a word."""
+    async with open_bus(place, limits=Limits(max_unsettled=2_048)) as bus:
+        bus.fill(*(current(number, "StaleOptIn") for number in range(1, 2_501)))
+        bus.bury(*range(2_501, 2_511))
+
+        said = await bus("dlq", "replay", "--reason", "RetriesExhausted", *QUICK, "--json")
+
+        assert (said.code, said.json["sent"]) == (0, 10)
+        assert {each.delivery_count for each in bus.dead_letters.messages()} == {0}
+        assert await bus.locked() == 0
