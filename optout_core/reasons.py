@@ -12,6 +12,8 @@ class Replay(StrEnum):
     """Whether sending a dead letter back to the queue is wise."""
 
     SAFE = "safe"
+    DONE = "done"
+    """Of a single letter: the ledger says that the list says so already, or that a newer word stands."""
     AFTER_A_FIX = "after a fix"
     NEVER = "never"
 

@@ -46,11 +46,11 @@ def find(
         raise Mistake("--from must be a number with + and country, a short code, or a sender name; nothing was asked")
 
     async def work(_: asyncio.Event) -> tuple[list[Place], list[str]]:
-        async with outside.open_queues(settings) as queues:
+        async with outside.informed_queues(settings) as queues:
             rule = limits.rule(settings.opt_in_max_age)
             places = [place async for place in find_places(queues, wanted, rule, now)]
-        places += await outside.ask_ledger(wanted)
         senders = {of_sender} if of_sender else {each for place in places for each in place.senders}
+        places += await outside.ask_ledger(settings, wanted, senders)
         return places, await _ask_acs(outside, wanted, senders)
 
     places, words = machine.run(work)

@@ -29,7 +29,7 @@ def list_(outside: Outside, reach: Reach, which: Which, judging: Limits) -> int:
 
     async def work(_: asyncio.Event) -> list[dict[str, Any]]:
         lines = []
-        async with outside.open_queues(settings) as queues:
+        async with outside.informed_queues(settings) as queues:
             async for letter in matching(queues, wanted):
                 verdict = rule.judge(letter, now)
                 bursts.add(letter, verdict.advice)

@@ -48,7 +48,7 @@ def status(
     viewpoint = viewpoint_of(outside, reach, limits)
 
     async def once() -> Look:
-        async with outside.open_queues(settings) as queues:
+        async with outside.informed_queues(settings) as queues:
             return await look(queues, viewpoint, outside.now())
 
     async def work(_: asyncio.Event) -> Look:
@@ -56,7 +56,7 @@ def status(
 
     async def again_and_again(stop: asyncio.Event) -> Look:
         clock = asyncio.get_running_loop().time
-        async with outside.open_queues(settings) as queues:
+        async with outside.informed_queues(settings) as queues:
             with Live(console=out(), auto_refresh=False) as shown:
                 while True:
                     began = clock()

@@ -22,7 +22,7 @@ def selection_lines(selection: Selection, rule: ReplayRule) -> Iterator[str]:
     """Tell a selection in lines: the dead letters to replay, those that are left and why, and drift since the plan."""
     chosen = count(len(selection.chosen), "dead letter")
     yield f"{chosen} with {count(selection.recipient_count, 'recipient')} to replay."
-    for advice in (Replay.AFTER_A_FIX, Replay.NEVER):
+    for advice in (Replay.DONE, Replay.AFTER_A_FIX, Replay.NEVER):
         codes = ", ".join(
             f"{number:,} {brief(show(code)) or '(none)'}"
             for (each, code), number in selection.verdicts.most_common()

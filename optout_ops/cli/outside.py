@@ -2,23 +2,35 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import cast
 
+from optout_core.consent import microseconds
+from optout_core.numbers import Number
 from optout_core.settings import Settings
 from optout_ops import machine
 from optout_ops.audit import AuditTrail, RunRecorder
 from optout_ops.cli.live import live
 from optout_ops.cli.terminal import say
-from optout_ops.health import look, whereabouts
-from optout_ops.health.findings import Finding
-from optout_ops.health.whereabouts import AskLedger
+from optout_ops.consent.ledger import open_records
+from optout_ops.consent.places import places_of
+from optout_ops.consent.queues import InformedQueues
+from optout_ops.exits import OutOfReach
+from optout_ops.health.findings import Finding, Health
+from optout_ops.health.whereabouts import Place, Wanted
 from optout_ops.queues.client import ServiceBusQueues
 from optout_ops.queues.protocols import QueuePair
 from optout_ops.queues.waiting import Waiter
 from optout_ops.run import Run
+from optout_ops.wording import count
+
+NO_LEDGER = (
+    "CONSENT_LEDGER is empty here: nothing is known of STOPs; if the function's is empty too, it remembers them for one"
+    " invocation only"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +41,6 @@ class Outside:
         environ: The environment.
         open_queues: Connects to the two queues that the settings name.
         now: Gives the current time; aware.
-        ask_ledger: Gives what the ledger knows of a person or an event.
-        look_at_ledger: Gives what the ledger says of itself, or None where there is none.
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -38,13 +48,45 @@ class Outside:
         settings, Waiter(say)
     )
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    # The ledger is joined here, for `find`, `status` and `doctor` at once.
-    ask_ledger: AskLedger = whereabouts.no_ledger
-    look_at_ledger: Callable[[], Awaitable[Finding | None]] = look.no_ledger
 
     def settings(self, namespace: str | None, *, needs_acs: bool = False, needs_queues: bool = True) -> Settings:
         """Read the settings, as `machine.read_settings` does."""
         return machine.read_settings(self.environ, namespace, needs_acs=needs_acs, needs_queues=needs_queues)
+
+    @asynccontextmanager
+    async def informed_queues(self, settings: Settings) -> AsyncIterator[QueuePair]:
+        """Connect to the two queues; dead letters say what the ledger knows, where there is one that answers."""
+        async with AsyncExitStack() as stack:
+            queues = await stack.enter_async_context(self.open_queues(settings))
+            if settings.consent_ledger is not None:
+                try:
+                    records = await stack.enter_async_context(open_records(settings))
+                except OutOfReach as error:
+                    say(f"The ledger was not asked: {error}")
+                else:
+                    queues = cast("QueuePair", InformedQueues(queues, records))
+            yield queues
+
+    async def ask_ledger(self, settings: Settings, wanted: Wanted, senders: Iterable[Number]) -> list[Place]:
+        """Give what the ledger knows of a person and these senders, or those that we act for."""
+        if settings.consent_ledger is None or wanted.person is None:
+            return []
+        async with open_records(settings) as records:
+            return await places_of(records, wanted.person, {*senders} or {*settings.allowed_senders})
+
+    async def look_at_ledger(self, settings: Settings) -> Finding:
+        """Give what the ledger says of itself."""
+        if settings.consent_ledger is None:
+            return Finding("ledger", Health.UNKNOWN, NO_LEDGER)
+        try:
+            async with open_records(settings) as records:
+                before = microseconds(self.now() - 2 * settings.call_horizon)
+                stops = await records.unsettled_stops(before)
+        except OutOfReach as error:
+            return Finding("ledger", Health.BAD, str(error))
+        if stops:
+            return Finding("ledger", Health.BAD, f"it answers; {count(stops, 'STOP')} not settled: docs/runbook.md")
+        return Finding("ledger", Health.GOOD, "it answers, and every STOP is settled")
 
     def trail(self) -> AuditTrail:
         """Give the audit trail."""

@@ -31,7 +31,7 @@ def plan(
     wanted, rule = which.filter(now), judging.rule(settings.opt_in_max_age)
 
     async def work(_: asyncio.Event) -> Choice:
-        async with outside.open_queues(settings) as queues:
+        async with outside.informed_queues(settings) as queues:
             # Half a plan would look like a whole one: the file appears when all of it is written.
             with files.new_file(str(output)) as file:
                 return await write_plan(queues, wanted, rule, file=file, now=now)

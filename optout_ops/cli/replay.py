@@ -77,7 +77,7 @@ def replay(
 
     async def work(stop: asyncio.Event) -> tuple[Choice, ReplayResult | None]:
         nonlocal session
-        async with outside.open_queues(settings) as queues:
+        async with outside.informed_queues(settings) as queues:
             if plan is None:
                 choice = await choose_by_filter(queues, wanted, rule, trail=outside.trail(), now=now)
             else:

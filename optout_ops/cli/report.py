@@ -36,7 +36,7 @@ def report(
         say(f"The runbook is not at {RUNBOOK}: the page says what each reason means, and no commands.")
 
     async def work(_: asyncio.Event) -> str:
-        async with outside.open_queues(settings) as queues:
+        async with outside.informed_queues(settings) as queues:
             seen = await look(queues, viewpoint, outside.now())
             replays = await read_statuses(queues, trail)
             return render(Report(namespace=queues.namespace, seen=seen, replays=replays, runbook=runbook))

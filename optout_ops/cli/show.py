@@ -31,7 +31,7 @@ def show(
     rule = judging.rule(settings.opt_in_max_age)
 
     async def work(_: asyncio.Event) -> Letter:
-        async with outside.open_queues(settings) as queues:
+        async with outside.informed_queues(settings) as queues:
             return await find(queues, name)
 
     letter = machine.run(work)

@@ -31,7 +31,7 @@ def summary(
 
     async def work(_: asyncio.Event) -> Summary:
         counts = Summary(rule, now, by)
-        async with outside.open_queues(settings) as queues:
+        async with outside.informed_queues(settings) as queues:
             async for letter in matching(queues, wanted):
                 counts.add(letter)
         return counts
@@ -46,7 +46,7 @@ def summary(
         return ExitCode.DONE
     totals = [counts.total] if counts.total and len(rows) > 1 else []
     show_table(
-        (str(by), ">count", ">recipients", "oldest", "newest", ">safe", ">after a fix", ">never"),
+        (str(by), ">count", ">recipients", "oldest", "newest", *(f">{advice}" for advice in Replay)),
         [
             (
                 plain(show(row.code)) or "(none)",

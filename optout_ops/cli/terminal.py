@@ -33,7 +33,7 @@ busy_console: ContextVar[Console | None] = ContextVar("console", default=None)
 
 #: The colour of each health.
 HEALTH = {Health.GOOD: "green", Health.BAD: "red", Health.UNKNOWN: "yellow"}
-_COLOURS = {Replay.SAFE: "green", Replay.AFTER_A_FIX: "yellow", Replay.NEVER: "red"}
+_COLOURS = {Replay.SAFE: "green", Replay.DONE: "green", Replay.AFTER_A_FIX: "yellow", Replay.NEVER: "red"}
 
 
 def out() -> Console:

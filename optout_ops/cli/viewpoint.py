@@ -23,5 +23,5 @@ def viewpoint_of(outside: Outside, reach: Reach, limits: Limits) -> Viewpoint:
         trail=outside.trail(),
         acs_problem=acs_problem,
         clock_skew=functools.partial(clock_skew, settings),
-        ask_ledger=outside.look_at_ledger,
+        ask_ledger=functools.partial(outside.look_at_ledger, settings),
     )

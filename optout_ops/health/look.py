@@ -51,7 +51,7 @@ class Look:
     hours_left: float | None
     acs: Finding
     clock: Finding | None
-    ledger: Finding | None
+    ledger: Finding
     replays: list[dict[str, object]]
 
     @property
@@ -103,12 +103,7 @@ class Viewpoint:
     trail: AuditTrail
     acs_problem: str | None
     clock_skew: Callable[[], Awaitable[timedelta | None]]
-    ask_ledger: Callable[[], Awaitable[Finding | None]]
-
-
-async def no_ledger() -> Finding | None:
-    """Say nothing: there is no ledger to ask."""
-    return None
+    ask_ledger: Callable[[], Awaitable[Finding]]
 
 
 async def look(queues: QueuePair, viewpoint: Viewpoint, now: datetime) -> Look:

@@ -1,6 +1,6 @@
 """Where a person's word is: in which queue, until when, why not applied, and what ACS says now."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -76,15 +76,6 @@ class Place:
             "senders": sorted(map(str, self.senders)),
             "number": self.number,
         }
-
-
-#: Gives what the ledger of the function knows of a person or an event.
-AskLedger = Callable[[Wanted], Awaitable[list[Place]]]
-
-
-async def no_ledger(_: Wanted) -> list[Place]:
-    """Know nothing: there is no ledger to ask."""
-    return []
 
 
 async def find_places(queues: Peeks, wanted: Wanted, rule: ReplayRule, now: datetime) -> AsyncIterator[Place]:

@@ -102,6 +102,7 @@ def advice(letter: Letter, verdict: ReplayVerdict) -> str:
     command = {
         Replay.SAFE: f"optout dlq replay {which}",
         Replay.AFTER_A_FIX: f"mend the cause, then: optout dlq replay --fixed {which}",
+        Replay.DONE: f"nothing is left to do; to remove it: optout dlq purge {which}",
         Replay.NEVER: f"{edit}to remove it: optout dlq purge {which}",
     }[verdict.advice]
     return f"{command} (see {section})"

@@ -87,6 +87,11 @@ class Letter:
         return (event for event in self.events if isinstance(event, OptIn))
 
     @property
+    def opt_ins_only(self) -> bool:
+        """Say whether it holds opt-ins and nothing else."""
+        return bool(self.events) and all(isinstance(event, OptIn) for event in self.events)
+
+    @property
     def event_id(self) -> Untrusted:
         """Give the id of its event; where body and property name none, the MessageId or a digest."""
         return self.events[0].id if self.events else self.message.event_id

@@ -5,10 +5,13 @@ stricter. Two kinds are looser: STOPs may always be replayed, and an event that 
 although another version could not.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from optout_core.consent import ConsentKey, Judgement, Row, judge, microseconds
 from optout_core.events import OptOut
+from optout_core.numbers import person_key, sender_key
 from optout_core.reasons import Reason, Replay
 from optout_ops.letters.hazards import hazard
 from optout_ops.letters.letter import Letter
@@ -19,6 +22,10 @@ from optout_ops.wording import duration
 #: less than 4 KB (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas).
 _MAX_BYTES = 252 * 1024
 _UNDECODED = frozenset({Reason.MALFORMED_EVENT, Reason.UNSUPPORTED_EVENT})
+
+#: So long a STOP may take from the phone to us, with some room (docs/consent.md, "When a STOP can be late").
+_A_FEW_MINUTES = timedelta(minutes=5)
+_NO_LEDGER = "no ledger was asked: make sure that no STOP came since"
 
 _NOT_GIVEN_OUT = {
     MessageState.DEFERRED: "it is deferred: the queue gives it only to who asks for its sequence number",
@@ -55,6 +62,13 @@ class ReplayRule:
 
     def judge(self, letter: Letter, now: datetime) -> ReplayVerdict:
         """Judge one dead letter at the time `now`."""
+        verdict = _by_ledger(letter) or self._by_letter(letter, now)
+        is_old = any(now - opt_in.time > _A_FEW_MINUTES for opt_in in letter.opt_ins)
+        if verdict.advice is Replay.SAFE and is_old and letter.message.known is None:
+            return ReplayVerdict(Replay.SAFE, f"{verdict.why}; {_NO_LEDGER}")
+        return verdict
+
+    def _by_letter(self, letter: Letter, now: datetime) -> ReplayVerdict:
         never = _unsendable(letter) or self._unwise(letter, now)
         if never is not None:
             return ReplayVerdict(Replay.NEVER, never)
@@ -89,6 +103,30 @@ class ReplayRule:
                 f"it was replayed {letter.lineage.replay_count} times and came back: look why, or raise --max-replays"
             )
         return None
+
+
+def _by_ledger(letter: Letter) -> ReplayVerdict | None:
+    """Judge by what the ledger knows; None where somebody's opt-in is still to be applied, or it was not asked."""
+    known = letter.message.known
+    if known is None or not letter.opt_ins_only or letter.has_event_after_arrival:
+        return None
+    judgements = Counter(
+        _judge(microseconds(event.time), row)
+        if (row := known.get(ConsentKey(sender_key(event.sender), person_key(to))))
+        else Judgement.CALL
+        for event in letter.opt_ins
+        for to in event.recipients
+    )
+    if judgements[Judgement.CALL]:
+        return None
+    if judgements[Judgement.BLOCKED]:
+        return ReplayVerdict(Replay.NEVER, "the ledger holds a STOP at or after the opt-in")
+    return ReplayVerdict(Replay.DONE, "the ledger says that the list says so already, or that a newer word stands")
+
+
+def _judge(said_at: int, row: Row) -> Judgement:
+    # A word that the ledger does not know yet may be the newest one.
+    return judge(said_at, stop=False, row=row.admit(said_at, stop=False, now=0))
 
 
 def _unsendable(letter: Letter) -> str | None:

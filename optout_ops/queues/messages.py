@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from optout_core.arrivals import Arrival
+from optout_core.consent import ConsentKey, Row
 
 
 class MessageState(StrEnum):
@@ -27,6 +28,7 @@ class QueueMessage(Arrival):
         scheduled_at: When the queue gives a scheduled one out; aware; None for the others.
         encoded: What its sender wrote, as AMQP encodes it; b"" where nobody kept it.
         unread: Types of the application properties that azure-servicebus cannot read, by their names.
+        known: What the consent ledger knows of the people in its opt-ins; None where it was not asked.
     """
 
     sequence_number: int
@@ -34,6 +36,7 @@ class QueueMessage(Arrival):
     scheduled_at: datetime | None = None
     encoded: bytes = field(default=b"", repr=False)
     unread: Mapping[str, str] = field(default_factory=dict, repr=False)
+    known: Mapping[ConsentKey, Row] | None = field(default=None, repr=False)
 
     @classmethod
     def at(cls, sequence_number: int, arrival: Arrival, **more: Any) -> Self:  # noqa: ANN401 - of any attribute

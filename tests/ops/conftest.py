@@ -20,6 +20,14 @@ def desk(place):
 
 
 @pytest.fixture
+def ledger(desk):
+    """A ledger beside the desk: its file."""
+    path = desk.place / "ledger.db"
+    desk.environ["CONSENT_LEDGER"] = f"sqlite:///{path}"
+    return path
+
+
+@pytest.fixture
 async def bus(place):
     async with open_bus(place) as opened:
         yield opened

@@ -14,30 +14,11 @@ from optout_core.consent import microseconds
 from optout_core.contract import Consent
 from sandbox.endpoint import Endpoint, Fault
 from tests.build import NOW, OTHER, PERSON, SENDER, decoded
-from tests.consent.said import confirmed, stop, web
+from tests.consent.said import stop, web
 from tests.ops.memory import MemoryQueues
+from tests.ops.written import keep
 
 EVIDENCE = Consent(capturedAt=NOW - timedelta(days=1), method="web-form", reference="form-1")
-
-
-@pytest.fixture
-def ledger(desk):
-    """A ledger beside the desk."""
-    path = desk.place / "ledger.db"
-    desk.environ["CONSENT_LEDGER"] = f"sqlite:///{path}"
-    return path
-
-
-def keep(path, *words):
-    """Let words be applied, one after the other."""
-
-    async def work():
-        async with SqliteLedger(path) as ledger:
-            for word in words:
-                await ledger.admit([word])
-                await ledger.record(confirmed([word], ms_cv="cv-1"))
-
-    asyncio.run(work())
 
 
 def test_the_history_of_a_person_is_read_by_a_person(desk, ledger):

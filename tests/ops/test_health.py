@@ -20,8 +20,8 @@ from optout_ops.audit import AuditTrail
 from optout_ops.exits import ExitCode, OpsError, OutOfReach
 from optout_ops.health.check import Standing, check
 from optout_ops.health.doctor import Patient, examine, exit_code, read_wanted
-from optout_ops.health.findings import Health, compare_queue, duplicate_detection, skew
-from optout_ops.health.look import Viewpoint, look, no_ledger
+from optout_ops.health.findings import Finding, Health, compare_queue, duplicate_detection, skew
+from optout_ops.health.look import Viewpoint, look
 from optout_ops.letters.verdicts import ReplayRule
 from sandbox.endpoint import Endpoint
 from servicebus_sandbox import LISTEN, AccessKey, Broker
@@ -35,6 +35,10 @@ SAMPLES = Path(__file__).parents[1] / "samples" / "acs"
 QUEUES_FILE = ROOT / "infra" / "queues.json"
 QUEUE = json.loads(QUEUES_FILE.read_text())["optIns"]["properties"]
 KEY = "c2VjcmV0LWtleQ=="
+
+
+async def good_ledger():
+    return Finding("ledger", Health.GOOD, "it answers, and every STOP is settled")
 
 
 # --- check ---------------------------------------------------------------------------------------------------------
@@ -184,7 +188,7 @@ def patient(tmp_path):
             trail=trail,
             acs_problem=facts.get("acs_problem"),
             clock_skew=facts.pop("clock_skew", in_time),
-            ask_ledger=no_ledger,
+            ask_ledger=good_ledger,
         )
 
         async def see(opened):

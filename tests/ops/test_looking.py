@@ -22,9 +22,21 @@ def test_the_summary_counts_by_reason_and_says_what_may_be_replayed(desk):
 
     head, first, *_ = desk.dlq("summary").out.splitlines()
 
-    assert head.split() == ["reason", "count", "recipients", "oldest", "newest", "safe", "after", "a", "fix", "never"]
+    assert head.split() == [
+        "reason",
+        "count",
+        "recipients",
+        "oldest",
+        "newest",
+        "safe",
+        "done",
+        "after",
+        "a",
+        "fix",
+        "never",
+    ]
     assert first.split()[:3] == ["RetriesExhausted", "2", "2"]
-    assert first.split()[-3:] == ["1", "0", "1"]
+    assert first.split()[-4:] == ["1", "0", "0", "1"]
 
 
 def test_the_summary_is_a_document_for_programs_too(desk):
@@ -34,7 +46,7 @@ def test_the_summary_is_a_document_for_programs_too(desk):
 
     assert (exhausted["reason"], exhausted["count"]) == ("RetriesExhausted", 2)
     assert (rejected["reason"], rejected["recipients"]) == ("RecipientRejected", 2)
-    assert rejected["verdicts"] == {"safe": 0, "after a fix": 1, "never": 0}
+    assert rejected["verdicts"] == {"safe": 0, "done": 0, "after a fix": 1, "never": 0}
     assert rejected["meaning"].startswith("the number was refused")
 
 

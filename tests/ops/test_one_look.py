@@ -9,12 +9,13 @@ from datetime import timedelta
 import pytest
 
 from optout_core.outgoing import Queue
-from optout_ops.health.findings import Finding, Health
-from optout_ops.health.whereabouts import Place
+from optout_ops.health.findings import Health
 from optout_ops.queues.messages import MessageState
-from tests.build import NOW, OTHER, PERSON, canonical, dead_letter, dead_letters, wire
+from tests.build import NOW, OTHER, PERSON, SENDER, canonical, dead_letter, dead_letters, wire
+from tests.consent import said as words
 from tests.ops.bus import current, read_all
-from tests.ops.command_line import QUICK, run
+from tests.ops.command_line import QUICK
+from tests.ops.written import admit, keep, ledger_time
 
 
 def waiting(desk, *messages):
@@ -109,17 +110,23 @@ def test_the_last_replay_is_told(desk):
     assert f"{replay}: 2 recipients sent; done" in desk("status").out
 
 
-def test_what_the_ledger_says_is_joined_to_the_rest(desk):
-    async def look_at_ledger():
-        return Finding("ledger", Health.BAD, "it was not written for an hour")
+def test_what_the_ledger_says_is_joined_to_the_rest(desk, ledger):
+    keep(ledger, *words.web(1))
+    good = desk("status").out
+    asyncio.run(admit(ledger, *words.stop(2, OTHER)))
+    ledger_time(desk)
+    bad = desk("status", "--fail-if-any")
+    ledger.write_bytes(b"no database" * 99)
+    unread = desk("status")
 
-    said = run(
-        "status", "--fail-if-any", environ=desk.environ, open_queues=lambda _: desk.queues, now=lambda: NOW,
-        look_at_ledger=look_at_ledger,
-    )  # fmt: skip
+    assert "good: it answers, and every STOP is settled" in good
+    assert "bad: it answers; 1 STOP not settled: docs/runbook.md" in bad.out
+    assert bad.code == 1
+    assert "bad: the consent ledger gives no answer" in unread.out
 
-    assert said.code == 1
-    assert "bad: it was not written for an hour" in said.out
+
+def test_without_a_ledger_nothing_is_known_of_stops(desk):
+    assert "unknown: CONSENT_LEDGER is empty here: nothing is known of STOPs" in desk("status").out
 
 
 async def test_it_is_watched_until_ctrl_c(bus):
@@ -183,14 +190,21 @@ def test_who_is_nowhere_is_said_to_be_in_neither_queue(desk):
     assert "+1555•••5551 is in neither queue: what there was is applied, was removed, or never came." in said.out
 
 
-def test_what_the_ledger_knows_of_a_person_is_told_with_the_rest(desk):
-    async def ask_ledger(wanted):
-        return [Place("applied", f"The opt-in of {wanted} was applied at 11:00.", "e1", frozenset())]
+def test_what_the_ledger_knows_of_a_person_is_told_with_the_rest(desk, ledger):
+    keep(ledger, *words.web(1), *words.stop(2))
+    asyncio.run(admit(ledger, *words.stop(9, OTHER)))
 
-    said = run("find", PERSON, environ=desk.environ, open_queues=lambda _: desk.queues, ask_ledger=ask_ledger)
+    applied = desk("find", PERSON, "--from", SENDER)
+    unsettled = desk("find", OTHER, "--from", SENDER)
+    stranger = desk("find", "+15550009999", "--from", SENDER)
 
-    assert said.code == 0
-    assert "The opt-in of +1555•••5551 was applied at 11:00." in said.out
+    assert applied.code == 0
+    assert (
+        "The ledger: the newest word to +1800•••4567 is a STOP, event stop-2, said 2026-01-23 11:00:02 UTC; applied,"
+        " ACS confirmed 2026-01-23 12:00:00 UTC."
+    ) in applied.out
+    assert "event stop-9, said 2026-01-23 11:00:09 UTC; ACS's list is not known to say so yet." in unsettled.out
+    assert "The ledger" not in stranger.out
 
 
 async def test_a_number_comes_from_standard_input_or_is_asked_for_and_not_shown(bus):

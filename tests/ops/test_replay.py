@@ -130,7 +130,7 @@ def test_a_dry_run_shows_and_sends_nothing(desk):
 
     assert said.code == 0
     assert (said.json["chosen"], said.json["sent"]) == (2, 0)
-    assert said.json["verdicts"] == {"safe": 2, "after a fix": 1, "never": 1}
+    assert said.json["verdicts"] == {"safe": 2, "done": 0, "after a fix": 1, "never": 1}
     assert "Left where they are, after a fix: 1 RecipientRejected; --fixed replays them." in said.err
     assert "Left where they are, never: 1 StaleOptIn; `optout dlq show` says why." in said.err
     assert (len(desk.queues.dead_letters), desk.trail) == (4, [])

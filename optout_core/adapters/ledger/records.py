@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple, Protocol
 
+from optout_core.adapters.ledger.schema import COUNT_UNSETTLED
 from optout_core.consent import ConsentKey, Row
 
 #: People and words of one page: some hundred kilobytes.
@@ -178,6 +179,15 @@ class Records:
                 entries.setdefault(key, Entry(key, _row(row[2:7]), word))
             yield list(entries.values())
             sender, person = key
+
+    async def unsettled_stops(self, before: int) -> int:
+        """Count the people whose newest word is a STOP, said before a moment, that the list is not known to say.
+
+        Args:
+            before: Microseconds since 1970.
+        """
+        ((stops,),) = await self._database.run(COUNT_UNSETTLED.format(":before"), {"before": before})
+        return int(str(stops))
 
     async def unsettle(self, entry: Entry) -> None:
         """Say that the list does not say a word after all, if it is still the newest: brought again, it calls again."""
