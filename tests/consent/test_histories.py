@@ -207,6 +207,54 @@ async def test_h12_batches_of_the_same_people_in_opposite_order_do_not_wait_for_
     assert {admission.rows[key(person)].stop for person in crowd} == {True}
 
 
+# ---- what broke the design before this one -------------------------------------------------------------------------
+
+
+async def test_a_stop_stands_though_an_opt_in_acts_after_its_instance_died_and_was_repeated(world):
+    one = await world.takes(world.says("web", 1)).reaches("answer")
+    late = one.call
+    one.dies()
+    await world.takes(*world.due).finishes()
+    await world.takes(world.says("STOP", 2)).finishes()
+    assert ENTRY in world.acs.listed
+
+    world.waits(250)
+    late.acts()
+    assert ENTRY not in world.acs.listed
+
+    assert await world.rests() == []
+    assert ENTRY in world.acs.listed
+    assert world.asked == ["remove", "remove", "add", "add"]
+
+
+async def test_an_opt_in_that_lost_to_a_stop_undoes_no_newer_opt_in(world):
+    oldest, stop, newest = world.says("web", 1), world.says("out", 2), world.says("web", 3)
+    one = await world.takes(oldest).reaches("answer")
+    other = await world.takes(newest).reaches("answer")
+    one.call.acts()
+    other.call.acts()
+    await other.finishes()
+
+    await world.takes(stop).finishes()
+    await one.finishes()
+
+    assert await world.rests() == []
+    assert ENTRY not in world.acs.listed
+    assert world.asked == ["remove", "remove"]
+
+
+async def test_an_old_stop_undoes_no_opt_in_that_is_under_way(world):
+    stop, opt_in = world.says("out", 1), world.says("web", 2)
+    one = await world.takes(opt_in).reaches("answer")
+
+    await world.takes(stop).finishes()
+
+    assert await world.rests() == []
+    assert one.where is None
+    assert ENTRY not in world.acs.listed
+    assert world.asked == ["remove"]
+
+
 # ---- beyond the model ----------------------------------------------------------------------------------------------
 
 

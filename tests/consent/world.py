@@ -16,7 +16,7 @@ a function of ours that stands before its own on the search path.
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Awaitable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -533,10 +533,10 @@ class Instance:
     def _takes_in(self, words):
         self._admitted = self.world.books.admits(words, self.world.clock.now)
 
-    async def _asks(self, statement: Awaitable, note):
+    async def _asks(self, statement: Coroutine, note):
         fails, self.fails = self.fails, None
         if fails == "before":
-            statement.close()  # type: ignore[attr-defined] # a coroutine
+            statement.close()
             raise LedgerUnavailable("says the test")
         await self.world.store.tells(self.world.clock.now + self.world.skew)
         answer = await statement
@@ -620,7 +620,7 @@ class World:
         skew: By how much the ledger's clock is ahead of the broker's: microseconds.
     """
 
-    store: Any
+    store: Store
     drops_duplicates: bool = False
     rule: OptInRule = RULE
     cut: Any = lambda batch: (batch,)
