@@ -49,6 +49,14 @@ param allowedSenders string[] = []
 @allowed(['Standard', 'Premium'])
 param serviceBusSku string = 'Standard'
 
+@description('Most that one queue holds, in MB: how long an outage of ACS may last at your rate follows from it, docs/deploy.md. More than 5120 needs Premium. Standard could hold more in partitions, but those number their messages each for themselves, and what pages by number (optout) would miss some.')
+@allowed([1024, 2048, 3072, 4096, 5120, 10240, 20480, 40960, 81920])
+param queueSizeMB int = 5120
+
+@description('Messaging units of a Premium namespace.')
+@allowed([1, 2, 4, 8, 16])
+param messagingUnits int = 1
+
 @description('Memory of one instance. CPU comes in proportion: 512 MB serves a test environment, 2048 MB the 16 requests one instance keeps in flight.')
 @allowed([512, 2048, 4096])
 param instanceMemoryMB int = 2048
@@ -155,6 +163,7 @@ var checkedReadyCount = alwaysReadyInstanceCount > maximumInstanceCount
 // Every name is computed here and not taken from a module's output: so what-if can look inside the modules.
 var suffix = uniqueString(resourceGroup().id, environmentName)
 var names = {
+  actionGroup: 'ag-optin-${checkedName}-${suffix}'
   applicationInsights: 'appi-optin-${checkedName}-${suffix}'
   eventGridIdentity: 'id-optin-texts-${checkedName}-${suffix}'
   functionApp: 'func-optin-${checkedName}-${suffix}'
@@ -195,6 +204,10 @@ var effectiveStandby = ledgerStandby != 'Disabled' && startsWith(ledgerComputeSi
   ? fail('ledgerStandby needs a ledgerComputeSize that is not Burstable, such as Standard_D2ds_v5.')
   : ledgerStandby
 
+var effectiveQueueSize = queueSizeMB > 5120 && effectiveSku != 'Premium'
+  ? fail('queueSizeMB above 5120 needs serviceBusSku Premium.')
+  : queueSizeMB
+
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: names.identity
   location: location
@@ -213,6 +226,8 @@ module messaging 'modules/messaging.bicep' = {
     tags: allTags
     namespaceName: names.namespace
     sku: effectiveSku
+    queueSizeMB: effectiveQueueSize
+    messagingUnits: messagingUnits
     isPrivate: privateNetworking
   }
 }
@@ -260,12 +275,18 @@ module alerts 'modules/alerts.bicep' = {
     nameSuffix: '${checkedName}-${suffix}'
     namespaceName: names.namespace
     applicationInsightsName: names.applicationInsights
+    workspaceName: names.workspace
+    hasLedger: consentLedger
+    ledgerName: names.ledger
+    queueSizeMB: queueSizeMB
+    actionGroupName: names.actionGroup
     emailAddresses: checkedAddresses
     pagerActionGroupId: checkedPager
     runbookUrl: runbookUrl
     maximumInstanceCount: maximumInstanceCount
   }
   dependsOn: [
+    ledger
     messaging
     monitoring
   ]
@@ -390,8 +411,13 @@ module texts 'modules/event-grid.bicep' = if (receiveTexts) {
     identityName: names.eventGridIdentity
     namespaceName: names.namespace
     messagingGroup: ownGroup
+    nameSuffix: '${checkedName}-${suffix}'
+    runbookUrl: runbookUrl
+    mailActionGroupName: names.actionGroup
+    pagerActionGroupId: checkedPager
   }
   dependsOn: [
+    alerts
     textsRole
   ]
 }

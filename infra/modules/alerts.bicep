@@ -6,6 +6,14 @@ param tags object
 param nameSuffix string
 param namespaceName string
 param applicationInsightsName string
+param workspaceName string
+param hasLedger bool
+param ledgerName string
+
+@description('Most that one queue holds, in MB.')
+param queueSizeMB int
+
+param actionGroupName string
 param emailAddresses string[]
 
 @description('Resource id of an action group of yours, such as the one of a pager. It hears of severity 1. Empty: mail only.')
@@ -20,6 +28,9 @@ var queues = loadJsonContent('../queues.json')
 var host = loadJsonContent('../../host.json')
 // What all instances have in hand: a batch each.
 var inHand = maximumInstanceCount * host.extensions.serviceBus.maxMessageBatchSize
+var bytesInMB = 1024 * 1024
+// 20 % of an hour: more than what is still on its way at the edges of the window.
+var unseenShare = 20
 
 // Service Bus counts, point in time, and 0 while the namespace is throttled: a resolved alert is no proof of an empty queue.
 // https://learn.microsoft.com/azure/service-bus-messaging/monitor-service-bus-reference
@@ -99,6 +110,88 @@ var metricAlerts = [
     ]
   }
   {
+    name: 'queue-filling'
+    severity: 2
+    description: 'A queue is more than 60 % full (of ${queueSizeMB} MB): at this rate it does not hold as long as an opt-in may wait; the alert carries the queue.'
+    window: 'PT15M'
+    conditions: [
+      {
+        name: 'size'
+        metric: 'Size'
+        queues: [queues.optIns.name, queues.deadLetters.name]
+        aggregation: 'Average'
+        operator: 'GreaterThan'
+        threshold: queueSizeMB * 60 / 100 * bytesInMB
+      }
+    ]
+  }
+  {
+    name: 'queue-almost-full'
+    severity: 1
+    description: 'A queue is more than 80 % full (of ${queueSizeMB} MB): full, it refuses publishers and our own retries; the alert carries the queue.'
+    window: 'PT15M'
+    conditions: [
+      {
+        name: 'size'
+        metric: 'Size'
+        queues: [queues.optIns.name, queues.deadLetters.name]
+        aggregation: 'Average'
+        operator: 'GreaterThan'
+        threshold: queueSizeMB * 80 / 100 * bytesInMB
+      }
+    ]
+  }
+  {
+    name: 'service-bus-throttles'
+    severity: 2
+    description: 'Service Bus throttled more than 100 requests in 15 minutes: publishers or we are too fast for the tier.'
+    window: 'PT15M'
+    conditions: [
+      {
+        name: 'throttled'
+        metric: 'ThrottledRequests'
+        queues: [queues.optIns.name, queues.deadLetters.name]
+        aggregation: 'Total'
+        operator: 'GreaterThan'
+        threshold: 100
+      }
+    ]
+  }
+  {
+    // A failed invocation gives back its whole batch. Two batches: one that a restart cut off is no news.
+    name: 'deliveries-failing'
+    severity: 2
+    description: 'Invocations fail and give their messages back: after ${queues.optIns.properties.maxDeliveryCount} deliveries they are dead letters.'
+    window: 'PT15M'
+    conditions: [
+      {
+        name: 'abandoned'
+        metric: 'AbandonMessage'
+        queues: [queues.optIns.name]
+        aggregation: 'Total'
+        operator: 'GreaterThan'
+        threshold: 2 * host.extensions.serviceBus.maxMessageBatchSize
+      }
+    ]
+  }
+  {
+    // What the broker dead-letters is not in our own metrics: one message that cannot be decoded takes up to a batch along.
+    name: 'dead-letters-burst'
+    severity: 1
+    description: 'Some 100 dead letters came at once, of ours or of the broker: a batch was delivered too often, or ACS refuses many.'
+    window: 'PT15M'
+    conditions: [
+      {
+        name: 'arrived'
+        metric: 'IncomingMessages'
+        queues: [queues.deadLetters.name]
+        aggregation: 'Total'
+        operator: 'GreaterThan'
+        threshold: 90
+      }
+    ]
+  }
+  {
     // The net under nothing-processed: whether a metric that emits nothing counts as 0 is not documented.
     name: 'queue-never-empty'
     severity: 2
@@ -114,6 +207,28 @@ var metricAlerts = [
         threshold: 0
       }
     ]
+  }
+]
+
+// Of the ledger. Each has one condition and no dimension.
+var ledgerAlerts = [
+  {
+    name: 'ledger-out-of-reach'
+    severity: 1
+    description: 'The consent ledger does not answer: nothing is called, STOPs from upstream included, and everything waits.'
+    metric: 'is_db_alive'
+    aggregation: 'Maximum'
+    operator: 'LessThan'
+    threshold: 1
+  }
+  {
+    name: 'ledger-filling'
+    severity: 2
+    description: 'More than 80 % of the storage of the consent ledger is used; at 95 % the server becomes read-only unless it can grow.'
+    metric: 'storage_percent'
+    aggregation: 'Maximum'
+    operator: 'GreaterThan'
+    threshold: 80
   }
 ]
 
@@ -242,6 +357,62 @@ customMetrics
   }
 ]
 
+// Lines of the Functions host about receiving and settling (docs/facts/real-host.md, "Log").
+var listenerQuery = '''
+union traces, exceptions
+| where strcat(message, outerMessage) has 'message batch receive loop'
+| project timestamp, measured = itemCount
+'''
+// What Service Bus completed, over both queues: exported metrics lose their dimension. What operators complete counts too.
+var completedQuery = '''
+AzureMetrics
+| where ResourceProvider == 'MICROSOFT.SERVICEBUS' and MetricName == 'CompleteMessage'
+| summarize completed = sum(Total), TimeGenerated = max(TimeGenerated)
+| extend seen = coalesce(toscalar(
+    AppTraces
+    | where Message startswith 'settled '
+    | summarize sum(toint(Properties['optout.messages']))
+  ), 0)
+'''
+var hostAlerts = [
+  {
+    name: 'listener-errors'
+    severity: 2
+    description: 'The host could not receive or settle more than 20 times in 15 minutes: a lock was lost, or a message cannot be decoded.'
+    window: 'PT15M'
+    query: listenerQuery
+    threshold: 20
+    onWorkspace: false
+  }
+  {
+    name: 'listener-floods'
+    severity: 1
+    description: 'The host fails to receive more than 1,000 times in 15 minutes: the queue is gone or we may not listen, and each line costs money.'
+    window: 'PT15M'
+    query: listenerQuery
+    threshold: 1000
+    onWorkspace: false
+  }
+  {
+    name: 'telemetry-silent'
+    severity: 2
+    description: 'Service Bus completed messages for an hour and the function said nothing: the alerts that rest on what it says are blind.'
+    window: 'PT1H'
+    query: '${completedQuery}| project TimeGenerated, measured = iff(completed >= 50 and seen == 0, 1, 0)\n'
+    threshold: 0
+    onWorkspace: true
+  }
+  {
+    name: 'completed-unseen'
+    severity: 2
+    description: 'Service Bus completed more messages than the function has seen: some are gone and nobody acted on them.'
+    window: 'PT1H'
+    query: '${completedQuery}| project TimeGenerated, measured = iff(seen > 0 and completed - seen > max_of(50, completed * ${unseenShare} / 100), completed - seen, 0)\n'
+    threshold: 0
+    onWorkspace: true
+  }
+]
+
 resource namespace 'Microsoft.ServiceBus/namespaces@2024-01-01' existing = {
   name: namespaceName
 }
@@ -250,8 +421,27 @@ resource applicationInsights 'Microsoft.Insights/components@2020-02-02' existing
   name: applicationInsightsName
 }
 
+resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' existing = {
+  name: workspaceName
+}
+
+// So that a query can hold what the broker completed against what the function has seen.
+resource countsToTheWorkspace 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  scope: namespace
+  name: 'counts-to-the-workspace'
+  properties: {
+    workspaceId: workspace.id
+    metrics: [
+      {
+        category: 'AllMetrics'
+        enabled: true
+      }
+    ]
+  }
+}
+
 resource operators 'Microsoft.Insights/actionGroups@2023-01-01' = {
-  name: 'ag-optin-${nameSuffix}'
+  name: actionGroupName
   location: 'global'
   tags: tags
   properties: {
@@ -307,6 +497,83 @@ resource metricAlertRules 'Microsoft.Insights/metricAlerts@2018-03-01' = [
         ]
       }
       actions: map(alert.severity == 1 ? loud : quiet, group => { actionGroupId: group })
+    }
+  }
+]
+
+resource ledgerAlertRules 'Microsoft.Insights/metricAlerts@2018-03-01' = [
+  for alert in hasLedger ? ledgerAlerts : []: {
+    name: '${alert.name}-${nameSuffix}'
+    location: 'global'
+    tags: tags
+    properties: {
+      description: '${alert.description} ${runbookUrl}#${alert.name}'
+      severity: alert.severity
+      enabled: true
+      autoMitigate: true
+      scopes: [
+        resourceId('Microsoft.DBforPostgreSQL/flexibleServers', ledgerName)
+      ]
+      evaluationFrequency: 'PT5M'
+      windowSize: 'PT15M'
+      criteria: {
+        'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+        allOf: [
+          {
+            criterionType: 'StaticThresholdCriterion'
+            name: 'server'
+            metricNamespace: 'Microsoft.DBforPostgreSQL/flexibleServers'
+            metricName: alert.metric
+            timeAggregation: alert.aggregation
+            operator: alert.operator
+            threshold: alert.threshold
+          }
+        ]
+      }
+      actions: map(alert.severity == 1 ? loud : quiet, group => { actionGroupId: group })
+    }
+  }
+]
+
+resource hostAlertRules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
+  for alert in hostAlerts: {
+    name: '${alert.name}-${nameSuffix}'
+    location: location
+    tags: tags
+    kind: 'LogAlert'
+    properties: {
+      displayName: '${alert.name}-${nameSuffix}'
+      description: '${alert.description} ${runbookUrl}#${alert.name}'
+      severity: alert.severity
+      enabled: true
+      autoMitigate: true
+      skipQueryValidation: true // a workspace that was made a moment ago has no tables yet
+      scopes: [
+        alert.onWorkspace ? workspace.id : applicationInsights.id
+      ]
+      targetResourceTypes: [
+        alert.onWorkspace ? 'microsoft.operationalinsights/workspaces' : 'microsoft.insights/components'
+      ]
+      evaluationFrequency: 'PT5M'
+      windowSize: alert.window
+      criteria: {
+        allOf: [
+          {
+            query: alert.query
+            metricMeasureColumn: 'measured'
+            timeAggregation: 'Total'
+            operator: 'GreaterThan'
+            threshold: alert.threshold
+            failingPeriods: {
+              numberOfEvaluationPeriods: 1
+              minFailingPeriodsToAlert: 1
+            }
+          }
+        ]
+      }
+      actions: {
+        actionGroups: alert.severity == 1 ? loud : quiet
+      }
     }
   }
 ]

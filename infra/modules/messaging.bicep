@@ -8,6 +8,12 @@ param namespaceName string
 @allowed(['Standard', 'Premium'])
 param sku string
 
+@description('Most that one queue holds, in MB; more than 5,120 on Premium only.')
+param queueSizeMB int
+
+@description('Capacity of a Premium namespace.')
+param messagingUnits int
+
 @description('Whether only private endpoints reach the namespace. Premium only.')
 param isPrivate bool
 
@@ -20,7 +26,7 @@ resource namespace 'Microsoft.ServiceBus/namespaces@2024-01-01' = {
   sku: {
     name: sku
     tier: sku
-    capacity: sku == 'Premium' ? 1 : null
+    capacity: sku == 'Premium' ? messagingUnits : null
   }
   properties: {
     disableLocalAuth: true
@@ -43,13 +49,13 @@ resource networkRules 'Microsoft.ServiceBus/namespaces/networkRuleSets@2024-01-0
 resource deadLetters 'Microsoft.ServiceBus/namespaces/queues@2024-01-01' = {
   parent: namespace
   name: queues.deadLetters.name
-  properties: queues.deadLetters.properties
+  properties: union(queues.deadLetters.properties, { maxSizeInMegabytes: queueSizeMB })
 }
 
 resource optIns 'Microsoft.ServiceBus/namespaces/queues@2024-01-01' = {
   parent: namespace
   name: queues.optIns.name
-  properties: queues.optIns.properties
+  properties: union(queues.optIns.properties, { maxSizeInMegabytes: queueSizeMB })
   dependsOn: [
     deadLetters // forwardDeadLetteredMessagesTo names it
   ]

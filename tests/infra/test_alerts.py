@@ -20,6 +20,18 @@ SERVICE_BUS_METRICS = {
     "ScheduledMessages": {"Average", "Minimum", "Maximum"},
     "DeadletteredMessages": {"Average", "Minimum", "Maximum"},
     "CompleteMessage": {"Total"},
+    "AbandonMessage": {"Total"},
+    "IncomingMessages": {"Total"},
+    "Size": {"Average", "Minimum", "Maximum"},
+    "ThrottledRequests": {"Total"},
+}
+#: By what they watch: https://learn.microsoft.com/azure/azure-monitor/reference/supported-metrics/metrics-index
+OTHER_METRICS = {
+    "Microsoft.EventGrid/systemTopics": {"DroppedEventCount": {"Total"}, "DeliveryAttemptFailCount": {"Total"}},
+    "Microsoft.DBforPostgreSQL/flexibleServers": {
+        "is_db_alive": {"Average", "Minimum", "Maximum"},
+        "storage_percent": {"Average", "Minimum", "Maximum"},
+    },
 }
 QUEUES = {queue["name"] for queue in json.loads((INFRA / "queues.json").read_text()).values()}
 EVERYTHING = deployment("everything")
@@ -165,9 +177,18 @@ def test_the_action_group_writes_to_every_address():
     assert len(group["groupShortName"]) <= 12  # the most Azure takes
 
 
-@every_metric_alert
+def _watched(alert) -> str:
+    (scope,) = alert["properties"]["scopes"]
+    return scope
+
+
+OF_QUEUES = [
+    each for each in METRIC_ALERTS if _watched(each) == EVERYTHING.only("Microsoft.ServiceBus/namespaces")["id"]
+]
+
+
+@pytest.mark.parametrize("alert", OF_QUEUES, ids=_name)
 def test_a_metric_alert_watches_queues_by_a_metric_service_bus_has(alert):
-    assert alert["properties"]["scopes"] == [EVERYTHING.only("Microsoft.ServiceBus/namespaces")["id"]]
     for condition in alert["properties"]["criteria"]["allOf"]:
         assert condition["metricNamespace"] == "Microsoft.ServiceBus/namespaces"
         assert condition["timeAggregation"] in SERVICE_BUS_METRICS[condition["metricName"]]
@@ -178,7 +199,69 @@ def test_a_metric_alert_watches_queues_by_a_metric_service_bus_has(alert):
         assert len(dimension["values"]) == 1 or len(alert["properties"]["criteria"]["allOf"]) == 1
 
 
-@pytest.mark.parametrize(("name", "query"), _queries().items(), ids=list(_queries()))
+@pytest.mark.parametrize("alert", [each for each in METRIC_ALERTS if each not in OF_QUEUES], ids=_name)
+def test_a_metric_alert_watches_another_resource_of_ours_by_a_metric_that_it_has(alert):
+    (condition,) = alert["properties"]["criteria"]["allOf"]
+    watched = EVERYTHING.only(condition["metricNamespace"])
+
+    assert _watched(alert) == watched["id"]
+    assert condition["timeAggregation"] in OTHER_METRICS[watched["type"]][condition["metricName"]]
+
+
+@pytest.mark.parametrize(("name", "share"), [("queue-filling", 0.6), ("queue-almost-full", 0.8)])
+@pytest.mark.parametrize("deployed", ["everything", "required"])
+def test_a_full_queue_is_announced_at_a_share_of_its_own_size(name, share, deployed):
+    alert = deployment(deployed).only("Microsoft.Insights/metricAlerts", name)
+    (condition,) = alert["properties"]["criteria"]["allOf"]
+    sizes = {
+        queue["properties"]["maxSizeInMegabytes"]
+        for queue in deployment(deployed).of_type("Microsoft.ServiceBus/namespaces/queues")
+    }
+
+    assert condition["metricName"] == "Size"
+    assert {round(size * 2**20 * share) for size in sizes} == {round(condition["threshold"])}
+    assert set(condition["dimensions"][0]["values"]) == QUEUES
+
+
+def test_what_is_completed_is_held_against_what_was_seen():
+    """The counts are in the workspace, and the line is one that the function writes."""
+    settings = EVERYTHING.only("Microsoft.Insights/diagnosticSettings")["properties"]
+    source = (ROOT / "optout_core/adapters/telemetry.py").read_text()
+    workspace = EVERYTHING.only("Microsoft.OperationalInsights/workspaces")["id"]
+
+    assert settings["workspaceId"] == workspace
+    assert settings["metrics"] == [{"category": "AllMetrics", "enabled": True}]
+    assert '"settled %d messages' in source
+    assert '{"messages": report.messages}' in source
+    for name in ("telemetry-silent", "completed-unseen"):
+        (alert,) = [alert for alert in LOG_ALERTS if _name(alert) == name]
+        assert _watched(alert) == workspace
+        query = alert["properties"]["criteria"]["allOf"][0]["query"]
+        assert "MetricName == 'CompleteMessage'" in query
+        assert "Message startswith 'settled '" in query
+        assert "optout.messages" in query
+
+
+def test_the_alerts_on_the_host_look_for_the_line_that_it_writes():
+    facts = (ROOT / "docs/facts/real-host.md").read_text()
+
+    for name in ("listener-errors", "listener-floods"):
+        (alert,) = [alert for alert in LOG_ALERTS if _name(alert) == name]
+        (text,) = re.findall(r"has '([^']+)'", alert["properties"]["criteria"]["allOf"][0]["query"])
+        assert text in " ".join(facts.split())
+
+
+def test_without_a_ledger_or_texts_nothing_watches_them():
+    names = {each["name"] for each in deployment("required").of_type("Microsoft.Insights/metricAlerts")}
+
+    assert not any(name.startswith(("ledger-", "texts-")) for name in names)
+    assert len(names) == len(OF_QUEUES)
+
+
+OF_THE_CODE = {name: query for name, query in _queries().items() if "customMetrics" in query}
+
+
+@pytest.mark.parametrize(("name", "query"), OF_THE_CODE.items(), ids=list(OF_THE_CODE))
 def test_a_query_asks_for_a_metric_the_code_has(name, query):
     asked = re.findall(r"name == '([^']+)'", query)
 
@@ -203,11 +286,11 @@ def test_a_query_asks_for_attributes_the_code_sets(name, query):
 def test_a_log_alert_measures_the_column_its_query_gives():
     for alert in LOG_ALERTS:
         (condition,) = alert["properties"]["criteria"]["allOf"]
-        columns = condition["query"].rpartition("| project ")[2]
+        columns = condition["query"].rpartition("project ")[2]
 
         assert condition["metricMeasureColumn"] == "measured"
         assert "measured = " in columns
-        for dimension in condition["dimensions"]:
+        for dimension in condition.get("dimensions", []):
             assert f"{dimension['name']} = " in columns
 
 

@@ -2,6 +2,7 @@
 
 import re
 
+from optout_core.settings import Settings
 from tests.infra.snapshots import deployment, read
 from tests.infra.sources import ROOT
 
@@ -41,3 +42,27 @@ def test_every_parameter_that_is_named_exists():
 
     for name in re.findall(r"`(\w+) = [^`]+`", PAGE):
         assert name in parameters, name
+
+
+BYTES_OF_AN_EVENT = 485  # what the sandbox's broker counts for an event of one recipient
+
+
+def test_the_hours_of_an_outage_follow_from_size_rate_and_age():
+    (age,) = [Settings.model_fields["opt_in_max_age"].default.total_seconds() / 3600]
+    section = PAGE.partition("## How long an outage may last")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([\d,]+) \| (.+?) \| (.+?) \|$", section, re.MULTILINE)
+
+    assert len(rows) == 5
+    for rate, standard, premium in rows:
+        for shown, megabytes in ((standard, 5120), (premium, 81920)):
+            hours = min(age, megabytes * 2**20 / BYTES_OF_AN_EVENT / int(rate.replace(",", "")) / 3600)
+            expected = f"{hours:.0f} h" if hours >= 10 else f"{hours:.1f} h"
+            assert shown in {expected, "\N{EN DASH}"}, (rate, megabytes)
+    assert f"({age:.0f} h)" in section
+
+
+def test_the_instances_of_a_region_that_refuses_few_make_as_many_calls():
+    prod, concurrency = read("prod"), Settings.model_fields["max_concurrent_requests"].default
+    calls = prod["maximumInstanceCount"] * concurrency
+
+    assert f"40 instances \N{MULTIPLICATION SIGN} {calls // 40} are the {calls} calls of" in " ".join(PAGE.split())

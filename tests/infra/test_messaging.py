@@ -6,20 +6,20 @@ import pytest
 
 from optout_core.settings import Settings
 from tests.infra.compiler import CompilationError
-from tests.infra.snapshots import Resource, deployment, read
+from tests.infra.snapshots import Deployment, Resource, deployment, read
 from tests.infra.sources import INFRA
 
 QUEUES = json.loads((INFRA / "queues.json").read_text())
 EVERYTHING, REQUIRED = deployment("everything"), deployment("required")
 
 
-def _queues() -> dict[str, Resource]:
-    queues = EVERYTHING.of_type("Microsoft.ServiceBus/namespaces/queues")
+def _queues(of: Deployment = EVERYTHING) -> dict[str, Resource]:
+    queues = of.of_type("Microsoft.ServiceBus/namespaces/queues")
     return {queue["name"].partition("/")[2]: queue["properties"] for queue in queues}
 
 
 def test_the_queues_are_those_of_the_shared_file():
-    assert _queues() == {queue["name"]: queue["properties"] for queue in QUEUES.values()}
+    assert _queues(REQUIRED) == {queue["name"]: queue["properties"] for queue in QUEUES.values()}
 
 
 def test_the_queues_are_those_the_code_expects():
@@ -54,8 +54,22 @@ def test_an_opt_in_gets_too_old_before_the_broker_throws_it_out():
 
 def test_a_queue_has_a_size_that_both_tiers_take():
     """https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas"""
-    for queue in _queues().values():
+    for queue in _queues(REQUIRED).values():
         assert queue["maxSizeInMegabytes"] in {1024, 2048, 3072, 4096, 5120}
+
+
+def test_premium_holds_more_and_standard_is_refused_more(compiler, parameter_file):
+    assert {queue["maxSizeInMegabytes"] for queue in _queues().values()} == {81920}
+    assert EVERYTHING.only("Microsoft.ServiceBus/namespaces")["sku"]["capacity"] == 2
+
+    with pytest.raises(CompilationError, match="queueSizeMB above 5120 needs serviceBusSku Premium"):
+        compiler.snapshot(parameter_file("required", "param queueSizeMB = 10240"))
+
+
+def test_no_queue_is_partitioned():
+    """Each partition numbers its messages for itself, and what pages by number would miss some."""
+    for queue in (*_queues().values(), *_queues(REQUIRED).values()):
+        assert "enablePartitioning" not in queue
 
 
 def test_standard_is_the_default_and_premium_a_choice():

@@ -1,6 +1,7 @@
 """The scripts that the pipelines call: the linter's wrapper, the package, the smoke test."""
 
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from azure.servicebus import ServiceBusClient
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from optout_core import __version__
 from optout_core.arrivals import Arrival
 from optout_core.events import OptIn, decode
 from optout_core.masking import show
@@ -30,6 +32,7 @@ from tests.infra.commands import run
 from tests.infra.sources import INFRA, ROOT
 
 SMOKE = SimpleNamespace(**runpy.run_path(str(INFRA / "smoke.py")))
+SBOM = SimpleNamespace(**runpy.run_path(str(INFRA / "sbom.py")))
 PACKAGE = SimpleNamespace(**runpy.run_path(str(INFRA / "package.py")))
 SENDER, RECIPIENT = "+18001234567", "+15555555551"
 
@@ -290,6 +293,41 @@ def test_the_same_sources_give_the_same_bytes(repository, tmp_path_factory):
     PACKAGE.write(repository, folder / "two.zip")
 
     assert (folder / "one.zip").read_bytes() == (folder / "two.zip").read_bytes()
+
+
+def test_packages_go_where_the_worker_looks_for_them(repository, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("out")
+    for name in ("packages/pydantic/__init__.py", "packages/pydantic/__pycache__/a.pyc"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+
+    names = PACKAGE.write(repository, folder / "package.zip", folder / "packages")
+
+    assert ".python_packages/lib/site-packages/pydantic/__init__.py" in names
+    assert not any("__pycache__" in name for name in names)
+    with pytest.raises(ValueError, match="holds no package"):
+        PACKAGE.write(repository, folder / "package.zip", repository / "none")
+
+
+def test_what_the_function_needs_is_all_of_requirements_txt_and_each_has_hashes():
+    lines = PACKAGE.requirements(ROOT)
+    pinned = re.findall(r"^([a-z][\w.-]*)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+
+    assert [line.partition("==")[0] for line in lines] == sorted(set(pinned))
+    assert all("--hash=sha256:" in line for line in lines)
+
+
+def test_the_bill_of_materials_names_the_package_and_every_library():
+    document = SBOM.bill(ROOT, b"the package")
+    libraries = {each["purl"] for each in document["components"]}
+
+    assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
+    assert document["metadata"]["component"]["version"] == __version__
+    assert document["metadata"]["component"]["hashes"][0]["content"] == hashlib.sha256(b"the package").hexdigest()
+    assert len(libraries) == len(document["components"]) == len(PACKAGE.requirements(ROOT))
+    assert any(purl.startswith("pkg:pypi/azure-servicebus@") for purl in libraries)
+    assert all(each["properties"] for each in document["components"])
+    assert SBOM.bill(ROOT, b"the package") == document
 
 
 def test_a_package_that_could_not_start_is_not_written(repository, tmp_path_factory):

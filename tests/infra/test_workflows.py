@@ -45,8 +45,9 @@ def test_only_a_job_that_signs_in_to_azure_may_ask_for_a_token(job):
     jobs = WORKFLOWS[called]["jobs"].values() if called else [job]
     signs_in = any(step.get("uses", "").startswith("azure/login@") for each in jobs for step in each.get("steps", []))
 
-    expected = {"contents": "read", "id-token": "write"} if signs_in else None
-    assert job.get("permissions") == expected
+    attests = any("attest-build-provenance" in step.get("uses", "") for step in job.get("steps", []))
+    expected = {"contents": "read", "id-token": "write"} | ({"attestations": "write"} if attests else {})
+    assert job.get("permissions") == (expected if signs_in or attests else None)
 
 
 def test_no_secret_is_used():
@@ -76,7 +77,7 @@ def test_every_script_that_is_called_exists_and_can_be_run():
 
     assert scripts == {
         f"infra/{name}"
-        for name in ("again", "ledger-rights", "lint", "package.py", "rights.py", "smoke.py", "variables.py")
+        for name in ("again", "ledger-rights", "lint", "package.py", "rights.py", "sbom.py", "smoke.py", "variables.py")
     }
     for name in scripts:
         assert (ROOT / name).stat().st_mode & 0o111, name
@@ -92,7 +93,7 @@ def test_every_make_target_that_is_called_exists():
 
 def test_every_file_that_is_named_exists():
     for name in re.findall(r"--requirement (\S+)", SCRIPTS):
-        assert (ROOT / name).exists(), name
+        assert (ROOT / name).exists() or f"> {name}" in SCRIPTS, name
     called = {job["uses"] for _, job in JOBS if "uses" in job}
     assert called == {"./.github/workflows/ci.yml", "./.github/workflows/deploy-environment.yml"}
     assert all((ROOT / name).exists() for name in called)
@@ -134,7 +135,7 @@ def test_a_deployment_is_infrastructure_then_code_then_smoke_test_one_environmen
     assert SMOKE["needs"] == "deploy"
     assert DEPLOY["environment"] == SMOKE["environment"] == "${{ inputs.environment }}"
     assert [(jobs[name]["needs"], jobs[name]["with"]) for name in ("dev", "prod")] == [
-        ("ci", {"environment": "dev"}),
+        ("package", {"environment": "dev"}),
         ("dev", {"environment": "prod"}),
     ]
 
@@ -171,11 +172,37 @@ def test_every_package_of_the_pipeline_has_a_hash_and_the_version_that_was_teste
     assert pins("requirements.txt").items() <= pins("requirements-pipeline.txt").items()
 
 
+def test_every_environment_gets_the_bytes_that_were_built_once():
+    jobs = WORKFLOWS["deploy"]["jobs"]
+    code = DEPLOY["steps"][_names(DEPLOY).index("code")]["run"]
+    built = [name for name, job in JOBS if "package.zip packages" in str(job)]
+
+    assert built == ["deploy: package"]
+    assert "--build-remote false" in code
+    assert "package.py" not in code
+    assert "actions/download-artifact" in _names(DEPLOY)
+    assert jobs["package"]["needs"] == "ci"
+
+
+def test_the_package_and_its_bill_of_materials_are_attested():
+    steps = WORKFLOWS["deploy"]["jobs"]["package"]["steps"]
+    (attested,) = [step["with"]["subject-path"] for step in steps if "attest-build-provenance" in step.get("uses", "")]
+
+    assert attested.split() == ["package.zip", "sbom.cdx.json"]
+
+
+def test_who_may_deploy_is_asked_about_what_deploys():
+    owners = (ROOT / ".github/CODEOWNERS").read_text()
+
+    for path in ("/infra/", "/.github/", "/requirements*.txt", "/azure.yaml"):
+        assert re.search(rf"^{re.escape(path)} +@", owners, re.MULTILINE), path
+
+
 def test_a_forks_first_push_is_checked_and_deploys_nothing():
     jobs = WORKFLOWS["deploy"]["jobs"]
 
-    assert jobs["dev"]["if"] == "vars.DEPLOY == 'true'"
-    assert jobs["prod"]["needs"] == "dev"  # skipped with it
+    assert jobs["package"]["if"] == "vars.DEPLOY == 'true'"
+    assert (jobs["dev"]["needs"], jobs["prod"]["needs"]) == ("package", "dev")  # skipped with it
     assert jobs["preview"]["if"].startswith("vars.DEPLOY == 'true' && ")
     assert "vars.DEPLOY != 'true'" in jobs["nothing"]["if"]
     assert "docs/deploy.md" in jobs["nothing"]["steps"][0]["run"]

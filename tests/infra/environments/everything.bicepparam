@@ -24,6 +24,8 @@ param allowedSenders = [
   ' +18005550101 '
 ]
 param serviceBusSku = 'Premium'
+param queueSizeMB = 81920
+param messagingUnits = 2
 param instanceMemoryMB = 4096
 param maximumInstanceCount = 40
 param alwaysReadyInstanceCount = 1
