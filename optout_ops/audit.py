@@ -99,7 +99,7 @@ class RunRecorder:
     """
 
     def __init__(self, trail: AuditTrail, command: str, run_id: str, note: str | None = None) -> None:
-        self._note = {"note": show(note)} if note else {}
+        self._first: dict[str, object] = {"process": os.getpid()} | ({"note": show(note)} if note else {})
         self._trail = trail
         self._command = command
         self.id = run_id
@@ -110,8 +110,8 @@ class RunRecorder:
         Raises:
             Mistake: As `AuditTrail.write` does.
         """
-        self._trail.write(self._command, step, run=self.id, **self._note, **facts)
-        self._note = {}
+        self._trail.write(self._command, step, run=self.id, **self._first, **facts)
+        self._first = {}
 
     @contextmanager
     def ended(self) -> Iterator[dict[str, object]]:
@@ -131,6 +131,22 @@ def _entry(line: str) -> Mapping[str, object] | None:
     except ValueError:
         return None
     return entry if isinstance(entry, dict) else None
+
+
+def still_runs(who: str, process: object) -> bool:
+    """Say whether a run that has not ended is that of a living process of this machine, other than ours."""
+    if who.rpartition("@")[2] != socket.gethostname() or not isinstance(process, int) or process == os.getpid():
+        return False
+    if os.name == "nt":  # There os.kill ends a process, whatever the signal.
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        # It lives, and is another user's.
+        return True
+    return True
 
 
 def _who() -> str:

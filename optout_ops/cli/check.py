@@ -9,11 +9,12 @@ from optout_core.numbers import Number, read_number, read_sender
 from optout_ops import machine
 from optout_ops.cli.options import AsJson
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.terminal import out, plain, show_json, table
+from optout_ops.cli.terminal import out, plain, say, show_json, table
 from optout_ops.exits import ExitCode, Mistake
 from optout_ops.health import check as health
 from optout_ops.health.acs import open_post
 from optout_ops.health.check import ListEntry, Standing
+from optout_ops.queues.waiting import Waiter
 
 _COLOURS = {Standing.NOT_OPTED_OUT: "green", Standing.OPTED_OUT: "red", Standing.UNKNOWN: "yellow"}
 
@@ -32,7 +33,7 @@ def check(
         raise Mistake("a number has 3 to 15 digits, with + and country; nothing was asked")
 
     async def work(_: asyncio.Event) -> dict[Number, ListEntry]:
-        async with open_post(settings) as post:
+        async with open_post(settings, Waiter(say)) as post:
             return await health.check(post, of_sender, recipients)
 
     entries = machine.run(work)

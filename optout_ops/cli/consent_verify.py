@@ -12,12 +12,13 @@ from optout_ops import machine
 from optout_ops.cli.live import live
 from optout_ops.cli.options import Note, Reach
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.terminal import out, say_stopping, show_json
+from optout_ops.cli.terminal import out, say, say_stopping, show_json
 from optout_ops.consent.ledger import open_records
 from optout_ops.consent.verify import Finding, Tally, compare
 from optout_ops.exits import ExitCode, Mistake
 from optout_ops.health.acs import open_post
 from optout_ops.health.check import ListEntry, check
+from optout_ops.queues.waiting import Waiter
 from optout_ops.wording import read_past
 
 
@@ -44,7 +45,7 @@ def verify(
     async def work(stop: asyncio.Event) -> Tally:
         async with (
             open_records(settings) as records,
-            open_post(settings) as post,
+            open_post(settings, Waiter(say)) as post,
             outside.open_queues(settings) as queues,
         ):
 

@@ -9,11 +9,12 @@ from optout_core.numbers import Number, read_sender
 from optout_ops import machine
 from optout_ops.cli.options import Limits, Reach
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.terminal import asked, out, show_json
+from optout_ops.cli.terminal import asked, out, say, show_json
 from optout_ops.exits import ExitCode, Mistake, OpsError
 from optout_ops.health.acs import open_post
 from optout_ops.health.check import check
 from optout_ops.health.whereabouts import Place, Wanted, acs_sentence, find_places
+from optout_ops.queues.waiting import Waiter
 
 
 def find(
@@ -75,7 +76,7 @@ async def _ask_acs(outside: Outside, wanted: Wanted, senders: set[Number]) -> li
         return ["ACS was not asked: say --from SENDER, since no message here names one."]
     try:
         settings = outside.settings(None, needs_acs=True)
-        async with open_post(settings) as post:
+        async with open_post(settings, Waiter(say)) as post:
             return [
                 acs_sentence(each, (await check(post, each, [wanted.person]))[wanted.person])
                 for each in sorted(senders, key=str)

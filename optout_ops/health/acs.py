@@ -12,11 +12,16 @@ from optout_core.errors import EndpointUnavailable
 from optout_core.settings import Settings
 from optout_ops.exits import OutOfReach
 from optout_ops.health.check import Post
+from optout_ops.queues.waiting import Waiter
 
 
 @asynccontextmanager
-async def open_post(settings: Settings) -> AsyncIterator[Post]:
+async def open_post(settings: Settings, wait: Waiter) -> AsyncIterator[Post]:
     """Connect to ACS with the key or the identity of the settings, and give what sends a POST.
+
+    Args:
+        settings: They name the resource, and how it is reached.
+        wait: Waits for its answers.
 
     Raises:
         OutOfReach: ACS does not answer a POST.
@@ -26,10 +31,11 @@ async def open_post(settings: Settings) -> AsyncIterator[Post]:
 
         async def post(target: str, body: bytes) -> Answer:
             try:
-                return await acs.post(target, body)
-            except EndpointUnavailable as error:
+                return await wait(acs.post(target, body), "ACS to answer")
+            except (EndpointUnavailable, TimeoutError) as error:
+                detail = getattr(error, "detail", error)
                 raise OutOfReach(
-                    f"ACS does not answer ({error.detail}); nothing is known of the numbers; check ACS_ENDPOINT"
+                    f"ACS does not answer ({detail}); nothing is known of the numbers; check ACS_ENDPOINT"
                     " and the network, then ask again"
                 ) from None
 

@@ -77,10 +77,10 @@ class Backlog:
             return Health.UNKNOWN, f"nothing waits for it; {life}"
         waited = self.now - self.waiting_since
         waits = f"{count(self.ready, 'message')} ready, the first since {duration(waited)}"
-        if waited < _STALLED:
-            return Health.GOOD, f"{waits}: it takes them"
         if self.sign_of_life is not None and self.now - self.sign_of_life < _STALLED:
-            return Health.GOOD, f"{waits}: it is behind, and works: {life}"
+            return Health.GOOD, f"{waits}; it works: {life}"
+        if waited < _STALLED:
+            return Health.UNKNOWN, f"{waits}: too short to say whether it takes them; look again"
         return Health.BAD, f"{waits}: it does not take them; {life}"
 
     def hours_left(self, max_age: timedelta, room: int | None) -> float | None:

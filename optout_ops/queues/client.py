@@ -39,7 +39,7 @@ from optout_ops.queues.waiting import ANSWER, Waiter
 #: The most a peek gives at once (https://github.com/Azure/azure-sdk-for-python/issues/26643).
 PEEK = 250
 #: Seconds in which a transfer is given up: the outbox tries twice, over a new connection the second time.
-_SENDING = 75.0
+_SENDING = 45.0
 #: Seconds in which connections may close; what is still open then is left to the namespace.
 _CLOSING = 5.0
 #: The search for the end of a queue stops here: a sequence number has 63 bits.
@@ -197,6 +197,9 @@ class ServiceBusQueues:
 
         try:
             await self._patiently(send_rest)
+        except TimeoutError as error:
+            with translated(self.names[queue]):
+                raise error from None
         except Exception as error:
             # A refused sender says nothing of why; a management request does.
             await self.may_send(queue)

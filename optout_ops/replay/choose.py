@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from optout_core.outgoing import Queue
-from optout_ops.audit import AuditTrail
+from optout_ops.audit import AuditTrail, still_runs
 from optout_ops.exits import ExitCode, Mistake
 from optout_ops.letters.filters import Filter
 from optout_ops.letters.letter import read_letter
@@ -58,7 +58,7 @@ async def choose_by_filter(
         selection.keep_newest(wanted.limit)
     request = {"filter": wanted.as_document(), "plan": None, "fixed": rule.fixed}
     # The same request continues a replay that was interrupted, under its id: `optout dlq status` then tells of one.
-    earlier = unfinished(read_replays(trail.read(), queues.namespace), request, now)
+    earlier = unfinished(read_replays(trail.read(), queues.namespace), request, now, still_runs=still_runs)
     return Choice(replay_id=earlier or new_run_id(), selection=selection, request=request)
 
 

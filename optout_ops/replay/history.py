@@ -1,6 +1,6 @@
 """The replays in the audit trail: how each ended, how many recipients it sent, how many left again later. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -22,6 +22,7 @@ class PastReplay:
         at: When it began last, as written in the trail.
         who: Who began it.
         selection: What it was asked to replay.
+        process: The number of its process, or None.
         note: Why, in the operator's words, or None.
         outcome: How it ended, or None when it was killed, or still runs.
     """
@@ -30,6 +31,7 @@ class PastReplay:
     at: str
     who: str
     selection: object
+    process: object = None
     note: str | None = None
     outcome: str | None = None
 
@@ -53,6 +55,7 @@ def read_replays(trail: Iterable[Mapping[str, object]], namespace: str) -> dict[
                 at=str(line.get("at")),
                 who=str(line.get("who")),
                 selection=line.get("selection"),
+                process=line.get("process"),
                 note=str(line["note"]) if "note" in line else None,
             )
         elif line.get("step") == "end" and run_id in replays:
@@ -76,13 +79,19 @@ def list_replays(trail: Iterable[Mapping[str, object]], namespace: str) -> list[
     ]
 
 
-def unfinished(replays: Mapping[str, PastReplay], selection: object, now: datetime) -> str | None:
+def unfinished(
+    replays: Mapping[str, PastReplay], selection: object, now: datetime, *, still_runs: Callable[[str, object], bool]
+) -> str | None:
     """Give the id of the newest replay of this selection when it may be unfinished, so that it is continued.
+
+    One that still runs is left alone: two processes under one id would be one replay to whoever asks for its status.
 
     Messages that were sent before the interruption carry its id, and those that are sent again are dropped as
     duplicates: a new id would split one replay in two.
     """
     same = [replay for replay in replays.values() if replay.selection == selection]
+    if same and same[-1].outcome is None and still_runs(same[-1].who, same[-1].process):
+        return None
     if not same or not same[-1].may_be_unfinished or now - datetime.fromisoformat(same[-1].at) > _CONTINUED:
         return None
     return same[-1].id

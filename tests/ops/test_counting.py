@@ -1,13 +1,16 @@
 """Ramps, tallies, the audit trail, archives and words: small pure parts, and the odd corner of each."""
 
 import json
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
-from optout_ops.audit import AuditTrail, RunRecorder
+from optout_ops.audit import AuditTrail, RunRecorder, still_runs
 from optout_ops.exits import Mistake
 from optout_ops.letters import archive
 from optout_ops.letters.letter import REPLAY_OF, read_letter
@@ -92,9 +95,9 @@ def test_a_replay_that_was_cut_off_is_known_by_what_it_was_asked(tmp_path):
     runs, now = read_replays(audit.read(), "here"), datetime.now(UTC)
 
     assert count_sent(audit.read(), "r1") == SentRecipients(confirmed=4, unconfirmed=1, left_again=0)
-    assert unfinished(runs, {"filter": {}}, now) == "r1"
-    assert unfinished(runs, {"filter": {"event": "e"}}, now) is None
-    assert unfinished(runs, {"filter": {}}, now + timedelta(hours=25)) is None
+    assert unfinished(runs, {"filter": {}}, now, still_runs=still_runs) == "r1"
+    assert unfinished(runs, {"filter": {"event": "e"}}, now, still_runs=still_runs) is None
+    assert unfinished(runs, {"filter": {}}, now + timedelta(hours=25), still_runs=still_runs) is None
     assert read_replays(audit.read(), "elsewhere") == {}
 
 
@@ -105,7 +108,7 @@ def test_a_replay_that_did_not_come_to_its_end_is_continued(tmp_path, outcome):
     run.write("begin", namespace="here", selection={})
     run.write("end", outcome=outcome)
 
-    assert unfinished(read_replays(audit.read(), "here"), {}, datetime.now(UTC)) == "r1"
+    assert unfinished(read_replays(audit.read(), "here"), {}, datetime.now(UTC), still_runs=still_runs) == "r1"
 
 
 def test_a_replay_that_ended_is_not_continued(tmp_path):
@@ -114,7 +117,7 @@ def test_a_replay_that_ended_is_not_continued(tmp_path):
     run.write("begin", namespace="here", selection={})
     run.write("end", outcome="done")
 
-    assert unfinished(read_replays(audit.read(), "here"), {}, datetime.now(UTC)) is None
+    assert unfinished(read_replays(audit.read(), "here"), {}, datetime.now(UTC), still_runs=still_runs) is None
     assert (tmp_path / "audit.jsonl").stat().st_mode & 0o777 == 0o600
 
 
@@ -133,6 +136,28 @@ def test_only_a_run_that_was_cut_off_minutes_ago_may_still_hold_dead_letters(tmp
 
     assert (session is not None and session.command == "purge") is found
     assert last_session(audit.read(), "elsewhere", datetime.now(UTC)) is None
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_replay_that_still_runs_is_left_alone(tmp_path, runs):
+    audit = AuditTrail(tmp_path / "audit.jsonl")
+    RunRecorder(audit, "replay", "r1").write("begin", namespace="here", selection={})
+    replays = read_replays(audit.read(), "here")
+
+    continued = unfinished(replays, {}, datetime.now(UTC), still_runs=lambda *_: runs)
+
+    assert continued == (None if runs else "r1")
+
+
+def test_a_process_is_known_to_run_only_on_this_machine():
+    here = f"somebody@{socket.gethostname()}"
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert still_runs(here, process.pid)
+        assert not still_runs("somebody@elsewhere", process.pid)
+        process.kill()
+
+    assert not still_runs(here, process.pid)
+    assert not still_runs(here, None)
 
 
 def test_what_left_again_is_counted_for_the_replay_it_came_back_from(tmp_path):

@@ -23,6 +23,7 @@ from optout_ops.health.doctor import Patient, examine, exit_code, read_wanted
 from optout_ops.health.findings import Finding, Health, compare_queue, duplicate_detection, skew
 from optout_ops.health.look import Viewpoint, look
 from optout_ops.letters.verdicts import ReplayRule
+from optout_ops.queues.messages import MessageState
 from sandbox.endpoint import Endpoint
 from servicebus_sandbox import LISTEN, AccessKey, Broker
 from tests.build import NOW, OTHER, PERSON, SENDER, answer, dead_letter
@@ -217,7 +218,10 @@ def about(findings, thing):
 
 async def test_somebody_in_good_health_is_told_how_long_acs_may_be_down(patient):
     two = MemoryQueues()
-    two.messages[Queue.OPT_INS].append(replace(dead_letter(1), enqueued_at=NOW))
+    two.messages[Queue.OPT_INS] += [
+        replace(dead_letter(1), enqueued_at=NOW),
+        replace(dead_letter(2), enqueued_at=NOW, state=MessageState.SCHEDULED),
+    ]
 
     findings = await examined(patient(queues=two))
 

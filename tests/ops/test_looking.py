@@ -246,6 +246,20 @@ def test_a_summary_counts_by_what_one_asks_for(desk, by, keys):
     assert sum(row["count"] for row in rows) == 3
 
 
+@pytest.mark.parametrize("columns", ["80", "132"])
+async def test_a_long_table_on_a_terminal_goes_through_the_pager_and_says_what_it_leaves_out(bus, columns):
+    bus.bury(*range(1, 61))
+    ours, theirs = pty.openpty()
+    process = bus.start("dlq", "list", terminal=theirs, TERM="xterm", COLUMNS=columns, LINES="24", PAGER="cat -A")
+    os.close(theirs)
+    shown = await asyncio.to_thread(read_all, ours)
+
+    assert await asyncio.to_thread(process.wait) == 0
+    assert shown.count("RetriesExhausted") == 60
+    assert "^[[32msafe^[[0m" in shown
+    assert ("Left out on 80 columns: dead-lettered, tries, status, replays." in shown) is (columns == "80")
+
+
 def test_a_summary_of_several_reasons_ends_with_the_total(desk):
     desk.put(dead_letter(1), dead_letter(2), dead_letter(3, "StaleOptIn"))
 

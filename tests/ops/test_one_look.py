@@ -74,7 +74,9 @@ def test_the_map_shows_whether_it_is_still_happening(desk):
 
 
 @pytest.mark.parametrize(
-    ("minutes", "health"), [(1, Health.GOOD), (6, Health.BAD), (None, Health.UNKNOWN)], ids=["fresh", "stuck", "none"]
+    ("minutes", "health"),
+    [(1, Health.UNKNOWN), (6, Health.BAD), (None, Health.UNKNOWN)],
+    ids=["fresh", "stuck", "none"],
 )
 def test_whether_the_function_works_is_told_from_what_waits_for_it(desk, minutes, health):
     if minutes is not None:
@@ -92,7 +94,7 @@ def test_a_function_that_is_behind_and_puts_things_off_works(desk):
     findings = {each["about"]: each for each in desk("status", "--json").json["findings"]}
 
     assert findings["function"]["health"] == Health.GOOD
-    assert "it is behind, and works" in findings["function"]["text"]
+    assert "it works: it last put something off" in findings["function"]["text"]
 
 
 @pytest.mark.parametrize("dead", [0, 1])

@@ -10,6 +10,8 @@ from optout_ops.exits import OutOfReach
 from optout_ops.queues.client import ServiceBusQueues
 from optout_ops.queues.waiting import Waiter
 from tests.ops.bus import finish
+from tests.ops.command_line import run
+from tests.proxy import Proxy
 
 
 @pytest.fixture
@@ -91,3 +93,31 @@ async def test_the_doctor_says_at_once_what_it_finds_and_ends_when_the_network_i
     assert said.code == 4
     assert "no answer within 10 s" in said.out
     assert "Waiting for" in said.err
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+async def test_a_network_that_goes_silent_in_the_middle_of_a_replay_ends_it_in_words_and_loses_nothing(bus, said):
+    bus.bury(*range(1, 201))
+    async with Proxy(bus.broker.port) as proxy:
+        direct = bus.environ["ServiceBusConnection"]
+        through = direct.replace(f":{bus.broker.port}", f":{proxy.port}")
+        assert through != direct
+
+        replaying = asyncio.create_task(
+            asyncio.to_thread(
+                run,
+                *("dlq", "replay", "--yes", "--no-ramp", "--rate", "20"),
+                environ=bus.environ | {"ServiceBusConnection": through},
+                open_queues=lambda settings: ServiceBusQueues(settings, Waiter(said.append, silence=0.5, at_most=2.0)),
+            )
+        )
+        await bus.broker.wait_until(lambda: len(bus.opt_ins) >= 20, timeout=20)
+        proxy.drop()
+        async with asyncio.timeout(40):
+            ended = await replaying
+
+    assert ended.code == 4
+    assert "did not answer in time" in ended.err
+    assert "nothing is lost" in ended.err
+    assert any(text.startswith("Waiting for ") for text in said)
+    assert {*bus.names()[0], *bus.names()[1]} == {f"e{number}" for number in range(1, 201)}
