@@ -45,4 +45,4 @@ environment: ## Make the virtual environment, or leave it alone when it is up to
 lock: environment ## Pin everything transitive, from pyproject.toml, for every Python from 3.11
 	$(BIN)/uv pip compile pyproject.toml --extra function --universal --python-version 3.11 --no-annotate --upgrade -q -o requirements.txt --custom-compile-command "make lock"
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --no-annotate -q -o requirements-dev.txt --custom-compile-command "make lock" --constraint requirements.txt --all-extras
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.13 --no-annotate -q -o requirements-pipeline.txt --custom-compile-command "make lock" --constraint requirements-dev.txt --extra ops --extra pipeline --generate-hashes
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.13 --no-annotate -q -o requirements-pipeline.txt --custom-compile-command "make lock" --constraint requirements-dev.txt --extra function --extra ops --extra pipeline --generate-hashes

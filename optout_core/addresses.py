@@ -52,14 +52,12 @@ class PostgresAddress:
     names_root: bool
 
 
-def read_ledger(text: object) -> object:
+def read_ledger(text: str) -> SqliteAddress | PostgresAddress:
     """Read the address of a consent ledger.
 
     Raises:
         ValueError: It is none, or would be reached without knowing the server.
     """
-    if not isinstance(text, str):
-        return text
     if sqlite := _SQLITE.fullmatch(text):
         return SqliteAddress(sqlite["path"])
     found = _POSTGRES.fullmatch(text)

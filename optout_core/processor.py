@@ -109,7 +109,6 @@ class Processor:
                     # STOPs of later slices too: an older opt-in of this one may not be applied against them.
                     later = [word async for message in self._read(rest) for word in self._stops(message)]
                 self.telemetry.report(await self._process(messages, ledger, later, deadline))
-                later = []
 
     async def _slices(self, received: Sequence[_Received]) -> AsyncIterator[tuple[list[Incoming], Sequence[_Received]]]:
         messages: list[Incoming] = []
@@ -132,7 +131,7 @@ class Processor:
         return chain.from_iterable(Asked.of(stop, message, self.rule, now).words() for stop in message.opt_outs())
 
     async def _process(
-        self, messages: Sequence[Incoming], ledger: Ledger, later: Sequence[Word], deadline: float
+        self, messages: Sequence[Incoming], ledger: Ledger, later: list[Word], deadline: float
     ) -> Report:
         now = self.now()
         asked = [Asked.of(event, message, self.rule, now) for message in messages for event in message.said()]
@@ -141,6 +140,8 @@ class Processor:
         # STOPs hold back older opt-ins also while nothing can be called; an opt-in that is not called does not count.
         admitted = [each for each in asked if unasked is None or each.operation is Operation.ADD]
         admission, unavailable = await _admit(ledger, [*chain.from_iterable(e.words() for e in admitted), *later])
+        if unavailable is None:
+            later.clear()
         unasked = unasked or unavailable
         async for event in self._in_turn(asked):
             event.judge(admission, self.horizon, trusts_acs=self.ledger is None)

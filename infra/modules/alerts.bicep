@@ -275,6 +275,57 @@ customMetrics
     failing: 1
   }
   {
+    name: 'opt-outs-failing'
+    severity: 1
+    description: 'ACS does not take STOPs: they are dead letters, and these people may get texts.'
+    window: 'PT15M'
+    query: '''
+customMetrics
+| where name == 'optout.dead_letters'
+| where tostring(customDimensions.reason) startswith 'OptOut' or tostring(customDimensions.reason) == 'NotOptedOut'
+| project timestamp, measured = valueSum
+'''
+    aggregation: 'Total'
+    threshold: 0
+    dimensions: []
+    periods: 1
+    failing: 1
+  }
+  {
+    // The count is of STOPs older than twice CALL_HORIZON, and made at most once a minute.
+    name: 'stops-unsettled'
+    severity: 1
+    description: 'People said STOP a while ago and the list of ACS is not known to say so.'
+    window: 'PT15M'
+    query: '''
+customMetrics
+| where name == 'optout.consent.unsettled_stops'
+| project timestamp, measured = valueMax
+'''
+    aggregation: 'Maximum'
+    threshold: 0
+    dimensions: []
+    periods: 2
+    failing: 2
+  }
+  {
+    name: 'ledger-fails'
+    severity: 1
+    description: 'Statements to the consent ledger fail: nothing is called, STOPs included, and everybody waits.'
+    window: 'PT15M'
+    query: '''
+customMetrics
+| where name == 'optout.ledger.duration'
+| where tostring(customDimensions.result) == 'failed'
+| project timestamp, measured = valueCount
+'''
+    aggregation: 'Total'
+    threshold: 5
+    dimensions: []
+    periods: 1
+    failing: 1
+  }
+  {
     name: 'queue-refuses'
     severity: 1
     description: 'A queue takes no message of ours and the other one does: it is full, disabled, or we may not send to it; the alert carries the queue.'

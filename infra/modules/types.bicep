@@ -32,6 +32,9 @@ type processorSettings = {
   @description('ISO 8601 duration, shorter than INVOCATION_BUDGET: how long one request to ACS may take.')
   HTTP_TIMEOUT: string?
 
+  @description('ISO 8601 duration: how long after a word was taken in a call for it may still act. At least INVOCATION_BUDGET, HTTP_TIMEOUT and two minutes.')
+  CALL_HORIZON: string?
+
   @description('Whole number, 1 to 64: requests in flight on one instance. Beyond 16 each costs more CPU.')
   MAX_CONCURRENT_REQUESTS: string?
 

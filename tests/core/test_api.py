@@ -1,10 +1,12 @@
 """The table of docs/design.md, "Outcomes", row by row, and the answers as they were recorded."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from optout_core.api import read_answer, request_body
+from optout_core.api import read_answer, request_body, request_target
+from optout_core.batches import Operation
 from optout_core.errors import BatchRejected, EndpointUnavailable, RequestError, RequestRefused, SenderRejected
 from optout_core.outcomes import Outcome, Verdict
 from tests.build import NOW, OTHER, PERSON, answer, batch, number, sample
@@ -301,3 +303,48 @@ def test_who_is_still_opted_out_in_an_answer_of_check_would_not_count_as_removed
         Verdict.REJECTED,
         Verdict.FAILED,
     ]
+
+
+# --- the other operations ------------------------------------------------------------------------------------------
+
+
+def asked(operation, *recipients):
+    return replace(batch(*recipients or (PERSON,)), operation=operation)
+
+
+@pytest.mark.parametrize("operation", list(Operation))
+def test_an_operation_stands_in_the_path_with_a_plain_colon(operation):
+    assert request_target(operation) == f"/sms/optouts:{operation.value}?api-version=2026-01-23"
+
+
+@pytest.mark.parametrize(
+    ("operation", "opted_out", "verdict"),
+    [
+        (Operation.ADD, None, Verdict.CONFIRMED),
+        (Operation.ADD, True, Verdict.CONFIRMED),
+        (Operation.ADD, False, Verdict.CONTRADICTED),
+        (Operation.ADD, "true", Verdict.CONTRADICTED),
+        (Operation.REMOVE, True, Verdict.CONTRADICTED),
+        (Operation.REMOVE, False, Verdict.CONFIRMED),
+        (Operation.CHECK, True, Verdict.CONFIRMED),
+        (Operation.CHECK, False, Verdict.CONFIRMED),
+        (Operation.CHECK, None, Verdict.FAILED),
+        (Operation.CHECK, "false", Verdict.FAILED),
+    ],
+)
+def test_what_the_answer_says_of_the_list_is_held_against_what_was_asked(operation, opted_out, verdict):
+    said = {"value": [item(200, isOptedOut=opted_out)]}
+
+    (outcome,) = read_answer(asked(operation), answer(body=said)).values()
+
+    assert outcome.verdict is verdict
+    assert outcome.is_opted_out is (opted_out if isinstance(opted_out, bool) else None)
+
+
+def test_a_question_about_many_is_answered_for_each():
+    said = read_answer(
+        asked(Operation.CHECK, PERSON, "+15555555552", "+123", "+15555555553"),
+        answer(body=sample("acs/check-200-partial.json")),
+    )
+
+    assert [outcome.is_opted_out for outcome in said.values()] == [True, False, None, None]

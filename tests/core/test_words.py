@@ -9,6 +9,7 @@ from optout_core.errors import LedgerUnavailable
 from optout_core.ledger import InvocationLedger
 from optout_core.numbers import read_sender
 from optout_core.outcomes import Outcome, Verdict
+from optout_core.processor import SLICE
 from optout_core.reasons import Reason
 from optout_core.reports import ConsentEffect, RecipientOutcome
 from tests.build import (
@@ -394,3 +395,36 @@ async def test_a_message_that_was_final_for_consent_stays_dead_without_asking_th
 
     assert dead(job) == [(PERSON, Reason.NEWER_OPT_OUT)]
     assert job.kept._rows == {}
+
+
+async def test_what_other_words_did_is_counted_for_each_event():
+    job = Lasting()
+    await job.process([out("11:55"), web("11:50", OTHER)])
+
+    report = await job.process([web("11:50", PERSON, OTHER)])
+
+    ((settled,),) = [each.settled for each in report.slices]
+    assert settled.effects() == {ConsentEffect.BLOCKED: 1, ConsentEffect.ALREADY_APPLIED: 1}
+
+
+# --- slices ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_stop_of_a_later_slice_holds_back_an_opt_in_also_when_the_ledger_missed_the_first_slice():
+    job = Lasting()
+    crowd = [arrival(bare(*(f"+1556{n:07}" for n in range(SLICE))), message_id=f"crowd-{part}") for part in range(2)]
+    job.failing = {"admit"}
+
+    async def admit_once_more(words):
+        answer = job._run("admit", words)
+        try:
+            return await answer
+        finally:
+            job.failing = set()
+
+    job.admit = admit_once_more  # type: ignore[method-assign]
+
+    await job.process([crowd[0], web("11:50"), crowd[1], out("11:55")])
+
+    assert PERSON not in job.endpoint.removed
+    assert dead(job) == [(PERSON, Reason.NEWER_OPT_OUT)]

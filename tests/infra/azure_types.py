@@ -2,7 +2,7 @@
 
 azure-types/ has the data, the list of types and the program that wrote it (.NET), in the notation its first lines
 explain. It is public data of NuGet `Azure.Bicep.Types.Az`, MIT licence, Microsoft. To add a type, add its line to
-types.txt and run the command of azure-types/README.md where .NET is.
+types.txt and run the command of tests/infra/azure-types/README.md where .NET is.
 """
 
 import json

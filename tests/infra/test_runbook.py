@@ -24,8 +24,6 @@ COMMANDS = {
     *("consent migrate", "consent show", "consent verify"),
     *("find", "replays", "report", "send", "status"),
 }
-#: What stands beside alerts and reasons.
-LEDGER = {"The ledger", "Ledger out of reach", "Unsettled STOPs"}
 OPTIONS = {"--fixed", "--from", "--limit", "--number", "--output", "--properties", "--reason", "--since", "--until"}
 
 
@@ -46,7 +44,7 @@ def test_a_reason_has_a_section_with_the_advice_of_the_code(reason: Reason):
 
 
 def test_there_is_no_section_for_a_reason_that_does_not_exist():
-    assert set(SECTIONS) == {reason.value for reason in Reason} | ALERTS | {"Alerts", "Reasons"} | LEDGER
+    assert set(SECTIONS) == {reason.value for reason in Reason} | ALERTS | {"Alerts", "Reasons"}
 
 
 def test_what_must_never_be_replayed_has_no_command_that_replays_it():

@@ -10,7 +10,7 @@ from optout_core.consent import ConsentKey, Row, Word, microseconds
 from optout_core.errors import LedgerUnavailable
 from optout_core.ledger import Admission, Confirmed, Ledger
 
-#: Seconds between two counts: the alert on them looks at fifteen minutes (docs/runbook.md, "Unsettled STOPs").
+#: Seconds between two counts: the alert on them looks at fifteen minutes (docs/runbook.md, "stops-unsettled").
 _BETWEEN = 60.0
 
 
