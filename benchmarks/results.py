@@ -1,5 +1,6 @@
 """Everything that one run measures, and what it says of the goals."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from benchmarks.endpoint import serving
 from benchmarks.growth import Growth, growth
 from benchmarks.hosted import events_per_second
 from benchmarks.imports import Imports, imports
+from benchmarks.ledger import LedgerCost, ledgers
 from benchmarks.rounds import Samples, difference, ratio, wall, wall_ratio
 from benchmarks.scale import Scale
 from benchmarks.stages import stages
@@ -32,6 +34,7 @@ class Results:
         large: Of the largest events, everybody failing.
         imports: Of the function.
         hosted: Events a second in the sandbox by batch size.
+        ledgers: Of both databases and several sizes.
     """
 
     scale: Scale
@@ -43,6 +46,7 @@ class Results:
     large: Growth
     imports: Imports
     hosted: Mapping[int, float]
+    ledgers: Sequence[LedgerCost]
 
 
 async def measure(scale: Scale, say: Callable[[str], None]) -> Results:
@@ -63,6 +67,8 @@ async def measure(scale: Scale, say: Callable[[str], None]) -> Results:
         say("import")
         imported = imports(scale.processes)
         say("host, function and broker of the sandbox")
+        say("the ledger")
+        ledger_costs = await asyncio.to_thread(ledgers, scale.ledger)
         hosted = {batch: events_per_second(urls["0 ms"], scale.hosted, batch) for batch in HOST_BATCHES}
     return Results(
         scale=scale,
@@ -74,6 +80,7 @@ async def measure(scale: Scale, say: Callable[[str], None]) -> Results:
         large=large,
         imports=imported,
         hosted=hosted,
+        ledgers=ledger_costs,
     )
 
 
@@ -150,6 +157,16 @@ def goals(results: Results) -> Iterator[Goal]:
             limit=10,
             unit="MB",
         )
+    costly = [each for each in results.ledgers if each.database == "PostgreSQL"][-1]
+    yield Goal(
+        what="the ledger (PostgreSQL): our processor time for a recipient", measured=costly.cpu, limit=15, unit="µs"
+    )
+    yield Goal(
+        what=f"the ledger (PostgreSQL on the same machine): both statements for {costly.recipients:,} new people",
+        measured=costly.admit + costly.record,
+        limit=300 * costly.recipients / 10_000,
+        unit="ms",
+    )
     yield Goal(what="import of `function_app`, processor time", measured=results.imports.seconds, limit=0.3, unit="s")
     yield Goal(
         what="host, function and broker in the sandbox, batches of 100",

@@ -18,6 +18,7 @@ class Scale:
         large: Recipients of one invocation in events that are as large as Service Bus takes.
         processes: Fresh processes that import the function.
         hosted: Events that the sandbox's host and broker bring.
+        ledger: Recipients of one slice that the ledger takes in.
     """
 
     rounds: int = 5
@@ -30,6 +31,7 @@ class Scale:
     large: int = 90_000
     processes: int = 5
     hosted: int = 4_000
+    ledger: tuple[int, ...] = (1_000, 10_000)
 
 
 ORDINARY = Scale()
@@ -46,4 +48,5 @@ TINY = Scale(
     large=9_000,
     processes=1,
     hosted=500,
+    ledger=(100, 1_000),
 )

@@ -100,17 +100,17 @@ class Asked:
         """Take the ledger's answer.
 
         Args:
-            admission: The answer; a word that is not in it was not admitted.
+            admission: The answer; nobody is in it where the words were not admitted.
             horizon: How long after its admission a call may act.
             trusts_acs: Whether a STOP of which ACS itself told us needs no call.
         """
         is_on_the_list = trusts_acs and isinstance(self.event, OptOut) and self.event.is_texted
         for pair, word in self._said:
-            said_at = admission.said_at.get(word.id)
-            if said_at is None:
+            row = admission.rows.get(word.key)
+            if row is None:
                 self._judged.append(_Judged(pair, word, Judgement.CALL, 0))
                 continue
-            row = admission.rows[word.key]
+            said_at = admission.said_at.get(word.id, word.said_at) if admission.said_at else word.said_at
             judgement = Judgement.STANDS if is_on_the_list else judge(said_at, word.stop, row)
             free_at = free_from(word.stop, row, horizon)
             known = word if said_at == word.said_at else word._replace(said_at=said_at)

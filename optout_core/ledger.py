@@ -16,7 +16,8 @@ class Admission(NamedTuple):
 
     Attributes:
         now: When, by its own clock: microseconds since 1970.
-        said_at: Of each word, by its id: when it was first said to the ledger; microseconds since 1970.
+        said_at: Of each word that was known before, by its id: when it was first said to the ledger; microseconds since
+            1970.
         rows: Of each person that the words are about.
     """
 

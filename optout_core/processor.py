@@ -35,6 +35,8 @@ STRETCH = 500
 #: What becomes of recipients who are not asked for, because nothing could be recorded of them.
 _IN_DOUBT = Outcome(Verdict.UNAVAILABLE, "not asked: the broker takes neither retries nor dead letters")
 
+_NOT_ADMITTED = Admission(0, {}, {})
+
 _Received = tuple[Arrival, Lineage]
 _Work = TypeVar("_Work", bound=Sized)
 
@@ -138,13 +140,15 @@ class Processor:
         # Sending is proven before ACS is called: what could not be recorded would be done again and again.
         unasked = _IN_DOUBT if self.outbox.is_in_doubt else self.endpoint.refusal(deadline)
         # STOPs hold back older opt-ins also while nothing can be called; an opt-in that is not called does not count.
-        admitted = [each for each in asked if unasked is None or each.operation is Operation.ADD]
-        admission, unavailable = await _admit(ledger, [*chain.from_iterable(e.words() for e in admitted), *later])
+        admitted = {id(each) for each in asked if unasked is None or each.operation is Operation.ADD}
+        words = chain.from_iterable(each.words() for each in asked if id(each) in admitted)
+        admission, unavailable = await _admit(ledger, [*words, *later])
         if unavailable is None:
             later.clear()
         unasked = unasked or unavailable
         async for event in self._in_turn(asked):
-            event.judge(admission, self.horizon, trusts_acs=self.ledger is None)
+            answer = admission if id(event) in admitted else _NOT_ADMITTED
+            event.judge(answer, self.horizon, trusts_acs=self.ledger is None)
         outcomes = {} if unasked else await self.endpoint.call(_plan(asked), deadline)
         rows = {} if unasked else await _record(ledger, asked, outcomes)
         answers = Answers(outcomes=outcomes, unasked=unasked, rows=rows, now=self.now())
@@ -179,7 +183,7 @@ async def _admit(ledger: Ledger, words: Sequence[Word]) -> tuple[Admission, Outc
     try:
         return await ledger.admit(words), None
     except LedgerUnavailable as error:
-        return Admission(0, {}, {}), Outcome(Verdict.UNAVAILABLE, f"not asked: {error}")
+        return _NOT_ADMITTED, Outcome(Verdict.UNAVAILABLE, f"not asked: {error}")
 
 
 async def _record(ledger: Ledger, asked: Iterable[Asked], outcomes: Outcomes) -> Mapping[ConsentKey, Row]:

@@ -9,6 +9,7 @@ from benchmarks import capacity, chart, page
 from benchmarks.capacity import Model
 from benchmarks.growth import Growth
 from benchmarks.imports import Imports
+from benchmarks.ledger import LedgerCost
 from benchmarks.results import Results, goals
 from benchmarks.rounds import Sample, Samples, ratio
 from benchmarks.scale import ORDINARY
@@ -38,6 +39,7 @@ def results():
         large=Growth(180_000, 10.0, 5.0, 20.0),
         imports=Imports(0.25, 400, (("pydantic", 50.0),)),
         hosted={100: 3500.0, 1000: 2999.0},
+        ledgers=[LedgerCost(database="PostgreSQL", recipients=10_000, admit=100.0, record=150.0, cpu=14.0)],
     )
 
 

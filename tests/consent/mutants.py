@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 from optout_core import asked
 from optout_core.adapters.ledger import sqlite
+from optout_core.adapters.ledger.sqlite import SqliteLedger
 from optout_core.consent import Judgement, judge
 from optout_core.outcomes import Outcome, Verdict
 from tests.consent import world
@@ -79,7 +80,7 @@ def noted_nowhere(stack):
     _changes(
         stack,
         "_ADMIT",
-        ("iif(value ->> 3, :now, 0), iif(value ->> 3, 0, :now)", "0, 0"),
+        ("iif(stop, :now, 0), iif(stop, 0, :now)", "0, 0"),
         ("max(c.add_at, :now)", "c.add_at"),
         ("max(c.remove_at, :now)", "c.remove_at"),
     )
@@ -98,13 +99,18 @@ def time_out_is_done(stack):
 
 def proof_nowhere(stack):
     """The evidence of a word is not on the ledger when ACS is asked."""
-    columns = ", ".join(f"value ->> {column}" for column in range(6))
-    stack.enter_context(patch.object(sqlite, "_WORDS", f"SELECT {columns} FROM json_each(?)"))  # noqa: S608 - of ours
+    give = SqliteLedger._give
+
+    def give_and_forget(ledger, run, rows):
+        give(ledger, run, rows)
+        run.execute("DELETE FROM consent_word")
+
+    stack.enter_context(patch.object(SqliteLedger, "_give", give_and_forget))
 
 
 def own_time(stack):
     """Each copy of an event brings its own time."""
-    _changes(stack, "_WORDS", ("SET said_at = w.said_at", "SET said_at = excluded.said_at"))
+    _changes(stack, "_WORD", ("INSERT OR IGNORE", "INSERT OR REPLACE"))
 
 
 MUTANTS: tuple[Mutant, ...] = (

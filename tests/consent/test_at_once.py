@@ -32,7 +32,7 @@ async def two(request, tmp_path):
         if request.param == "sqlite":
             yield [await opened.enter_async_context(SqliteLedger(tmp_path / "ledger.db")) for _ in range(2)]
         else:
-            url = request.getfixturevalue("database")
+            url = request.getfixturevalue("postgres_database")
             first = await opened.enter_async_context(open_postgres(url))
             yield [first, await opened.enter_async_context(open_ledger(url))]
 

@@ -148,7 +148,7 @@ async def test_a_stop_under_the_id_of_an_opt_in_is_a_word_of_its_own(ledger):
 async def test_the_same_word_twice_in_a_slice_is_one(ledger):
     admission = await ledger.admit([*web(1), *web(1)])
 
-    assert list(admission.said_at.values()) == [at(1)]
+    assert {row.said_at for row in admission.rows.values()} == {at(1)}
 
 
 async def test_people_and_senders_do_not_know_of_each_other(ledger):
@@ -162,7 +162,8 @@ async def test_every_word_of_a_crowd_has_its_answer(ledger):
     crowd = [*web(1, *people(700)), *stop(2, *people(300))]
     admission = await ledger.admit(crowd)
 
-    assert admission.said_at == {word.id: word.said_at for word in crowd}
+    assert admission.said_at.keys() <= {word.id for word in crowd}
+    assert len(admission.rows) == 700
     assert sum(row.stop for row in admission.rows.values()) == 300
     known = await ledger.record(confirmed(web(1, *people(700)[300:])))
     assert sum(row.settled for row in known.values()) == 400
@@ -171,10 +172,12 @@ async def test_every_word_of_a_crowd_has_its_answer(ledger):
 @pytest.mark.parametrize("name", ["", "'; DROP TABLE consent; --", "名前", "a" * 256, 'quote"d', "\\", "{}", "%s"])
 async def test_any_text_is_kept(ledger, name):
     (word,) = web(1, id=name, source=name, sender="Contoso")
-    admission = await ledger.admit([word])
-    await ledger.record(confirmed([word], ms_cv=name))
+    await ledger.admit([word])
+    known = await ledger.record(confirmed([word], ms_cv=name))
+    again = await ledger.admit([word])
 
-    assert admission.said_at == {word.id: word.said_at}
+    assert known[word.key].settled
+    assert again.said_at == {word.id: word.said_at}
 
 
 async def test_two_who_bring_words_of_the_same_people_in_other_orders_do_not_wait_for_each_other(ledger):

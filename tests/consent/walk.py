@@ -323,7 +323,7 @@ class Walk:
         admission = self._ledger._admit([mine])
         events = [event for (event,) in self._run("SELECT event FROM consent_word")]
         found = sum(1 << self._numbers[event] for event in events)
-        return self._kept(), found, admission.said_at[mine.id], _timed(admission.rows[mine.key])
+        return self._kept(), found, admission.said_at.get(mine.id, mine.said_at), _timed(admission.rows[mine.key])
 
     def _records(self, row, word, settles):
         self._fill(row, 0)

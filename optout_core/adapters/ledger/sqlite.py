@@ -1,9 +1,8 @@
 """A ledger in one file, for one machine: SQLite, in a thread of its own."""
 
 import asyncio
-import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from time import time_ns
 from typing import Self, TypeVar
 
 from optout_core.adapters.ledger import schema
-from optout_core.consent import ConsentKey, Row, Word, microseconds
+from optout_core.consent import ConsentKey, Row, Word, WordId, microseconds
 from optout_core.errors import LedgerUnavailable, SettingsError
 from optout_core.ledger import Admission, Confirmed
 from optout_core.masking import show
@@ -27,20 +26,23 @@ _MOUNTS = Path("/proc/self/mounts")
 
 _Result = TypeVar("_Result")
 
-#: A known event only gives back the time with which it was first admitted.
-_WORDS = """
-INSERT INTO consent_word AS w
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-       value ->> 8, value ->> 9, value ->> 10, value ->> 11 FROM json_each(?) WHERE true
-ON CONFLICT (sender, person, source, event, stop) DO UPDATE SET said_at = w.said_at
-RETURNING sender, person, source, event, stop, said_at
+#: What is given, as a table: faster by half than JSON taken apart.
+_GIVEN = """
+CREATE TEMP TABLE IF NOT EXISTS given (
+    sender TEXT, person TEXT, said_at INTEGER, stop INTEGER, PRIMARY KEY (sender, person)) WITHOUT ROWID
+"""
+_GIVE = "INSERT OR REPLACE INTO temp.given VALUES (?, ?, ?, ?)"
+_FORGET = "DELETE FROM temp.given"
+#: A known event keeps the time with which it was first admitted.
+_WORD = "INSERT OR IGNORE INTO consent_word VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SAID_AT = """
+SELECT said_at FROM consent_word WHERE sender = ? AND person = ? AND source = ? AND event = ? AND stop = ?
 """
 #: `(said_at, stop, true) > (said_at, stop, settled)` says "newer, or the same and not settled": that word may call. At
 #: the same moment a STOP is the newer word, since false sorts before true.
 _ADMIT = """
 INSERT INTO consent AS c
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, 0, iif(value ->> 3, :now, 0), iif(value ->> 3, 0, :now)
-FROM json_each(:newest) WHERE true
+SELECT sender, person, said_at, stop, 0, iif(stop, :now, 0), iif(stop, 0, :now) FROM temp.given WHERE true
 ON CONFLICT (sender, person) DO UPDATE SET
   said_at = iif((excluded.said_at, excluded.stop) > (c.said_at, c.stop), excluded.said_at, c.said_at),
   stop = iif((excluded.said_at, excluded.stop) > (c.said_at, c.stop), excluded.stop, c.stop),
@@ -56,8 +58,8 @@ _SETTLE = """
 UPDATE consent SET settled = 1 WHERE sender = ? AND person = ? AND said_at = ? AND stop = ? AND NOT settled
 """
 _ROWS = """
-SELECT sender, person, said_at, stop, settled, add_at, remove_at FROM consent
-WHERE (sender, person) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))
+SELECT sender, person, c.said_at, c.stop, settled, add_at, remove_at
+FROM temp.given JOIN consent AS c USING (sender, person)
 """
 
 
@@ -112,16 +114,22 @@ class SqliteLedger:
     def _admit(self, words: Sequence[Word]) -> Admission:
         with self._transaction() as run:
             now = time_ns() // 1000
-            said_at = {}
-            newest: dict[tuple[str, str], tuple[int, bool]] = {}
-            known = run.execute(_WORDS, (json.dumps([_written(word) for word in words]),))
-            for sender, person, source, event, stop, time in known:
-                said_at[sender, person, source, event, bool(stop)] = time
-                said = time, bool(stop)
-                newest[sender, person] = max(said, newest.get((sender, person), said))
-            newest_of = json.dumps([(*key, *said) for key, said in newest.items()])
-            rows = _rows(run.execute(_ADMIT, {"now": now, "newest": newest_of}))
+            given = {word.id: word for word in reversed(words)}
+            said_at: dict[WordId, int] = {}
+            if run.executemany(_WORD, map(_written, given.values())).rowcount < len(given):
+                said_at = {each: run.execute(_SAID_AT, each).fetchone()[0] for each in given}
+            newest: dict[ConsentKey, tuple[int, bool]] = {}
+            for each, word in given.items():
+                said = said_at.get(each, word.said_at), word.stop
+                newest[word.key] = max(said, newest.get(word.key, said))
+            self._give(run, ((*key, *said) for key, said in newest.items()))
+            rows = _rows(run.execute(_ADMIT, {"now": now}))
         return Admission(now, said_at, rows)
+
+    def _give(self, run: sqlite3.Connection, rows: Iterable[tuple[object, ...]]) -> None:
+        run.execute(_GIVEN)
+        run.execute(_FORGET)
+        run.executemany(_GIVE, rows)
 
     def _record(self, answers: Sequence[Confirmed]) -> Mapping[ConsentKey, Row]:
         with self._transaction() as run:
@@ -130,7 +138,8 @@ class SqliteLedger:
                 _SETTLE,
                 [(*word[:2], word.said_at, word.stop) for word, settles, _ in answers if settles],
             )
-            return _rows(run.execute(_ROWS, (json.dumps([word[:2] for word, *_ in answers]),)))
+            self._give(run, ((*word[:2], word.said_at, word.stop) for word, *_ in answers))
+            return _rows(run.execute(_ROWS))
 
     def _count(self, before: int) -> int:
         with self._transaction() as run:
