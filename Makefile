@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help run test lint check chaos sdk-tests bench snapshots environment lock
+.PHONY: help run test lint check chaos sdk-tests bench snapshots mutations environment lock
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -38,6 +38,9 @@ bench: environment ## Compare with the floor and the usual patterns, write docs/
 
 snapshots: environment ## Evaluate the templates anew for tests/infra (needs the Bicep compiler)
 	@$(BIN)/python -m tests.infra.snapshots
+
+mutations: environment ## Break the templates in some hundred ways; say which nobody would notice (needs the compiler)
+	@$(BIN)/python -m tests.infra.mutations
 
 environment: ## Make the virtual environment, or leave it alone when it is up to date
 	@$(PYTHON) scripts/environment.py $(VENV) requirements-dev.txt

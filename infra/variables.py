@@ -2,6 +2,7 @@
 """Say which variables an environment lacks, all at once, before anything is deployed.
 
     infra/variables.py check ENVIRONMENT [NAME ...]   those of the parameter file, and the names beside them
+    infra/variables.py named NAME [NAME ...]          these and no other
     infra/variables.py ask                            the same for azd, which asks for them at a terminal
 
 What is needed stands in the parameter file alone: whatever it refuses to do without. Absent, empty, blank and a lone
@@ -39,7 +40,10 @@ def is_given(value: str | None) -> bool:
 
 def check(environment: str, others: list[str], variables: Mapping[str, str]) -> list[str]:
     """Give a line for each variable that is missing."""
-    takes = needed(environment)
+    return _missing(needed(environment), others, variables)
+
+
+def _missing(takes: Mapping[str, str], others: list[str], variables: Mapping[str, str]) -> list[str]:
     return [
         f"{name} is empty or not set." + (f" It takes {takes[name]}." if name in takes else "")
         for name in dict.fromkeys([*takes, *others])
@@ -67,11 +71,14 @@ def main(arguments: list[str]) -> int:
         case ["check", environment, *others] if (_HERE / f"{environment}.bicepparam").exists():
             missing = check(environment, others, os.environ)
             where = f"Set it for the environment {environment}"
+        case ["named", first, *others]:
+            missing = _missing({}, [first, *others], os.environ)
+            where = "Set it for the environment of this job"
         case ["ask"]:
             missing = ask(os.environ, input if sys.stdin.isatty() else lambda _: "", _keep)
             where = "Set it with `azd env set NAME VALUE`"
         case _:
-            sys.stderr.write("usage: infra/variables.py check ENVIRONMENT [NAME ...] | ask\n")
+            sys.stderr.write("usage: infra/variables.py check ENVIRONMENT [NAME ...] | named NAME [NAME ...] | ask\n")
             return 2
     for line in missing:
         sys.stderr.write(f"{line} {where}: docs/deploy.md says what for.\n")

@@ -86,13 +86,18 @@ def make(running: compiler.Compiler) -> dict[str, Any]:
     for path in PARAMETER_FILES:
         files[path.stem] = running.parameters(path)
     for path in sorted(ENVIRONMENTS.glob("*.bicepparam")):
-        files[path.stem] = sorted(map(_readable, running.snapshot(path)), key=lambda each: (each["type"], each["id"]))
+        files[path.stem] = readable(running.snapshot(path))
     return files
 
 
 def written(content: Any) -> str:
     """Give the text of a file: sorted, since the compiler's own order changes from run to run."""
     return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def readable(resources: list[Resource]) -> list[Resource]:
+    """Put resources into an order of their own."""
+    return sorted(map(_readable, resources), key=lambda each: (each["type"], each["id"]))
 
 
 def _readable(resource: Resource) -> Resource:

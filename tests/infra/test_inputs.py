@@ -119,6 +119,14 @@ def test_the_pipeline_names_all_that_is_missing_before_it_signs_in(environment, 
     assert ran.stderr.count("ALLOWED_SENDERS is empty") == 1
 
 
+def test_a_job_that_deploys_nothing_asks_for_what_it_names_only(tmp_path):
+    ran = run(str(INFRA / "variables.py"), "named", "ALLOWED_SENDERS", cwd=tmp_path, environ={"ALLOWED_SENDERS": " "})
+
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("ALLOWED_SENDERS is empty or not set.")
+    assert len(ran.stderr.splitlines()) == 1
+
+
 def test_the_check_passes_when_everything_is_said(tmp_path):
     ran = run(str(INFRA / "variables.py"), "check", "prod", cwd=tmp_path, environ=VARIABLES)
 

@@ -21,6 +21,7 @@ from tests.infra.sources import INFRA
 SERVER = "Microsoft.DBforPostgreSQL/flexibleServers"
 EVERYTHING, REQUIRED = deployment("everything"), deployment("required")
 LEDGER = EVERYTHING.only(SERVER)
+SMALL = deployment("smallest")
 
 
 def test_the_ledger_takes_entra_id_and_no_password():
@@ -59,16 +60,39 @@ def test_inside_the_private_network_nothing_else_reaches_it():
     assert connection["properties"]["privateLinkServiceId"] == LEDGER["id"]
 
 
-def test_without_the_private_network_azure_reaches_it_and_nobody_else(compiler, parameter_file):
-    deployed = compiler.snapshot(parameter_file("everything", "param privateNetworking = false"))
-    (rule,) = [each for each in deployed if each["type"] == f"{SERVER}/firewallRules"]
+def test_without_the_private_network_azure_reaches_it_and_nobody_else():
+    rule = SMALL.only(f"{SERVER}/firewallRules")
 
+    assert SMALL.only(SERVER)["properties"]["network"] == {"publicNetworkAccess": "Enabled"}
     assert rule["properties"] == {"startIpAddress": "0.0.0.0", "endIpAddress": "0.0.0.0"}  # noqa: S104 - Azure's name for itself
 
 
 def test_proof_of_consent_is_backed_up_as_long_as_azure_does_it():
     assert LEDGER["properties"]["backup"] == {"backupRetentionDays": 35, "geoRedundantBackup": "Enabled"}
     assert LEDGER["properties"]["storage"]["autoGrow"] == "Enabled"
+
+
+def test_a_ledger_nobody_chose_anything_for_is_the_smallest_and_still_backed_up():
+    server = SMALL.only(SERVER)
+
+    assert server["sku"] == {"name": "Standard_B1ms", "tier": "Burstable"}
+    assert server["properties"]["backup"] == {"backupRetentionDays": 35, "geoRedundantBackup": "Disabled"}
+    assert server["properties"]["highAvailability"] == {"mode": "Disabled"}
+
+
+@pytest.mark.parametrize(
+    ("size", "tier"), [("Standard_E2ds_v5", "MemoryOptimized"), ("Standard_D4ds_v5", "GeneralPurpose")]
+)
+def test_the_size_of_the_server_says_its_tier(size, tier, compiler, parameter_file):
+    deployed = compiler.snapshot(parameter_file("smallest", f"param ledgerComputeSize = '{size}'"))
+    (server,) = [each for each in deployed if each["type"] == SERVER]
+
+    assert server["sku"] == {"name": size, "tier": tier}
+
+
+def test_a_server_that_may_not_be_there_is_not_looked_for():
+    """A resource that exists is read when a deployment begins, and one that does not exist fails it."""
+    assert "flexibleServers@2025-08-01' existing = if (hasLedger) {" in (INFRA / "modules/function.bicep").read_text()
 
 
 def test_the_function_signs_in_under_the_name_of_its_identity_and_checks_the_servers_name():

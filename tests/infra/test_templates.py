@@ -10,7 +10,7 @@ from tests.infra import azure_types
 from tests.infra.snapshots import Resource, deployment, read
 from tests.infra.sources import INFRA, TEMPLATES
 
-DEPLOYMENTS = {name: deployment(name) for name in ("everything", "required")}
+DEPLOYMENTS = {name: deployment(name) for name in ("everything", "smallest", "required")}
 RESOURCES = [resource for each in DEPLOYMENTS.values() for resource in each.resources]
 every_template = pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
 
@@ -101,7 +101,7 @@ def test_a_name_is_one_that_azure_takes_however_long_the_environments_name_is(re
     if resource["type"] not in NAMES:
         return
     longest, allowed = NAMES[resource["type"]]
-    name = re.sub("everything|required", "e" * LONGEST_ENVIRONMENT, resource["name"])
+    name = re.sub("everything|smallest|required", "e" * LONGEST_ENVIRONMENT, resource["name"])
 
     assert re.fullmatch(allowed, name)
     assert len(name) <= longest
