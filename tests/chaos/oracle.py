@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from optout_core.adapters import received
 from optout_core.arrivals import Arrival
 from optout_core.errors import EventError
-from optout_core.events import OptIn, decode
+from optout_core.events import OptIn, OptOut, decode
 from optout_core.masking import holds_number
 from tests.chaos.plan import Fate, Kind
 
@@ -80,6 +80,14 @@ def recipients(message):
     ]
 
 
+def stops(message):
+    """Give who said STOP in a message."""
+    try:
+        return [to.text for event in decode(message) if isinstance(event, OptOut) for to in event.recipients]
+    except EventError:
+        return []
+
+
 def still_to_do(plan, waiting):
     """Count the recipients that have no reason to wait once all is well, and the messages that hold no event."""
     return sum(
@@ -90,11 +98,20 @@ def still_to_do(plan, waiting):
 
 def judge(plan, seen):
     """Give every way in which a run went wrong, in words; empty when all is well."""
-    return [*_places(plan, seen), *_unreadable(plan, seen), *_reasons(plan, seen), *_privacy(seen), *_ends(seen)]
+    found = (_places(plan, seen), _stops(plan, seen), _unreadable(plan, seen), _reasons(plan, seen))
+    return [*(each for some in found for each in some), *_privacy(seen), *_ends(seen)]
+
+
+def _stops(plan, seen):
+    last = {each["to"]: each["listed"] for each in seen.journal}
+    open_ = {to for message in (*seen.waiting, *seen.dead) for to in stops(message)}
+    yield from _each("a STOP still waits", {to for message in seen.waiting for to in stops(message)})
+    yield from _each("said STOP last, and is not on the list", {to for to in plan.stoppers - open_ if not last.get(to)})
 
 
 def _places(plan, seen):
-    owners = {to: event.event_id for event in plan.events for to in event.recipients}
+    opt_ins = [event for event in plan.events if not event.is_stop]
+    owners = {to: event.event_id for event in opt_ins for to in event.recipients}
     taken_off = [each for each in seen.journal if not each["listed"]]
     removed = Counter((owners[each["to"]], each["sender"], each["to"]) for each in taken_off if each["to"] in owners)
     waiting, dead = (
@@ -102,7 +119,9 @@ def _places(plan, seen):
     )
     given_up = [message for message in seen.dead if _reason(message) == "MaxDeliveryCountExceeded"]
     undecided = {one for message in given_up for one in recipients(message)}
-    published = {(event.event_id, event.sender, to) for event in plan.events for to in event.recipients}
+    published = {(event.event_id, event.sender, to) for event in opt_ins for to in event.recipients}
+    # Of an opt-in that was under way when its STOP came, the dead letter says that the STOP takes it back.
+    undecided |= {one for one in published if one[2] in plan.stoppers}
     for name, found in (("ACS", set(removed)), ("opt-ins", set(waiting)), ("the dead letters", set(dead))):
         yield from _each(f"nobody published it, and it is in {name}", found - published)
     yield from _each("ACS was asked for whom nobody published", {each["to"] for each in taken_off} - set(owners))
@@ -123,7 +142,7 @@ def _places(plan, seen):
 
 def _unreadable(plan, seen):
     expected = Counter(event.body for event in plan.events if not event.recipients)
-    found = Counter(message.body for message in seen.dead if not recipients(message))
+    found = Counter(message.body for message in seen.dead if not recipients(message) and not stops(message))
     yield from _each("no event, and its bytes are not among the dead letters", (expected - found).elements())
     yield from _each("no event, and its bytes are too many dead letters", (found - expected).elements())
 
@@ -136,6 +155,8 @@ def _reasons(plan, seen):
         count = message.properties.get("optout-recipients")
         if people and count not in {None, len(people)}:
             yield f"a dead letter says {count} recipients and holds {len(people)}: {people[0][0]}"
+        if people and reason == "NewerOptOut" and {to for _, _, to in people} <= plan.stoppers:
+            continue
         if not people and reason != "MalformedEvent" and reason not in _of_refusals(plan):
             wrong[f"no event, and dead-lettered as {reason}"].add(message.message_id)
         for one in people:

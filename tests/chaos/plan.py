@@ -98,6 +98,7 @@ class Event:
     recipients: tuple[str, ...]
     body: bytes = field(repr=False)
     copies: int = 1
+    is_stop: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,11 @@ class Plan:
     steps: tuple[Step, ...]
     batch: int
     functions: int
+
+    @property
+    def stoppers(self):
+        """Who says STOP after having opted in."""
+        return {to for event in self.events if event.is_stop for to in event.recipients}
 
     @property
     def may_repeat(self):
@@ -168,6 +174,15 @@ def _events(dice, seed, fates):
         source, event_id = f"urn:chaos:{number % 3}", f"e{seed}-{number}"
         document = {"specversion": "1.0", "type": "sms.opt-in.v1", "source": source, "id": event_id, "data": request}
         yield Event(at, message_id, source, event_id, sender, tuple(recipients), json.dumps(document).encode(), copies)
+        # Later than every copy: neither says a time, so that their arrival counts.
+        if not dice.randrange(3) and (stoppers := [to for to in recipients if fates[to] is Fate.GOOD][:2]):
+            said = {"from": sender, "recipients": [{"to": to} for to in stoppers]}
+            document |= {"type": "sms.opt-out.v1", "id": f"stop-{event_id}", "data": said}
+            body = json.dumps(document).encode()
+            later = at + dice.choice([0.05, 0.5, 2.0])
+            yield Event(
+                later, f"stop-{message_id}", source, f"stop-{event_id}", sender, tuple(stoppers), body, is_stop=True
+            )
 
 
 def _times(dice, count, first=0.5, last=PUBLISHING + 1):

@@ -35,11 +35,13 @@ def letter(event, people, reason):
 def all_well():
     """What is seen when everything ended as it should."""
     journal, dead = [], []
-    for event in PLAN.events:
+    for event in sorted(PLAN.events, key=lambda event: event.is_stop):
         if not event.recipients:
             dead.append(message(event.body, DeadLetterReason="MalformedEvent"))
         for to in event.recipients:
-            if PLAN.fates[to] is Fate.GOOD:
+            if event.is_stop:
+                journal.append({"sender": event.sender, "to": to, "listed": True})
+            elif PLAN.fates[to] is Fate.GOOD:
                 journal.append({"sender": event.sender, "to": to, "listed": False})
             else:
                 dead.append(letter(event, [to], REASONS[PLAN.fates[to]]))
@@ -47,7 +49,12 @@ def all_well():
 
 
 def event_of(fate):
-    return next((event, to) for event in PLAN.events for to in event.recipients if PLAN.fates[to] is fate)
+    return next(
+        (event, to)
+        for event in PLAN.events
+        for to in event.recipients
+        if PLAN.fates[to] is fate and to not in PLAN.stoppers
+    )
 
 
 def without_first_dead(seen, *, readable):
@@ -60,10 +67,17 @@ GOOD_EVENT, GOOD = event_of(Fate.GOOD)
 BAD_EVENT, BAD = event_of(Fate.REJECTED)
 STRANGER = {"sender": "55555", "to": "+15559999999", "listed": False}
 
+REMOVED = {"sender": GOOD_EVENT.sender, "to": GOOD, "listed": False}
+STOP_EVENT = next(event for event in PLAN.events if event.is_stop)
+
 SABOTAGE = {
+    "said STOP last, and is not on the list": lambda seen: replace(
+        seen, journal=[*seen.journal, {"sender": STOP_EVENT.sender, "to": STOP_EVENT.recipients[0], "listed": False}]
+    ),
+    "a STOP still waits": lambda seen: replace(seen, waiting=[message(STOP_EVENT.body)]),
     "lost: it is nowhere": lambda seen: replace(seen, journal=seen.journal[1:]),
     "lost: it is nowhere ": lambda seen: without_first_dead(seen, readable=True),
-    "removed twice": lambda seen: replace(seen, journal=[*seen.journal, seen.journal[0]]),
+    "removed twice": lambda seen: replace(seen, journal=[*seen.journal, REMOVED]),
     "dead twice": lambda seen: replace(seen, dead=[*seen.dead, letter(BAD_EVENT, [BAD], "RecipientRejected")]),
     "removed and in a queue": lambda seen: replace(seen, waiting=[letter(GOOD_EVENT, [GOOD], None)]),
     "it still waits": lambda seen: replace(seen, waiting=[letter(GOOD_EVENT, [GOOD], None)]),
@@ -111,9 +125,7 @@ def test_what_goes_wrong_is_seen(what):
 def test_who_may_be_asked_for_twice_is_not_blamed_for_it():
     seen = all_well()
 
-    assert (
-        judge(replace(PLAN, kinds=(Kind.KILL_FUNCTION,)), replace(seen, journal=[*seen.journal, seen.journal[0]])) == []
-    )
+    assert judge(replace(PLAN, kinds=(Kind.KILL_FUNCTION,)), replace(seen, journal=[*seen.journal, REMOVED])) == []
 
 
 def test_a_stop_that_acs_heard_by_itself_is_no_removal():
@@ -135,7 +147,7 @@ def test_the_same_seed_is_the_same_plan_and_the_first_seeds_have_each_kind_alone
 
 @pytest.mark.parametrize("seed", range(20))
 def test_every_number_of_a_plan_is_fictitious_and_belongs_to_one_event(seed):
-    people = Counter(to for event in plan(seed).events for to in event.recipients)
+    people = Counter(to for event in plan(seed).events if not event.is_stop for to in event.recipients)
 
     assert set(people.values()) == {1}
     assert all(re.fullmatch(r"\+1555\d{7}", to) for to in people)

@@ -19,8 +19,8 @@ PATIENCE = 60.0
 #: Seconds. Where no answer may get lost, nothing times out because the machine is busy; elsewhere times are as short as
 #: a test can wait for. A lock is longer than an invocation with all its sends, as on Azure.
 _PATIENT, _IMPATIENT = (
-    {"HTTP_TIMEOUT": "PT8S", "INVOCATION_BUDGET": "PT10S"},
-    {"HTTP_TIMEOUT": "PT0.8S", "INVOCATION_BUDGET": "PT1.5S"},
+    {"HTTP_TIMEOUT": "PT8S", "INVOCATION_BUDGET": "PT10S", "CALL_HORIZON": "PT18S"},
+    {"HTTP_TIMEOUT": "PT0.8S", "INVOCATION_BUDGET": "PT1.5S", "CALL_HORIZON": "PT2.5S"},
 )
 _LONG_LOCK, _SHORT_LOCK = 60, 6
 _KEY = base64.b64encode(b"chaos").decode()
@@ -158,6 +158,8 @@ class World:
             | {
                 "ServiceBusConnection": self._connection.replace(there, here),
                 "ACS_ENDPOINT": f"http://127.0.0.1:{self._to_acs.port}",
+                # One for all functions, and for those that come after they were killed.
+                "CONSENT_LEDGER": f"sqlite:///{self._folder}/ledger.db",
             }
         )
         self._arguments = (json.dumps(settings), host_json)
