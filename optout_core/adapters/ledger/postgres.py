@@ -37,6 +37,7 @@ _CONNECT, _ANSWER = 10, 20.0
 _LIFETIME = 45 * 60.0
 #: Any number will do, if nobody else on the database takes the same lock.
 _MIGRATION_LOCK = 20_260_123
+_Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 _Arguments = Sequence[object] | Mapping[str, object]
 _NAMED = re.compile(r"(?<![:\w]):(\w+)")
 
@@ -112,7 +113,7 @@ class PostgresLedger:
         self._credential = credential
         self._connections = connections
         self._starting = asyncio.Lock()
-        self._pool: AsyncConnectionPool[AsyncConnection[TupleRow]] | None = None
+        self._pool: _Pool | None = None
         self._is_ready = False
         self._refusal: Exception | None = None
 
@@ -163,22 +164,27 @@ class PostgresLedger:
 
     async def _ask(self, statement: str, arguments: _Arguments) -> list[TupleRow]:
         async with self._answering() as pool:
-            if not self._is_ready:
-                await _migrate(pool)
-                self._is_ready = True
             try:
-                return await _execute(pool, statement, arguments)
+                return await self._execute(pool, statement, arguments)
             except (DeadlockDetected, SerializationFailure):
-                return await _execute(pool, statement, arguments)
+                return await self._execute(pool, statement, arguments)
             except PoolTimeout:
                 raise
             except OperationalError:
                 # A connection was lost, and with it perhaps all others: both statements may be repeated.
                 await pool.check()
-                return await _execute(pool, statement, arguments)
+                return await self._execute(pool, statement, arguments)
+
+    async def _execute(self, pool: _Pool, statement: str, arguments: _Arguments) -> list[TupleRow]:
+        if not self._is_ready:
+            await _migrate(pool)
+            self._is_ready = True
+        async with pool.connection() as connection:
+            cursor = await connection.execute(statement, arguments)
+            return await cursor.fetchall() if cursor.description else []
 
     @asynccontextmanager
-    async def _answering(self) -> AsyncIterator[AsyncConnectionPool[AsyncConnection[TupleRow]]]:
+    async def _answering(self) -> AsyncIterator[_Pool]:
         """Give the connections, and turn whatever fails in the block into what it means for us."""
         try:
             async with asyncio.timeout(_ANSWER):
@@ -194,7 +200,7 @@ class PostgresLedger:
             # What stands behind the first line may quote a row, and with it a number.
             raise _unavailable(error.diag.message_primary or str(error).partition("\n")[0]) from None
 
-    async def _opened(self) -> AsyncConnectionPool[AsyncConnection[TupleRow]]:
+    async def _opened(self) -> _Pool:
         async with self._starting:
             if self._pool is None:
                 arguments: dict[str, Any] = {"autocommit": True, "prepare_threshold": None}
@@ -263,17 +269,7 @@ def _conninfo(address: PostgresAddress) -> str:
     )
 
 
-async def _execute(
-    pool: AsyncConnectionPool[AsyncConnection[TupleRow]],
-    statement: str,
-    arguments: _Arguments,
-) -> list[TupleRow]:
-    async with pool.connection() as connection:
-        cursor = await connection.execute(statement, arguments)
-        return await cursor.fetchall() if cursor.description else []
-
-
-async def _migrate(pool: AsyncConnectionPool[AsyncConnection[TupleRow]]) -> None:
+async def _migrate(pool: _Pool) -> None:
     async with pool.connection() as connection:
         if await _version(connection) == schema.VERSION:
             return
@@ -288,8 +284,9 @@ async def _migrate(pool: AsyncConnectionPool[AsyncConnection[TupleRow]]) -> None
 
 
 async def _version(connection: AsyncConnection[TupleRow]) -> int:
-    known = await (await connection.execute("SELECT to_regclass('consent_meta')")).fetchone()
-    if known is None or known[0] is None:
+    # Not `to_regclass`, which remembers that there was none while it waited for whoever makes the tables.
+    known = await connection.execute("SELECT FROM pg_class WHERE relname = 'consent_meta' AND pg_table_is_visible(oid)")
+    if await known.fetchone() is None:
         return 0
     found = await (await connection.execute(schema.READ_VERSION)).fetchone()
     version: int = found[0] if found else 0
