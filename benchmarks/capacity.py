@@ -13,6 +13,7 @@ from benchmarks.page import number, paragraph, stamp, table
 from benchmarks.results import LARGE_EVENT, Results, way_in
 from benchmarks.rounds import cpu
 from benchmarks.workloads import Publisher, encoded
+from optout_core.adapters.ledger.postgres import CONNECTIONS
 from optout_core.batches import MAX_RECIPIENTS
 from optout_core.processor import SLICE
 from optout_core.settings import Settings
@@ -45,6 +46,10 @@ LARGEST = 0.25
 IN_FLIGHT: int = Settings.model_fields["max_concurrent_requests"].default
 BATCHES = (100, 200, 300, 500, 1000)
 RATES = (10, 1_000, 100_000)
+
+_POSTGRES_LIMITS = "https://learn.microsoft.com/azure/postgresql/flexible-server/concepts-limits"
+#: What is left of `max_connections` for others than the server itself (as above). **Read**, not tried.
+USER_CONNECTIONS = {"B1ms": 35, "B2s": 414, "D2ds_v5": 844, "D4ds_v5": 1703}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +160,7 @@ def _lines(results: Results) -> Iterator[str]:
     yield from _instances(model)
     yield from _rates(model, host)
     yield from _which_batch(results, model, host)
+    yield from _ledger(results)
     yield from _limits(model, host)
     yield from _full_queue()
 
@@ -212,6 +218,28 @@ def _rates(model: Model, host: int) -> Iterator[str]:
         " need a hundredth of the messages, and a fraction of the instances."
     )
     yield ""
+
+
+def _ledger(results: Results) -> Iterator[str]:
+    cost = next(each for each in results.ledgers if each.database == "PostgreSQL")
+    both = number(cost.admit + cost.record)
+    yield "## The ledger"
+    yield ""
+    yield from paragraph(
+        f"With a consent ledger every slice of an invocation costs two statements more: {both} ms for"
+        f" {cost.recipients:,} new people on a server beside us (measured), and two round trips to it (not measured on"
+        " Azure). *T* above is without them."
+    )
+    yield ""
+    yield from paragraph(
+        f"A process holds at most {CONNECTIONS} connections, so instances × {CONNECTIONS} has to stay below what the"
+        f" server gives to users ([Microsoft's table]({_POSTGRES_LIMITS})):"
+    )
+    yield ""
+    yield from table(
+        ("server", "connections for users", "instances"),
+        ((name, f"{given:,}", f"{given // CONNECTIONS:,}") for name, given in USER_CONNECTIONS.items()),
+    )
 
 
 def _which_batch(results: Results, model: Model, host: int) -> Iterator[str]:
