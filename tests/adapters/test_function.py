@@ -1,6 +1,7 @@
 """The real function_app.py, found and fed as the host does it, with the broker and the endpoint of the sandbox."""
 
 import asyncio
+import socket
 import sys
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from azure.servicebus.aio import ServiceBusClient
 
 from optout_core.errors import SettingsError
 from optout_core.settings import Settings
-from sandbox.endpoint import REFERENCE_FAULTS, Endpoint
+from sandbox.endpoint import REFERENCE_FAULTS
 from sandbox.host import Host, make_trigger, running
 from sandbox.worker import Worker
 from servicebus_sandbox import Broker, State, load_queues
@@ -149,12 +150,13 @@ async def test_it_returns_nothing_since_the_worker_allows_nothing_else():
 
 @pytest.mark.usefixtures("environ")
 async def test_an_endpoint_that_is_gone_puts_everybody_off_and_fails_nothing(broker, monkeypatch):
-    async with Endpoint() as gone:
-        pass
-    monkeypatch.setenv("ACS_ENDPOINT", gone.url)
+    with socket.socket() as held:
+        # Nobody listens there, and nobody else can take the port meanwhile.
+        held.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("ACS_ENDPOINT", f"http://127.0.0.1:{held.getsockname()[1]}")
 
-    async with process_opt_ins() as process:
-        await process(messages(fresh("+15555555551", "+15555555552"), fresh(id="2")))
+        async with process_opt_ins() as process:
+            await process(messages(fresh("+15555555551", "+15555555552"), fresh(id="2")))
 
     waiting = [each.message for each in broker.queue(OPT_INS).messages(State.SCHEDULED)]
     assert [message.application_properties["optout-recipients"] for message in waiting] == [2, 1]

@@ -4,9 +4,12 @@ import asyncio
 import json
 import random
 import socket
+import threading
 import traceback
+from ipaddress import ip_address
 
 import pytest
+from cryptography.x509 import IPAddress
 
 from optout_core.adapters.http import HttpEndpoint, unsigned
 from optout_core.api import request_target
@@ -14,6 +17,7 @@ from optout_core.batches import Operation
 from optout_core.errors import EndpointUnavailable
 from optout_core.outcomes import Verdict
 from sandbox.endpoint import Fault
+from servicebus_sandbox.tests.certificates import make_certificate
 from tests.adapters.acs_client import PERSON, RawServer, batch, open_client, people, removing_one_by_one
 
 TARGET = request_target(Operation.REMOVE)
@@ -64,6 +68,42 @@ async def test_a_request_that_timed_out_aborts_its_connection():
             await acs.post("/", b"{}")
         async with asyncio.timeout(5):
             assert await ended == "reset"
+
+
+def read_later(listening, context, done):
+    """Accept a connection over TLS, read nothing for a while, and then all that is still delivered."""
+    listening.settimeout(10)
+    connection, _ = listening.accept()
+    connection.settimeout(10)
+    with connection, context.wrap_socket(connection, server_side=True) as spoken:
+        assert done.wait(10)
+        read = 0
+        try:
+            while chunk := spoken.recv(65536):
+                read += len(chunk)
+        except OSError:
+            pass
+        return read
+
+
+async def test_over_tls_too_a_request_that_timed_out_is_not_delivered_once_the_server_reads_again(tmp_path):
+    context, done = make_certificate(tmp_path, IPAddress(ip_address("127.0.0.1"))), threading.Event()
+    body = b" " * 1_000_000
+    with socket.socket() as listening:
+        # What the server has not taken is still in our hands.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        reading = asyncio.create_task(asyncio.to_thread(read_later, listening, context, done))
+        url = f"https://127.0.0.1:{listening.getsockname()[1]}"
+        environ = {"SSL_CERT_FILE": str(tmp_path / "certificate.pem")}
+        async with HttpEndpoint(url, unsigned, timeout=0.5, environ=environ) as acs:
+            with pytest.raises(EndpointUnavailable, match=r"no answer within 0\.5 s"):
+                await acs.post("/", body)
+            done.set()
+            read = await reading
+
+    assert read < len(body)
 
 
 async def test_with_a_slow_endpoint_every_connection_comes_back():
