@@ -136,7 +136,8 @@ class Processor:
         self, messages: Sequence[Incoming], ledger: Ledger, later: list[Word], deadline: float
     ) -> Report:
         now = self.now()
-        asked = [Asked.of(event, message, self.rule, now) for message in messages for event in message.said()]
+        said = ((event, message) for message in messages for event in message.said())
+        asked = [each async for each in self._in_turn(Asked.of(*each, self.rule, now) for each in said)]
         # Sending is proven before ACS is called: what could not be recorded would be done again and again.
         unasked = _IN_DOUBT if self.outbox.is_in_doubt else self.endpoint.refusal(deadline)
         # STOPs hold back older opt-ins also while nothing can be called; an opt-in that is not called does not count.
