@@ -207,8 +207,11 @@ class Walk:
 
     def explore(self):
         """Walk, the shortest ways first, until something is wrong or nothing is left."""
-        with patch.object(sqlite_adapter, "time_ns", lambda: _BASE * 1000):
-            self._explore()
+        try:
+            with patch.object(sqlite_adapter, "time_ns", lambda: _BASE * 1000):
+                self._explore()
+        finally:
+            self._ledger._close()
         return self
 
     def _explore(self):
