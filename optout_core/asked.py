@@ -48,6 +48,7 @@ class _Judged(NamedTuple):
 
     pair: Pair
     word: Word
+    key: ConsentKey
     judgement: Judgement
     back_at: int
 
@@ -106,15 +107,16 @@ class Asked:
         """
         is_on_the_list = trusts_acs and isinstance(self.event, OptOut) and self.event.is_texted
         for pair, word in self._said:
-            row = admission.rows.get(word.key)
+            key = word.key
+            row = admission.rows.get(key)
             if row is None:
-                self._judged.append(_Judged(pair, word, Judgement.CALL, 0))
+                self._judged.append(_Judged(pair, word, key, Judgement.CALL, 0))
                 continue
             said_at = admission.said_at.get(word.id, word.said_at) if admission.said_at else word.said_at
             judgement = Judgement.STANDS if is_on_the_list else judge(said_at, word.stop, row)
             free_at = free_from(word.stop, row, horizon)
             known = word if said_at == word.said_at else word._replace(said_at=said_at)
-            self._judged.append(_Judged(pair, known, judgement, free_at if free_at > admission.now else 0))
+            self._judged.append(_Judged(pair, known, key, judgement, free_at if free_at > admission.now else 0))
 
     def pairs(self) -> list[Pair]:
         """Give for whom ACS is to be called."""
@@ -122,7 +124,7 @@ class Asked:
 
     def confirmed(self, outcomes: Outcomes) -> Iterator[Confirmed]:
         """Give the words whose call ACS confirmed."""
-        for (sender, to), word, judgement, back_at in self._judged:
+        for (sender, to), word, _, judgement, back_at in self._judged:
             if judgement is Judgement.CALL and (outcome := outcomes[sender][to]).verdict is Verdict.CONFIRMED:
                 yield Confirmed(word, not back_at, outcome)
 
@@ -141,13 +143,13 @@ class Asked:
         return SettledEvent(event=self.event, lineage=self.message.lineage, settlements=settlements, now=answers.now)
 
     def _settlement(self, judged: _Judged, answers: Answers, schedule: Schedule, chance: float) -> Settlement:
-        (sender, to), word, judgement, back_at = judged
+        (sender, to), word, key, judgement, back_at = judged
         if judgement is not Judgement.CALL:
             return _STANDS if judgement is Judgement.STANDS else _BLOCKED
         lineage = self.message.lineage
         outcome = answers.unasked or answers.outcomes[sender][to]
         if outcome.verdict is Verdict.CONFIRMED:
-            row = answers.rows.get(word.key)
+            row = answers.rows.get(key)
             if row and (row.said_at, row.stop) != (word.said_at, word.stop):
                 # The newer word saw our call when it was admitted, and calls after it.
                 return _BLOCKED if row.stop and not word.stop else DONE

@@ -77,19 +77,25 @@ class InvocationLedger:
     async def admit(self, words: Sequence[Word]) -> Admission:
         """Take words in."""
         now = microseconds(self._now())
+        known: dict[WordId, int] = {}
         newest: dict[ConsentKey, tuple[int, bool]] = {}
         for word in words:
-            said = self._said_at.setdefault(word.id, word.said_at), word.stop
-            newest[word.key] = max(said, newest.get(word.key, said))
+            said_at = self._said_at.setdefault(word.id, word.said_at)
+            if said_at != word.said_at:
+                known[word.id] = said_at
+            said, key = (said_at, word.stop), word.key
+            newest[key] = max(said, newest[key]) if key in newest else said
         # Only the newest of a person may call: an older one of the same invocation is never admitted to.
-        for key, (said_at, stop) in newest.items():
-            self._rows[key] = self._rows.get(key, NOTHING_SAID).admit(said_at, stop, now)
-        return Admission(now, self._said_at, dict(self._rows))
+        rows = {key: self._rows.get(key, NOTHING_SAID).admit(*said, now) for key, said in newest.items()}
+        self._rows |= rows
+        return Admission(now, known, rows)
 
     async def record(self, answers: Sequence[Confirmed]) -> Mapping[ConsentKey, Row]:
         """Settle those that are still the newest."""
+        rows: dict[ConsentKey, Row] = {}
         for word, settles, _ in answers:
-            row = self._rows[word.key]
-            if settles and (row.said_at, row.stop) == (word.said_at, word.stop):
-                self._rows[word.key] = row._replace(settled=True)
-        return dict(self._rows)
+            key = word.key
+            said_at, stop, settled, add_at, remove_at = self._rows[key]
+            settled = settled or (settles and (said_at, stop) == (word.said_at, word.stop))
+            rows[key] = self._rows[key] = Row(said_at, stop, settled, add_at, remove_at)
+        return rows
