@@ -10,8 +10,8 @@ import pytest
 from tests.consent.seeds import History
 
 #: A history costs 5 to 10 ms of processor time over SQLite, and 25 to 45 ms over PostgreSQL, the server's included: so
-#: many take less than a minute. All of 10,000 over both: CONSENT_SEEDS=0-9999.
-SQLITE, POSTGRES, BLOCK = 4_000, 500, 250
+#: many take two minutes. All of 10,000 over both: CONSENT_SEEDS=0-9999.
+SQLITE, POSTGRES, BLOCK = 10_000, 1_000, 250
 
 
 def chosen(most):
