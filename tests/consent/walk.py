@@ -29,6 +29,7 @@ from types import coroutine
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+from optout_core.adapters.ledger import schema
 from optout_core.adapters.ledger import sqlite as sqlite_adapter
 from optout_core.adapters.ledger.sqlite import SqliteLedger
 from optout_core.arrivals import Arrival
@@ -337,7 +338,7 @@ class Walk:
     def _fill(self, row, evidence):
         for table in ("consent", "consent_word", "consent_answer"):
             self._run(f"DELETE FROM {table}")  # noqa: S608 - names of ours
-        known = [sqlite_adapter._written(word) for number, word in enumerate(self._words) if evidence >> number & 1]
+        known = [schema.written(word) for number, word in enumerate(self._words) if evidence >> number & 1]
         for columns in known:
             self._run(f"INSERT INTO consent_word VALUES ({', '.join('?' * len(columns))})", columns)  # noqa: S608
         if row:

@@ -21,7 +21,7 @@ from pydantic_core import to_json
 
 from optout_core.adapters.ledger import schema
 from optout_core.addresses import PostgresAddress
-from optout_core.consent import ConsentKey, Row, Word, microseconds
+from optout_core.consent import ConsentKey, Row, Word
 from optout_core.errors import LedgerUnavailable
 from optout_core.ledger import Admission, Confirmed
 from optout_core.masking import show
@@ -131,7 +131,7 @@ class PostgresLedger:
             return Admission(0, {}, {})
         # No statement may touch a row twice.
         given = {word.id: word for word in reversed(words)}
-        found = await self._ask(_ADMIT, _columns(map(_written, given.values())))
+        found = await self._ask(_ADMIT, _columns(map(schema.written, given.values())))
         said_at = {row[:5]: row[5] for row in found if row[2] is not None}
         rows = {ConsentKey(*row[:2]): Row(row[5], row[4], *row[6:9]) for row in found if row[2] is None}
         return Admission(found[-1][9], said_at, rows)
@@ -141,7 +141,7 @@ class PostgresLedger:
         if not answers:
             return {}
         given = ((word.sender, word.person, word.said_at, word.stop, settles) for word, settles, _ in answers)
-        found = await self._ask(_RECORD, [*_columns(map(_answered, answers)), *_columns(given)])
+        found = await self._ask(_RECORD, [*_columns(map(schema.answered, answers)), *_columns(given)])
         return {ConsentKey(sender, person): Row(*row) for sender, person, *row in found}
 
     async def unsettled_stops(self, before: int) -> int:
@@ -297,22 +297,3 @@ async def _version(connection: AsyncConnection[TupleRow]) -> int:
 
 def _columns(rows: Iterable[Sequence[object]]) -> list[str]:
     return [to_json(column).decode() for column in zip(*rows, strict=True)]
-
-
-def _written(word: Word) -> tuple[object, ...]:
-    proof = word.evidence
-    return (
-        *word[:6],
-        proof.sender,
-        proof.recipient,
-        microseconds(proof.arrived_at),
-        None if proof.captured_at is None else microseconds(proof.captured_at),
-        proof.method,
-        proof.reference,
-    )
-
-
-def _answered(answer: Confirmed) -> tuple[object, ...]:
-    word, _, outcome = answer
-    answered_at = 0 if outcome.answered_at is None else microseconds(outcome.answered_at)
-    return (*word[:5], answered_at, outcome.status, outcome.ms_cv)

@@ -6,6 +6,9 @@ written in braces and filled in by the adapter.
 
 from collections.abc import Mapping
 
+from optout_core.consent import Word, microseconds
+from optout_core.ledger import Confirmed
+
 #: What SQLite calls the types in which the databases differ.
 SQLITE = {"text": "TEXT", "integer": "INTEGER", "boolean": "INTEGER", "without_rowid": " WITHOUT ROWID", "room": ""}
 #: PostgreSQL compares texts byte by byte, as SQLite does; and leaves room beside each row for its next version.
@@ -73,3 +76,24 @@ NOT_THERE = (
     "the tables of the consent ledger are missing or old and cannot be made from here: nothing is called; run"
     " `optout consent migrate` as somebody who may"
 )
+
+
+def written(word: Word) -> tuple[object, ...]:
+    """Give the columns of one row of `consent_word`, in the order of the table."""
+    proof = word.evidence
+    return (
+        *word[:6],
+        proof.sender,
+        proof.recipient,
+        microseconds(proof.arrived_at),
+        None if proof.captured_at is None else microseconds(proof.captured_at),
+        proof.method,
+        proof.reference,
+    )
+
+
+def answered(answer: Confirmed) -> tuple[object, ...]:
+    """Give the columns of one row of `consent_answer`, in the order of the table."""
+    word, _, outcome = answer
+    answered_at = 0 if outcome.answered_at is None else microseconds(outcome.answered_at)
+    return (*word[:5], answered_at, outcome.status, outcome.ms_cv)

@@ -10,7 +10,7 @@ from time import time_ns
 from typing import Self, TypeVar
 
 from optout_core.adapters.ledger import schema
-from optout_core.consent import ConsentKey, Row, Word, WordId, microseconds
+from optout_core.consent import ConsentKey, Row, Word, WordId
 from optout_core.errors import LedgerUnavailable, SettingsError
 from optout_core.ledger import Admission, Confirmed
 from optout_core.masking import show
@@ -116,7 +116,7 @@ class SqliteLedger:
             now = time_ns() // 1000
             given = {word.id: word for word in reversed(words)}
             said_at: dict[WordId, int] = {}
-            if run.executemany(_WORD, map(_written, given.values())).rowcount < len(given):
+            if run.executemany(_WORD, map(schema.written, given.values())).rowcount < len(given):
                 said_at = {each: run.execute(_SAID_AT, each).fetchone()[0] for each in given}
             newest: dict[ConsentKey, tuple[int, bool]] = {}
             for each, word in given.items():
@@ -133,7 +133,7 @@ class SqliteLedger:
 
     def _record(self, answers: Sequence[Confirmed]) -> Mapping[ConsentKey, Row]:
         with self._transaction() as run:
-            run.executemany(_ANSWER, [_answered(answer) for answer in answers])
+            run.executemany(_ANSWER, [schema.answered(answer) for answer in answers])
             run.executemany(
                 _SETTLE,
                 [(*word[:2], word.said_at, word.stop) for word, settles, _ in answers if settles],
@@ -242,25 +242,6 @@ def _version(connection: sqlite3.Connection) -> int:
     if version > schema.VERSION:
         raise LedgerUnavailable(schema.too_new(version))
     return version
-
-
-def _written(word: Word) -> tuple[object, ...]:
-    proof = word.evidence
-    return (
-        *word[:6],
-        proof.sender,
-        proof.recipient,
-        microseconds(proof.arrived_at),
-        None if proof.captured_at is None else microseconds(proof.captured_at),
-        proof.method,
-        proof.reference,
-    )
-
-
-def _answered(answer: Confirmed) -> tuple[object, ...]:
-    word, _, outcome = answer
-    answered_at = 0 if outcome.answered_at is None else microseconds(outcome.answered_at)
-    return (*word[:5], answered_at, outcome.status, outcome.ms_cv)
 
 
 def _rows(found: sqlite3.Cursor) -> dict[ConsentKey, Row]:
