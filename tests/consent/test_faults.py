@@ -93,7 +93,8 @@ async def test_a_deadlock_repeats_the_statement_once(database):
         update = "UPDATE consent SET settled = settled WHERE person = %s"
         await other.execute(update, [second])
         ours = asyncio.create_task(ledger.admit([*web(2, first), *web(2, second)]))
-        await asyncio.sleep(0.3)
+        while not await (await other.execute("SELECT true FROM pg_locks WHERE NOT granted")).fetchone():
+            pass  # The server is asked again until ours waits.
         await other.execute(update, [first])
         await other.commit()
 

@@ -35,6 +35,8 @@ CONNECTIONS = 4
 _CONNECT, _ANSWER = 10, 20.0
 #: Seconds after which a connection is replaced, well before a token ends on which it was opened.
 _LIFETIME = 45 * 60.0
+#: Seconds for which the transaction that won a deadlock has the rows to itself.
+_OTHERS_FIRST = 0.2
 #: Any number will do, if nobody else on the database takes the same lock.
 _MIGRATION_LOCK = 20_260_123
 _Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
@@ -167,6 +169,8 @@ class PostgresLedger:
             try:
                 return await self._execute(pool, statement, arguments)
             except (DeadlockDetected, SerializationFailure):
+                # At once we could take the row again that the other one waits for, and both would stand as before.
+                await asyncio.sleep(_OTHERS_FIRST)
                 return await self._execute(pool, statement, arguments)
             except PoolTimeout:
                 raise
