@@ -16,6 +16,7 @@ from optout_core.properties import (
     FIRST_ENQUEUED,
     HOP,
     OF,
+    OURS,
     REPLAY_COUNT,
     REPLAY_ID,
     TRACEPARENT,
@@ -131,6 +132,8 @@ class Lineage:
 def read_lineage(arrival: Arrival) -> Lineage:
     """Read the lineage from a message's properties; a property that makes no sense counts as absent."""
     properties = arrival.properties
+    if arrival.correlation_id is None and properties.keys().isdisjoint(OURS):
+        return Lineage(attempt=0, hop=0, first_enqueued=arrival.enqueued_at)
     # What counts for or against a recipient is believed only on a message that we sent, or a copy of one.
     counted = properties if properties and _OUR_ID.search(arrival.message_id or "") else {}
     replay_id, sent_back = counted.get(REPLAY_ID), properties.get(DEAD_LETTER_REASON)

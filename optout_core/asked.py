@@ -1,6 +1,6 @@
 """One event on its way through a slice: what it says, what the ledger and ACS say to that, what becomes of it. Pure."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, Self
@@ -30,25 +30,24 @@ class Answers:
     Attributes:
         outcomes: Of those for whom ACS was called.
         unasked: The outcome of everybody else for whom it was to be called; None where there is nobody.
-        rows: What the ledger knows of those whom ACS confirmed; nobody where it could not keep it.
+        newer: What the ledger knows of those whom ACS confirmed and of whom another word is the newest meanwhile; None
+            where it could not keep what ACS confirmed.
         now: When that was known; aware.
     """
 
     outcomes: Outcomes
     unasked: Outcome | None
-    rows: Mapping[ConsentKey, Row]
+    newer: Mapping[ConsentKey, Row] | None
     now: datetime
 
 
 class _Judged(NamedTuple):
-    """A word with its first time, whom a call for it names, what becomes of it, and when it comes back if called now.
+    """A word with its first time, what becomes of it, and when it comes back if called now.
 
     That is in microseconds since 1970; 0 where the call settles the word.
     """
 
-    pair: Pair
     word: Word
-    key: ConsentKey
     judgement: Judgement
     back_at: int
 
@@ -61,13 +60,16 @@ class Asked:
         event: An opt-in or a STOP.
         message: The message it came in.
         objections: Recipients for whom it does not count, and why.
+        words: What it says, for each person and sender for whom it counts.
     """
 
     event: OptIn | OptOut
     message: Incoming
     objections: Mapping[Number, Reason]
-    _said: list[tuple[Pair, Word]]
-    _judged: list[_Judged] = field(default_factory=list)
+    words: list[Word]
+    _pairs: list[Pair]
+    #: By their place in `words`; whoever is missing there is called for, and settled by that.
+    _judged: dict[int, _Judged] = field(default_factory=dict)
 
     @classmethod
     def of(cls, event: OptIn | OptOut, message: Incoming, rule: OptInRule, now: datetime) -> Self:
@@ -76,13 +78,13 @@ class Asked:
         counted: Collection[Number] = event.recipients
         if objections:
             counted = [to for to in event.recipients if to not in objections]
-        said = [
-            (Pair(sender, to), word)
-            for sender in rule.senders(event)
-            for to, word in zip(counted, words(event, sender, counted, message.arrival.first_enqueued), strict=True)
-        ]
+        said: list[Word] = []
+        pairs: list[Pair] = []
+        for sender in rule.senders(event):
+            said += words(event, sender, counted, message.arrival.first_enqueued)
+            pairs += [tuple.__new__(Pair, (sender, to)) for to in counted]
         # Who is unclear in a message that is a dead letter as a whole is in there.
-        return cls(event, message, {} if message.error else objections, said)
+        return cls(event, message, {} if message.error else objections, said, pairs)
 
     def __len__(self) -> int:
         """Count the recipients."""
@@ -93,10 +95,6 @@ class Asked:
         """Give what ACS is to do for it."""
         return Operation.ADD if isinstance(self.event, OptOut) else Operation.REMOVE
 
-    def words(self) -> Iterator[Word]:
-        """Give what it says, for each person and sender."""
-        return (word for _, word in self._said)
-
     def judge(self, admission: Admission, horizon: timedelta, *, trusts_acs: bool) -> None:
         """Take the ledger's answer.
 
@@ -105,27 +103,36 @@ class Asked:
             horizon: How long after its admission a call may act.
             trusts_acs: Whether a STOP of which ACS itself told us needs no call.
         """
-        is_on_the_list = trusts_acs and isinstance(self.event, OptOut) and self.event.is_texted
-        for pair, word in self._said:
-            key = word.key
-            row = admission.rows.get(key)
-            if row is None:
-                self._judged.append(_Judged(pair, word, key, Judgement.CALL, 0))
-                continue
-            said_at = admission.said_at.get(word.id, word.said_at) if admission.said_at else word.said_at
-            judgement = Judgement.STANDS if is_on_the_list else judge(said_at, word.stop, row)
-            free_at = free_from(word.stop, row, horizon)
-            known = word if said_at == word.said_at else word._replace(said_at=said_at)
-            self._judged.append(_Judged(pair, known, key, judgement, free_at if free_at > admission.now else 0))
+        if trusts_acs and isinstance(self.event, OptOut) and self.event.is_texted:
+            self._judged = {place: _Judged(word, Judgement.STANDS, 0) for place, word in enumerate(self.words)}
+        elif admission.rows:
+            for place, word in enumerate(self.words):
+                if row := admission.rows.get(word.key):
+                    said_at = admission.said_at.get(word.id, word.said_at)
+                    free_at = free_from(word.stop, row, horizon)
+                    self._judged[place] = _Judged(
+                        word._replace(said_at=said_at),
+                        judge(said_at, word.stop, row),
+                        free_at if free_at > admission.now else 0,
+                    )
 
-    def pairs(self) -> list[Pair]:
+    def pairs(self) -> Iterable[Pair]:
         """Give for whom ACS is to be called."""
-        return [each.pair for each in self._judged if each.judgement is Judgement.CALL]
+        if not self._judged:
+            return self._pairs
+        return [pair for pair, _, _ in self._called()]
+
+    def _called(self) -> Iterator[tuple[Pair, Word, int]]:
+        for place, (pair, word) in enumerate(zip(self._pairs, self.words, strict=True)):
+            if (judged := self._judged.get(place)) is None:
+                yield pair, word, 0
+            elif judged.judgement is Judgement.CALL:
+                yield pair, judged.word, judged.back_at
 
     def confirmed(self, outcomes: Outcomes) -> Iterator[Confirmed]:
         """Give the words whose call ACS confirmed."""
-        for (sender, to), word, _, judgement, back_at in self._judged:
-            if judgement is Judgement.CALL and (outcome := outcomes[sender][to]).verdict is Verdict.CONFIRMED:
+        for (sender, to), word, back_at in self._called():
+            if (outcome := outcomes[sender][to]).verdict is Verdict.CONFIRMED:
                 yield Confirmed(word, not back_at, outcome)
 
     def settle(self, answers: Answers, schedule: Schedule, chance: float) -> SettledEvent:
@@ -136,29 +143,45 @@ class Asked:
             schedule: The delays before the next try.
             chance: A random number in the range [0, 1), one for all recipients, so that they stay together.
         """
-        settlements: dict[Number, Settlement] = {to: DeadLetter(reason) for to, reason in self.objections.items()}
-        for each in self._judged:
-            settlement, to = self._settlement(each, answers, schedule, chance), each.pair.recipient
-            settlements[to] = _later(settlements[to], settlement) if to in settlements else settlement
+        settlements: dict[Number, Settlement] = {}
+        if self._is_done(answers):
+            settlements = dict.fromkeys([to for _, to in self._pairs], DONE)
+        else:
+            settlements.update((to, DeadLetter(reason)) for to, reason in self.objections.items())
+            for place, (pair, word) in enumerate(zip(self._pairs, self.words, strict=True)):
+                judged = self._judged.get(place) or _Judged(word, Judgement.CALL, 0)
+                settlement, to = self._settlement(pair, judged, answers, schedule, chance), pair.recipient
+                settlements[to] = _later(settlements[to], settlement) if to in settlements else settlement
         return SettledEvent(event=self.event, lineage=self.message.lineage, settlements=settlements, now=answers.now)
 
-    def _settlement(self, judged: _Judged, answers: Answers, schedule: Schedule, chance: float) -> Settlement:
-        (sender, to), word, key, judgement, back_at = judged
+    def _is_done(self, answers: Answers) -> bool:
+        """Say whether ACS did for everybody what the event says, and nobody else said anything: almost always."""
+        return (
+            not self._judged
+            and not self.objections
+            and not answers.unasked
+            and answers.newer == {}
+            and all(answers.outcomes[sender][to].verdict is Verdict.CONFIRMED for sender, to in self._pairs)
+        )
+
+    def _settlement(
+        self, pair: Pair, judged: _Judged, answers: Answers, schedule: Schedule, chance: float
+    ) -> Settlement:
+        word, judgement, back_at = judged
         if judgement is not Judgement.CALL:
             return _STANDS if judgement is Judgement.STANDS else _BLOCKED
         lineage = self.message.lineage
-        outcome = answers.unasked or answers.outcomes[sender][to]
-        if outcome.verdict is Verdict.CONFIRMED:
-            row = answers.rows.get(key)
-            if row and (row.said_at, row.stop) != (word.said_at, word.stop):
+        outcome = answers.unasked or answers.outcomes[pair.sender][pair.recipient]
+        if outcome.verdict is Verdict.CONFIRMED and answers.newer is not None:
+            if row := answers.newer.get(word.key):
                 # The newer word saw our call when it was admitted, and calls after it.
                 return _BLOCKED if row.stop and not word.stop else DONE
-            if row and not back_at:
+            if not back_at:
                 return DONE
-            if row:
-                # The broker's clock is not the ledger's: who came too early would call and come back, again and again.
-                at = max(moment_of(back_at), answers.now + schedule.outage_first)
-                return RetryLater(at, lineage.attempt, is_overlap=True)
+            # The broker's clock is not the ledger's: who came too early would call and come back, again and again.
+            at = max(moment_of(back_at), answers.now + schedule.outage_first)
+            return RetryLater(at, lineage.attempt, is_overlap=True)
+        if outcome.verdict is Verdict.CONFIRMED:
             outcome = _NOT_KEPT
         return settle(
             outcome, operation=self.operation, lineage=lineage, schedule=schedule, now=answers.now, chance=chance

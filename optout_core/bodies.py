@@ -5,13 +5,17 @@ in a dead letter, so they name what went wrong in the publisher's program.
 """
 
 import json
+import sys
 from base64 import b64decode
 from typing import Any, NoReturn
 
+from pydantic_core import from_json, to_json
+
 from optout_core.errors import MalformedEvent
 
-#: Every 64-bit integer has fewer digits.
-_SAFE_DIGITS = 20
+#: Python makes no integer of more digits, unless it is told to (https://docs.python.org/3/library/stdtypes.html,
+#: "Integer string conversion length limitation").
+_MAX_DIGITS = sys.int_info.default_max_str_digits
 
 #: What other bytes begin with, and what they are. zlib writes the last three (RFC 1950, 2.2), gzip the first
 #: (RFC 1952, 2.3.1); Python shows bytes and dictionaries so.
@@ -36,6 +40,8 @@ def read_json(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
     Raises:
         MalformedEvent: It is none; the text says what it is as far as it can be told, and never repeats it.
     """
+    if (document := _plain(body)) is not None:
+        return document
     try:
         return _DECODER.decode(body.decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -75,12 +81,28 @@ def refuse_buffer(value: object, what: str) -> None:
         MalformedEvent: It is one.
     """
     listed = value
-    if isinstance(value, dict) and value.get("type") == "Buffer" and len(value) == len(("type", "data")):
-        listed = value.get("data")
-    elif isinstance(value, dict) and all(name.isdecimal() for name in value):
-        listed = list(value.values())
+    if isinstance(value, dict):
+        if value.get("type") == "Buffer" and len(value) == len(("type", "data")):
+            listed = value.get("data")
+        elif "".join(value).isdecimal():
+            listed = list(value.values())
     if isinstance(listed, list) and listed and all(isinstance(each, int) for each in listed):
         raise MalformedEvent(f"{what} is a buffer that was written as JSON: send its bytes, or the object itself")
+
+
+def _plain(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """Read JSON ten times as fast as Python does; None where that reader, or we, may understand it in another way.
+
+    The reader keeps the last of two values of one field. Each field has a colon, so a document that lost one has fewer
+    colons when it is written again; only an escape could make up for that.
+    """
+    if b"\\u003" in body:
+        return None
+    try:
+        document = from_json(body, allow_inf_nan=False, cache_strings="keys")
+        return document if to_json(document).count(b":") == body.count(b":") else None
+    except ValueError:
+        return None
 
 
 def _instead(body: bytes) -> str:
@@ -116,8 +138,8 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _integer(digits: str) -> float:
-    # int() refuses more than 4,300 digits; a field that nobody reads must not make an event unreadable.
-    return int(digits) if len(digits) <= _SAFE_DIGITS else float(digits)
+    # A field that nobody reads must not make an event unreadable.
+    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -6,7 +6,7 @@ newest word of each person, whether the list is known to say it, and when a call
 brings the newest word calls; an older word never does. The protocol was model-checked: docs/design.md, "Consent".
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum, auto
@@ -46,26 +46,24 @@ class ConsentKey(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What proves a word, beside the word itself.
+    """What proves the words of an event, one value for all its recipients; times are microseconds since 1970.
 
     Attributes:
         sender: Whose messages, as the event says it.
-        recipient: The person's number, as it is sent to ACS.
-        arrived_at: When the event's message reached us; aware.
-        captured_at: When the person said it, as the publisher's record has it; aware; or None.
+        arrived_at: When the event's message reached us.
+        captured_at: When the people said it, as the publisher's record has it, or None.
         method: How, or None.
         reference: Where the publisher's own record is, or None.
     """
 
     sender: str
-    recipient: str
-    arrived_at: datetime
-    captured_at: datetime | None = None
+    arrived_at: int
+    captured_at: int | None = None
     method: str | None = None
     reference: str | None = None
 
     def __repr__(self) -> str:
-        """Show neither number."""
+        """Show no number."""
         return "<Evidence>"
 
 
@@ -79,6 +77,7 @@ class Word(NamedTuple):
         event: The event's id.
         stop: Whether it is a STOP; else an opt-in.
         said_at: When it was said: microseconds since 1970.
+        recipient: The person's number, as it is sent to ACS.
         evidence: What proves it.
     """
 
@@ -88,6 +87,7 @@ class Word(NamedTuple):
     event: str
     stop: bool
     said_at: int
+    recipient: str
     evidence: Evidence
 
     def __repr__(self) -> str:
@@ -239,10 +239,8 @@ class OptInRule:
         return tuple({sender_key(sender): sender for sender in (*self.allowed_senders, event.sender)}.values())
 
 
-def words(
-    event: OptIn | OptOut, sender: Number, recipients: Collection[Number], arrived_at: datetime
-) -> Iterator[Word]:
-    """Give what an event says for each of these recipients.
+def words(event: OptIn | OptOut, sender: Number, recipients: Collection[Number], arrived_at: datetime) -> list[Word]:
+    """Give what an event says for each of these recipients, in their order.
 
     Args:
         event: The event.
@@ -251,11 +249,15 @@ def words(
         arrived_at: When its message reached us; aware.
     """
     of_sender, said_at, stop = sender_key(sender), microseconds(event.time), isinstance(event, OptOut)
-    captured = (event.consent.captured_at, event.consent.method, event.consent.reference) if event.consent else ()
     source, name = _as_key(event.source.raw), _as_key(event.id.raw)
-    for to in recipients:
-        proof = Evidence(event.sender.text, to.text, arrived_at, *captured)
-        yield Word(of_sender, person_key(to), source, name, stop, said_at, proof)
+    proof, consent = Evidence(event.sender.text, microseconds(arrived_at)), event.consent
+    if consent is not None:
+        captured_at = None if consent.captured_at is None else microseconds(consent.captured_at)
+        proof = proof._replace(captured_at=captured_at, method=consent.method, reference=consent.reference)
+    return [
+        tuple.__new__(Word, (of_sender, person_key(to), source, name, stop, said_at, to.text, proof))
+        for to in recipients
+    ]
 
 
 def _as_key(name: str) -> str:

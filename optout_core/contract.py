@@ -6,7 +6,7 @@ field under another spelling is refused, since what it says would be lost withou
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Annotated, Any, TypeVar
@@ -169,11 +169,12 @@ class OptInRequest(Contract):
     )
     consent: Consent | None = Field(None, description="The facts of the consent.")
 
-    def written(self) -> Iterator[str]:
+    def written(self) -> list[str]:
         """Give each recipient as it was written; an empty text for one that was left out."""
-        for recipient in self.recipients:
-            to = recipient.get("to")
-            yield "" if to is None else str(to)
+        return [
+            to if isinstance(to := recipient.get("to"), str) else "" if to is None else str(to)
+            for recipient in self.recipients
+        ]
 
 
 #: The attributes of an event that we read, beside `specversion`, which is read in any case.
@@ -182,7 +183,6 @@ _FIELDS = frozenset({"from", "recipients", "consent"})
 _RECIPIENT_FIELDS = frozenset({"to"})
 _CONSENT_FIELDS = frozenset({"capturedAt", "method", "reference"})
 _REQUEST = TypeAdapter(OptInRequest)
-_TIME: TypeAdapter[datetime] = TypeAdapter(Time)
 _Value = TypeVar("_Value")
 _BRANCHES = frozenset({"str", "int"})
 
@@ -209,21 +209,26 @@ def read_request(content: Mapping[str, Any], where: str) -> OptInRequest:
     refuse_other_spellings(content, _FIELDS, where)
     if isinstance(consent := content.get("consent"), dict):
         refuse_other_spellings(consent, _CONSENT_FIELDS, f"{where}.consent")
-    if isinstance(recipients := content.get("recipients"), list) and recipients:
+    recipients = content.get("recipients")
+    if not isinstance(recipients, list) or not any(isinstance(item, dict) and "to" in item for item in recipients):
+        _refuse_recipients(recipients, f"{where}.recipients")
+    return _validated(_REQUEST, content, where)
+
+
+def _refuse_recipients(recipients: object, where: str) -> None:
+    """Say how recipients are written instead of these; of none, and of nothing, the type itself says it."""
+    if isinstance(recipients, list) and recipients:
         people = [item for item in recipients if isinstance(item, dict)]
         if not people:
-            raise MalformedEvent(f'{where}.recipients: a recipient is an object, write {{"to": "+1555…"}}')
-        if not any("to" in item for item in people):
-            refuse_other_spellings(people[0], _RECIPIENT_FIELDS, f"{where}.recipients.0")
-            raise MalformedEvent(f'{where}.recipients: no recipient has a `to`, write {{"to": "+1555…"}}')
-    elif recipients is not None and recipients != []:
-        if isinstance(recipients, dict) and "$values" in recipients:
-            raise MalformedEvent(
-                f"{where}.recipients: `$values` found, an array expected: JSON.NET must not write types"
-                " (TypeNameHandling.None)"
-            )
-        raise MalformedEvent(f'{where}.recipients: must be an array, write [{{"to": "+1555…"}}]')
-    return _validated(_REQUEST, content, where)
+            raise MalformedEvent(f'{where}: a recipient is an object, write {{"to": "+1555…"}}')
+        refuse_other_spellings(people[0], _RECIPIENT_FIELDS, f"{where}.0")
+        raise MalformedEvent(f'{where}: no recipient has a `to`, write {{"to": "+1555…"}}')
+    if isinstance(recipients, dict) and "$values" in recipients:
+        raise MalformedEvent(
+            f"{where}: `$values` found, an array expected: JSON.NET must not write types (TypeNameHandling.None)"
+        )
+    if recipients is not None and recipients != []:
+        raise MalformedEvent(f'{where}: must be an array, write [{{"to": "+1555…"}}]')
 
 
 def read_moment(value: object, where: str) -> datetime:
@@ -232,15 +237,20 @@ def read_moment(value: object, where: str) -> datetime:
     Raises:
         MalformedEvent: It is no time with a UTC offset; `where` names the field.
     """
-    return _validated(_TIME, value, where)
+    try:
+        return _time(value)
+    except PydanticCustomError as error:
+        raise MalformedEvent(f"{where}: {error.message()}") from None
 
 
-def refuse_other_spellings(fields: Iterable[str], known: frozenset[str], where: str) -> None:
+def refuse_other_spellings(fields: Mapping[str, object], known: frozenset[str], where: str) -> None:
     """Refuse a field that is a known one but for case, `_` or `-`: what it says would be lost without a word.
 
     Raises:
         MalformedEvent: There is one; the text says how it is spelled here.
     """
+    if fields.keys() <= known:
+        return
     expected = _expected(known)
     for name in fields:
         if name not in known and (right := expected.get(_plain(name))):

@@ -10,10 +10,10 @@ import re
 from base64 import b64decode
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from optout_core.arrivals import Arrival, moment
@@ -25,6 +25,8 @@ from optout_core.errors import EventError, MalformedEvent, UnsupportedEvent
 BARE_SOURCE = "urn:optout:bare-request"
 
 _SPEC_VERSION = "specversion"
+#: The attributes of an ordinary event: no spelling of another one is among them.
+_USUAL = ATTRIBUTES | {_SPEC_VERSION, "datacontenttype", "dataschema", "subject", "traceparent", "tracestate"}
 _STRUCTURED = "application/cloudevents"
 #: AMQP's own two prefixes, and those of HTTP and Kafka, which publishers copy with the headers
 #: (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md#3132-amqp-application-property-names,
@@ -50,8 +52,7 @@ class Form(StrEnum):
     BARE_REQUEST = "bare-request"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
+class Envelope(NamedTuple):
     """What every form has in common.
 
     Attributes:
@@ -64,11 +65,15 @@ class Envelope:
     """
 
     form: Form
-    type: str = field(repr=False)
-    source: str = field(repr=False)
-    id: str = field(repr=False)
-    time: object = field(repr=False)
-    content: object = field(repr=False)
+    type: str
+    source: str
+    id: str
+    time: object
+    content: object
+
+    def __repr__(self) -> str:
+        """Show nothing that a publisher wrote."""
+        return f"<Envelope of a {self.form}>"
 
 
 def open_envelopes(arrival: Arrival) -> list[Envelope]:
@@ -149,10 +154,11 @@ def _binary(attributes: Mapping[str, object], document: object) -> Envelope:
 
 
 def _cloud_event(attributes: Mapping[str, Any], content: object, form: Form) -> Envelope:
-    versions = {str(value) for name, value in attributes.items() if name.lower() == _SPEC_VERSION}
-    if versions != {"1.0"}:
-        raise UnsupportedEvent("`specversion` is not 1.0, the only version of CloudEvents that we read")
-    refuse_other_spellings(attributes, ATTRIBUTES, "the event")
+    if attributes.get(_SPEC_VERSION) != "1.0" or not attributes.keys() <= _USUAL:
+        versions = {str(value) for name, value in attributes.items() if name.lower() == _SPEC_VERSION}
+        if versions != {"1.0"}:
+            raise UnsupportedEvent("`specversion` is not 1.0, the only version of CloudEvents that we read")
+        refuse_other_spellings(attributes, ATTRIBUTES, "the event")
     return Envelope(
         form=form,
         type=_name(attributes, "type"),
@@ -219,12 +225,18 @@ def _is_structured(arrival: Arrival) -> bool:
 def _attributes(arrival: Arrival) -> dict[str, object]:
     attributes: dict[str, object] = {}
     for name, value in arrival.properties.items():
-        if prefix := _PREFIX.match(name):
-            attribute = name[prefix.end() :].lower()
+        if attribute := _attribute(name):
             said = str(value) if isinstance(value, UUID) else value
             if attributes.setdefault(attribute, said) != said:
                 raise MalformedEvent("two properties give the same CloudEvents attribute different values")
     return attributes
+
+
+@lru_cache(maxsize=1024)
+def _attribute(name: str) -> str:
+    """Give the attribute that a property holds; nothing where it holds none."""
+    prefix = _PREFIX.match(name)
+    return name[prefix.end() :].lower() if prefix else ""
 
 
 def _moment(value: object) -> object:
@@ -249,6 +261,10 @@ def text_field(fields: Mapping[str, Any], name: str) -> str:
 
 
 def _name(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if isinstance(value, str) and value.isprintable() and 0 < len(value) <= MAX_NAME:
+        # Neither NUL nor half a surrogate pair is printable.
+        return value
     value = text_field(fields, name)
     if not 0 < len(value) <= MAX_NAME:
         raise MalformedEvent(f"`{name}` must have 1 to {MAX_NAME:,} characters")

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from optout_core.arrivals import Arrival
@@ -139,29 +140,32 @@ def encode(event: OptIn | OptOut, recipients: Iterable[Number] | None = None) ->
 
 
 def _understand(envelope: Envelope, arrival: Arrival, keywords: Keywords) -> Event:
-    name: dict[str, Any] = {"form": envelope.form, "source": Untrusted(envelope.source), "id": Untrusted(envelope.id)}
     if envelope.type == OPT_IN_TYPE:
-        return _opt_in(envelope, arrival, name)
+        return _opt_in(envelope, arrival)
     if envelope.type == OPT_OUT_TYPE:
-        return _opt_out(envelope, arrival, name)
+        return _opt_out(envelope, arrival)
     kind = envelope.type.lower()
     if kind == _SMS_RECEIVED:
-        return _sms_received(envelope, arrival, keywords, name)
+        return _sms_received(envelope, arrival, keywords)
     if kind.startswith(_ACS_PREFIX):
-        return Ignored(**name)
+        return Ignored(**_named(envelope))
     raise UnsupportedEvent(
         f"we do not know the event type {Untrusted(envelope.type[:100])!r}; ours are `{OPT_IN_TYPE}` and"
         f" `{OPT_OUT_TYPE}`"
     )
 
 
-def _opt_in(envelope: Envelope, arrival: Arrival, name: dict[str, Any]) -> OptIn:
+def _named(envelope: Envelope) -> dict[str, Any]:
+    return {"form": envelope.form, "source": Untrusted(envelope.source), "id": Untrusted(envelope.id)}
+
+
+def _opt_in(envelope: Envelope, arrival: Arrival) -> OptIn:
     # Data of a bare request is the body itself.
     request = read_request(json_object(envelope.content, "`data`"), _where(envelope))
     said = None if envelope.time is None else read_moment(envelope.time, "time")
     captured = request.consent.captured_at if request.consent else None
     return OptIn(
-        **name,
+        **_named(envelope),
         time=_earliest(arrival, said, captured),
         sender=_sender(request.sender),
         recipients=tuple(dict.fromkeys(map(read_number, request.written()))),
@@ -169,10 +173,10 @@ def _opt_in(envelope: Envelope, arrival: Arrival, name: dict[str, Any]) -> OptIn
     )
 
 
-def _opt_out(envelope: Envelope, arrival: Arrival, name: dict[str, Any]) -> OptOut:
+def _opt_out(envelope: Envelope, arrival: Arrival) -> OptOut:
     request = read_request(json_object(envelope.content, "`data`"), _where(envelope))
     return OptOut(
-        **name,
+        **_named(envelope),
         time=_of_stop(arrival, envelope.time),
         sender=_sender(request.sender),
         recipients=tuple(dict.fromkeys(map(read_number, request.written()))),
@@ -180,7 +184,7 @@ def _opt_out(envelope: Envelope, arrival: Arrival, name: dict[str, Any]) -> OptO
     )
 
 
-def _sms_received(envelope: Envelope, arrival: Arrival, keywords: Keywords, name: dict[str, Any]) -> Event:
+def _sms_received(envelope: Envelope, arrival: Arrival, keywords: Keywords) -> Event:
     content = json_object(envelope.content, "`data`")
     sms = {field_name.lower(): value for field_name, value in content.items()}
     if len(sms) < len(content):
@@ -191,22 +195,23 @@ def _sms_received(envelope: Envelope, arrival: Arrival, keywords: Keywords, name
         raise MalformedEvent("`message` must be a string")
     is_stop, is_opt_in = keywords.mean_stop(message), keywords.mean_opt_in(message)
     if not is_stop and not is_opt_in:
-        return Ignored(**name)
+        return Ignored(**_named(envelope))
     # The roles swap: who wrote to us is now the recipient, and the number that was written to is the sender.
     person = read_number_of_acs(text_field(sms, "from"))
     sender = _sender(text_field(sms, "to"), of_acs=True)
     said = sms.get("receivedtimestamp") or envelope.time
     if is_stop:
         time = _of_stop(arrival, said)
-        return OptOut(**name, time=time, sender=sender, recipients=(person,), is_texted=True)
+        return OptOut(**_named(envelope), time=time, sender=sender, recipients=(person,), is_texted=True)
     moment = None if said is None else read_moment(said, "receivedTimestamp")
-    return OptIn(**name, time=_earliest(arrival, moment), sender=sender, recipients=(person,))
+    return OptIn(**_named(envelope), time=_earliest(arrival, moment), sender=sender, recipients=(person,))
 
 
 def _where(envelope: Envelope) -> str:
     return "the request" if envelope.form is Form.BARE_REQUEST else "data"
 
 
+@lru_cache(maxsize=1024)
 def _sender(written: str, *, of_acs: bool = False) -> Number:
     sender = read_sender(written, of_acs=of_acs)
     if not sender.is_clear:
@@ -216,7 +221,11 @@ def _sender(written: str, *, of_acs: bool = False) -> Number:
 
 def _earliest(arrival: Arrival, *said: datetime | None) -> datetime:
     """Give the time of an opt-in: a later one could make it look newer than a STOP that came before it."""
-    return min([arrival.first_enqueued, *(moment for moment in said if moment is not None)])
+    time = arrival.first_enqueued
+    for moment in said:
+        if moment is not None and moment < time:
+            time = moment
+    return time
 
 
 def _of_stop(arrival: Arrival, said: object) -> datetime:

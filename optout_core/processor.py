@@ -5,7 +5,7 @@ invocation is worked off in slices, so that memory and the time for which the lo
 publishers send.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,6 +31,9 @@ from optout_core.settlement import DeadLetter, Schedule
 SLICE = 5_000
 #: Recipients after which others get their turn on the loop: some ten milliseconds.
 STRETCH = 500
+#: Recipients whose messages are read once: as many as ordinary invocations have. What goes beyond is read for its STOPs
+#: and once more in its slice, so that memory does not grow with it.
+HELD = 4 * SLICE
 
 #: What becomes of recipients who are not asked for, because nothing could be recorded of them.
 _IN_DOUBT = Outcome(Verdict.UNAVAILABLE, "not asked: the broker takes neither retries nor dead letters")
@@ -59,6 +62,26 @@ class InvocationTelemetry(Protocol):
 
     def report(self, report: Report) -> None:
         """Count what was done."""
+
+
+@dataclass(slots=True)
+class Turns:
+    """Lets others have their turn on the loop after each `STRETCH` of work.
+
+    Attributes:
+        give_way: Lets them.
+    """
+
+    give_way: Callable[[], Awaitable[None]]
+    _done: int = 0
+
+    async def take(self, work: _Work) -> _Work:
+        """Count the recipients of a work that was done, and give it back."""
+        self._done += len(work)
+        if self._done >= STRETCH:
+            self._done = 0
+            await self.give_way()
+        return work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,61 +126,68 @@ class Processor:
         """
         lineages = [read_lineage(arrival) for arrival in arrivals]
         with self.telemetry.invocation(lineages):
-            received = list(zip(arrivals, lineages, strict=True))
             ledger = self.ledger or InvocationLedger(self.now)
-            later: list[Word] | None = None
-            async for messages, rest in self._slices(received):
-                if later is None:
-                    # STOPs of later slices too: an older opt-in of this one may not be applied against them.
-                    later = [word async for message in self._read(rest) for word in self._stops(message)]
-                self.telemetry.report(await self._process(messages, ledger, later, deadline))
+            held, stops = await self._read_ahead(zip(arrivals, lineages, strict=True))
+            for messages in self._slices(held):
+                self.telemetry.report(await self._process(messages, ledger, stops, deadline))
 
-    async def _slices(self, received: Sequence[_Received]) -> AsyncIterator[tuple[list[Incoming], Sequence[_Received]]]:
-        messages: list[Incoming] = []
-        size = done = 0
-        async for message in self._read(received):
-            messages.append(message)
-            size += len(message)
-            done += 1
+    async def _read_ahead(self, received: Iterable[_Received]) -> tuple[list[Incoming | _Received], list[Word]]:
+        """Read on beyond the first slice: no older opt-in in that may be applied against a STOP of a later one."""
+        held: list[Incoming | _Received] = []
+        stops: list[Word] = []
+        size, turns = 0, Turns(self.give_way)
+        for each in received:
+            message = self._read(each)
             if size >= SLICE:
-                yield messages, received[done:]
+                now = self.now()
+                stops += [word for stop in message.opt_outs() for word in Asked.of(stop, message, self.rule, now).words]
+            size += len(message)
+            held.append(message if size <= HELD else each)
+            await turns.take(message)
+        return held, stops
+
+    def _slices(self, held: Iterable[Incoming | _Received]) -> Iterator[list[Incoming]]:
+        messages: list[Incoming] = []
+        size = 0
+        for each in held:
+            messages.append(each if isinstance(each, Incoming) else self._read(each))
+            size += len(messages[-1])
+            if size >= SLICE:
+                yield messages
                 messages, size = [], 0
         if messages:
-            yield messages, ()
+            yield messages
 
-    def _read(self, received: Iterable[_Received]) -> AsyncIterator[Incoming]:
-        return self._in_turn(Incoming.read(arrival, lineage, self.keywords) for arrival, lineage in received)
-
-    def _stops(self, message: Incoming) -> Iterator[Word]:
-        now = self.now()
-        return chain.from_iterable(Asked.of(stop, message, self.rule, now).words() for stop in message.opt_outs())
+    def _read(self, received: _Received) -> Incoming:
+        return Incoming.read(*received, self.keywords)
 
     async def _process(
         self, messages: Sequence[Incoming], ledger: Ledger, later: list[Word], deadline: float
     ) -> Report:
         now = self.now()
+        turns = Turns(self.give_way)
         said = ((event, message) for message in messages for event in message.said())
-        asked = [each async for each in self._in_turn(Asked.of(*each, self.rule, now) for each in said)]
+        asked = [await turns.take(Asked.of(*each, self.rule, now)) for each in said]
         # Sending is proven before ACS is called: what could not be recorded would be done again and again.
         unasked = _IN_DOUBT if self.outbox.is_in_doubt else self.endpoint.refusal(deadline)
         # STOPs hold back older opt-ins also while nothing can be called; an opt-in that is not called does not count.
-        admitted = {id(each) for each in asked if unasked is None or each.operation is Operation.ADD}
-        words = chain.from_iterable(each.words() for each in asked if id(each) in admitted)
-        admission, unavailable = await _admit(ledger, [*words, *later])
+        admitted = [each for each in asked if unasked is None or each.operation is Operation.ADD]
+        admission, unavailable = await _admit(ledger, [*chain.from_iterable(e.words for e in admitted), *later])
         if unavailable is None:
             later.clear()
+            for event in admitted:
+                event.judge(admission, self.horizon, trusts_acs=self.ledger is None)
         unasked = unasked or unavailable
-        async for event in self._in_turn(asked):
-            answer = admission if id(event) in admitted else _NOT_ADMITTED
-            event.judge(answer, self.horizon, trusts_acs=self.ledger is None)
         outcomes = {} if unasked else await self.endpoint.call(_plan(asked), deadline)
-        rows = {} if unasked else await _record(ledger, asked, outcomes)
-        answers = Answers(outcomes=outcomes, unasked=unasked, rows=rows, now=self.now())
-        settled = [event.settle(answers, self.schedule, self.chance()) async for event in self._in_turn(asked)]
+        newer = None if unasked else await _record(ledger, asked, outcomes)
+        answers = Answers(outcomes=outcomes, unasked=unasked, newer=newer, now=self.now())
+        settled = [await turns.take(event.settle(answers, self.schedule, self.chance())) for event in asked]
         outgoing: list[Outgoing] = []
-        async for each in self._in_turn(each for each in settled if not each.is_done):
-            outgoing += retry_messages(each.event, each.lineage, each.settlements)
-            outgoing += dead_letters(each.event, each.lineage, each.settlements)
+        for each in settled:
+            if not each.is_done:
+                outgoing += retry_messages(each.event, each.lineage, each.settlements)
+                outgoing += dead_letters(each.event, each.lineage, each.settlements)
+                await turns.take(each)
         outgoing += [letter for message in messages if (letter := message.dead_letter())]
         dispatched = await dispatch(self.outbox, outgoing, self.schedule, answers.now)
         if dispatched.parked or dispatched.refused:
@@ -170,15 +200,6 @@ class Processor:
             dispatched=dispatched,
         )
 
-    async def _in_turn(self, works: Iterable[_Work]) -> AsyncIterator[_Work]:
-        done = 0
-        for work in works:
-            yield work
-            done += len(work)
-            if done >= STRETCH:
-                await self.give_way()
-                done = 0
-
 
 async def _admit(ledger: Ledger, words: Sequence[Word]) -> tuple[Admission, Outcome | None]:
     try:
@@ -187,11 +208,11 @@ async def _admit(ledger: Ledger, words: Sequence[Word]) -> tuple[Admission, Outc
         return _NOT_ADMITTED, Outcome(Verdict.UNAVAILABLE, f"not asked: {error}")
 
 
-async def _record(ledger: Ledger, asked: Iterable[Asked], outcomes: Outcomes) -> Mapping[ConsentKey, Row]:
+async def _record(ledger: Ledger, asked: Iterable[Asked], outcomes: Outcomes) -> Mapping[ConsentKey, Row] | None:
     try:
-        return await ledger.record([answer for each in asked for answer in each.confirmed(outcomes)])
+        return await ledger.record(answer for each in asked for answer in each.confirmed(outcomes))
     except LedgerUnavailable:
-        return {}
+        return None
 
 
 def _plan(asked: Sequence[Asked]) -> Sequence[Batch]:

@@ -7,10 +7,44 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from optout_core.arrivals import Arrival
+from optout_core.consent import NOTHING_SAID, microseconds
+from optout_core.ledger import Admission
 from optout_core.outcomes import Outcome, Verdict
 from optout_core.outgoing import NotTaken, Outgoing, Queue
 
 CONFIRMED = Outcome(Verdict.CONFIRMED, status=200)
+
+
+class MemoryLedger:
+    """A consent ledger in memory."""
+
+    def __init__(self, now):
+        self._now = now
+        self._said_at = {}
+        self._rows = {}
+
+    async def admit(self, words):
+        now = microseconds(self._now())
+        known, newest = {}, {}
+        for word in words:
+            said_at = self._said_at.setdefault(word.id, word.said_at)
+            if said_at != word.said_at:
+                known[word.id] = said_at
+            said = (said_at, word.stop)
+            newest[word.key] = max(said, newest.get(word.key, said))
+        rows = {key: self._rows.get(key, NOTHING_SAID).admit(*said, now) for key, said in newest.items()}
+        self._rows |= rows
+        return Admission(now, known, rows)
+
+    async def record(self, answers):
+        newer = {}
+        for word, settles, _ in answers:
+            row = self._rows[word.key]
+            if (row.said_at, row.stop) != (word.said_at, word.stop):
+                newer[word.key] = row
+            elif settles:
+                self._rows[word.key] = row._replace(settled=True)
+        return newer
 
 
 @dataclass

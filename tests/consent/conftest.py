@@ -14,9 +14,9 @@ from psycopg import AsyncConnection
 from optout_core.adapters.ledger.postgres import PostgresLedger
 from optout_core.adapters.ledger.sqlite import SqliteLedger
 from optout_core.addresses import PostgresAddress, read_ledger
-from optout_core.ledger import InvocationLedger
 from tests.consent.postgres import make_database, postgres_server
 from tests.consent.world import World, give_clock, over_postgres, over_sqlite
+from tests.fakes import MemoryLedger
 
 #: A place in memory, where there is one: nobody pulls the plug here, and every commit would wait for the disk.
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a folder of our own is made in it
@@ -52,9 +52,9 @@ async def open_postgres(url, **parts):
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
 async def ledger(request, tmp_path):
-    """An empty ledger; the one that remembers nothing for long keeps the same promises for an invocation."""
+    """An empty ledger; the fake keeps the same promises."""
     if request.param == "memory":
-        yield InvocationLedger(lambda: datetime.now(UTC))
+        yield MemoryLedger(lambda: datetime.now(UTC))
     elif request.param == "sqlite":
         async with SqliteLedger(tmp_path / "ledger.db") as opened:
             yield opened

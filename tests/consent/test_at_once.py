@@ -53,11 +53,10 @@ class Called:
 async def admitted(ledger, words):
     """Bring words; give those that may call."""
     admission = await ledger.admit(words)
-    rows = admission.rows
     return [
-        Called(word, admission.now, rows[word.key])
+        Called(word, admission.now, admission.row_of(word))
         for word in words
-        if judge(word.said_at, word.stop, rows[word.key]) is Judgement.CALL
+        if judge(word.said_at, word.stop, admission.row_of(word)) is Judgement.CALL
     ]
 
 
@@ -86,7 +85,7 @@ async def test_of_two_opposite_calls_at_least_one_saw_the_other(two):
 @pytest.mark.parametrize("two", ["postgres"], indirect=True)
 async def test_a_statement_that_looked_at_its_snapshot_would_be_caught(two):
     seen = "coalesce((SELECT {0} FROM consent AS s WHERE (s.sender, s.person) = (c.sender, c.person)), 0) AS {0}"
-    kept = "RETURNING c.sender, c.person, c.said_at, c.stop, c.settled, c.add_at, c.remove_at)"
+    kept = "RETURNING c.sender, c.person, c.said_at, c.stop, c.settled, c.add_at, c.remove_at, c.xmax <> 0"
     assert kept in postgres._ADMIT
     blind = kept.replace("c.add_at, c.remove_at", f"{seen.format('add_at')}, {seen.format('remove_at')}")
 

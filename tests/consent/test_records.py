@@ -142,6 +142,16 @@ async def test_erasing_leaves_nothing_of_a_person_whose_newest_word_is_an_opt_in
     assert len(await everything(records)) == 1
 
 
+async def test_an_answer_that_comes_after_the_erasure_brings_nobody_back(database, records):
+    await database.admit(web(1))
+    await records.erase(key())
+
+    assert await database.record(confirmed(web(1))) == {}
+
+    assert await records.history(key()) == (None, [])
+    assert await database.run("SELECT 1 FROM consent_answer", {}) == []
+
+
 async def test_erasing_a_person_who_said_stop_leaves_the_stop_and_it_goes_on_counting(database, records):
     await applied(database, *web(1), *stop(3))
 

@@ -146,7 +146,8 @@ class _Outside:
         return await _stop("admit", words)
 
     async def record(self, answers):
-        return await _stop("record", answers) if answers else {}
+        given = list(answers)
+        return await _stop("record", given) if given else {}
 
     async def call(self, batches, deadline):
         del deadline
@@ -288,6 +289,8 @@ class Walk:
         if what == "send":
             return None
         said_at, row = of
+        if row is None:
+            return {}
         row = row._replace(add_at=_MOMENTS[row.add_at], remove_at=_MOMENTS[row.remove_at])
         return {mine.key: row} if what == "record" else Admission(_BASE, {mine.id: said_at}, {mine.key: row})
 
@@ -327,19 +330,19 @@ class Walk:
         admission = self._ledger._admit([mine])
         events = [event for (event,) in self._run("SELECT event FROM consent_word")]
         found = sum(1 << self._numbers[event] for event in events)
-        return self._kept(), found, admission.said_at.get(mine.id, mine.said_at), _timed(admission.rows[mine.key])
+        return self._kept(), found, admission.said_at.get(mine.id, mine.said_at), _timed(admission.row_of(mine))
 
     def _records(self, row, word, settles):
         self._fill(row, 0)
         mine = self._words[word]
         rows = self._ledger._record([Confirmed(mine, settles, CONFIRMED)])
-        return self._kept(), _timed(rows[mine.key])
+        return self._kept(), _timed(rows[mine.key]) if rows else None
 
     def _fill(self, row, evidence):
         for table in ("consent", "consent_word", "consent_answer"):
             self._run(f"DELETE FROM {table}")  # noqa: S608 - names of ours
-        known = [schema.written(word) for number, word in enumerate(self._words) if evidence >> number & 1]
-        for columns in known:
+        known = [word for number, word in enumerate(self._words) if evidence >> number & 1]
+        for columns in schema.written(known):
             self._run(f"INSERT INTO consent_word VALUES ({', '.join('?' * len(columns))})", columns)  # noqa: S608
         if row:
             columns = (*self._words[0].key, *row[:3], _MOMENTS[row.add_at], _MOMENTS[row.remove_at])
@@ -465,7 +468,7 @@ class Walk:
             codes = [each[4:6][::-1] for number, each in enumerate(self._words) if rest.evidence >> number & 1]
             if stop.of and max(codes) == self._words[word][4:6][::-1]:
                 rest = rest._replace(applied=rest.applied | 1 << word)
-            shown = told._replace(add_at=_NEVER, remove_at=_NEVER)
+            shown = told and told._replace(add_at=_NEVER, remove_at=_NEVER)
             worker = worker._replace(told=(*worker.told, ("record", (self._words[word].said_at, shown))))
             return "recorded", rest._replace(row=row), worker, None
         if what == "send":

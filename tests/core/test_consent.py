@@ -131,7 +131,8 @@ def test_a_word_holds_what_was_said_and_what_proves_it():
     assert word.id == (SENDER, PERSON, SOURCE, "preference-1", OPT_IN)
     assert word.key == (SENDER, PERSON)
     assert (word.said_at, word.stop) == (microseconds(event.time), OPT_IN)
-    assert tuple(word.evidence) == (SENDER, PERSON, NOW, captured, "web-form", "form-1")
+    assert word.recipient == PERSON
+    assert tuple(word.evidence) == (SENDER, microseconds(NOW), microseconds(captured), "web-form", "form-1")
 
 
 def test_an_opt_in_and_a_stop_under_one_id_are_two_words():

@@ -29,6 +29,7 @@ from optout_core.messages import dead_letters, retry_messages
 from optout_core.numbers import Number, read_number, read_sender
 from optout_core.outcomes import Outcome, Verdict
 from optout_core.outgoing import NotTaken
+from optout_core.processor import Turns
 from optout_core.reasons import Reason
 from optout_core.reports import SettledEvent
 from optout_core.schemas import OptInEvent, OptOutEvent
@@ -126,11 +127,12 @@ def values(sender, recipients):
             }
         ),
         Job(rule=rule).processor,
+        Turns(lambda: asyncio.sleep(0)),
         incoming,
         asked,
-        Answers(outcomes={event.sender: {first: said}}, unasked=said, rows={}, now=NOW),
-        *asked.words(),
-        *(word.evidence for word in asked.words()),
+        Answers(outcomes={event.sender: {first: said}}, unasked=said, newer={}, now=NOW),
+        *asked.words,
+        *(word.evidence for word in asked.words),
         _Reading(Operation.REMOVE, None, NOW),
         *map(
             read_ledger,

@@ -71,7 +71,7 @@ async def test_others_have_their_turn_in_every_stage(outcome):
         nonlocal turns
         turns += 1
 
-    stages = 5 if outcome else 4
+    stages = 4 if outcome else 3
     job = job_with(Witness(outcome), give_way=give_way)
     await job.process([arrival(bare(f"+1555{index:07}"), message_id=f"m-{index}") for index in range(SLICE)])
 

@@ -6,7 +6,6 @@ import pytest
 
 from optout_core.consent import OptInRule, OptOutScope, words
 from optout_core.errors import LedgerUnavailable
-from optout_core.ledger import InvocationLedger
 from optout_core.numbers import read_sender
 from optout_core.outcomes import Outcome, Verdict
 from optout_core.processor import SLICE
@@ -27,7 +26,7 @@ from tests.build import (
     text_message,
 )
 from tests.core.job import FAILED, REJECTED, Job, dead, waiting
-from tests.fakes import FakeEndpoint, delivered
+from tests.fakes import FakeEndpoint, MemoryLedger, delivered
 
 HORIZON = 5 * MINUTE
 DOWN = Outcome(Verdict.UNAVAILABLE, "no answer")
@@ -53,7 +52,7 @@ class Lasting(Job):
 
     def __init__(self, script=None, **parts):
         super().__init__(script, horizon=HORIZON, ledger=self, **parts)
-        self.kept = InvocationLedger(self.clock)
+        self.kept = MemoryLedger(self.clock)
         self.failing = set()
 
     async def admit(self, words):

@@ -1,11 +1,12 @@
 """A ledger whose answers are timed, and whose unsettled STOPs are counted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Protocol
 
+from optout_core.adapters.ledger.records import Database, Records
 from optout_core.consent import ConsentKey, Row, Word, microseconds
 from optout_core.errors import LedgerUnavailable
 from optout_core.ledger import Admission, Confirmed, Ledger
@@ -21,18 +22,8 @@ class LedgerTelemetry(Protocol):
         """Time a statement, and say so when it fails."""
 
 
-class CountingLedger(Ledger, Protocol):
-    """A ledger that can be asked how many STOPs are open."""
-
-    async def unsettled_stops(self, before: int) -> int:
-        """Count the people whose newest word is a STOP that the list is not known to say.
-
-        Args:
-            before: Only words said before that moment: microseconds since 1970.
-
-        Raises:
-            LedgerUnavailable: There is no answer.
-        """
+class LedgerInDatabase(Ledger, Database, Protocol):
+    """A ledger that lasts."""
 
 
 class MeasuredLedger:
@@ -42,7 +33,7 @@ class MeasuredLedger:
         unsettled_stops: STOPs older than twice CALL_HORIZON that were not settled when last counted; None for unknown.
     """
 
-    def __init__(self, ledger: CountingLedger, telemetry: LedgerTelemetry, horizon: timedelta) -> None:
+    def __init__(self, ledger: LedgerInDatabase, telemetry: LedgerTelemetry, horizon: timedelta) -> None:
         """Take the ledger, and how long after its admission a call may act."""
         self.unsettled_stops: int | None = None
         self._ledger = ledger
@@ -55,7 +46,7 @@ class MeasuredLedger:
         with self._telemetry.ledger("admit"):
             return await self._ledger.admit(words)
 
-    async def record(self, answers: Sequence[Confirmed]) -> Mapping[ConsentKey, Row]:
+    async def record(self, answers: Iterable[Confirmed]) -> Mapping[ConsentKey, Row]:
         """Keep what ACS confirmed, as `optout_core.ledger.Ledger` says."""
         with self._telemetry.ledger("record"):
             rows = await self._ledger.record(answers)
@@ -69,4 +60,4 @@ class MeasuredLedger:
         # What was recorded is recorded, whatever comes of counting.
         with suppress(LedgerUnavailable), self._telemetry.ledger("count"):
             before = microseconds(datetime.now(UTC) - 2 * self._horizon)
-            self.unsettled_stops = await self._ledger.unsettled_stops(before)
+            self.unsettled_stops = await Records(self._ledger).unsettled_stops(before)

@@ -51,14 +51,15 @@ def _with_columns(statement: str) -> str:
 
 #: One statement is one transaction, and each decision is made on the locked row itself: READ COMMITTED is enough.
 #: `(said_at, stop, true) > (said_at, stop, settled)` says "newer, or the same and not settled": that word may call.
-#: Words and rows come back side by side, since the planner has no estimate for a join of both.
+#: Words and rows that were known before come back side by side, since the planner has no estimate for a join of both;
+#: last comes the clock. What is new says nothing that its sender does not know.
 _ADMIT = _with_columns("""
 WITH clock AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint AS now),
 words AS (
   INSERT INTO consent_word AS w
-  SELECT sender, person, source, event, stop::boolean, said_at::bigint, from_sender, recipient, arrived_at::bigint,
+  SELECT sender, person, source, event, stop::boolean, said_at::bigint, recipient, from_sender, arrived_at::bigint,
          captured_at::bigint, method, reference
-  FROM ROWS FROM ({12}) AS given (sender, person, source, event, stop, said_at, from_sender, recipient, arrived_at,
+  FROM ROWS FROM ({12}) AS given (sender, person, source, event, stop, said_at, recipient, from_sender, arrived_at,
                                   captured_at, method, reference)
   ORDER BY sender COLLATE "C", person COLLATE "C", source COLLATE "C", event COLLATE "C", stop
   ON CONFLICT (sender, person, source, event, stop) DO UPDATE SET said_at = w.said_at
@@ -79,28 +80,32 @@ rows AS (
     remove_at = CASE WHEN NOT excluded.stop
                      AND (excluded.said_at, excluded.stop, true) > (c.said_at, c.stop, c.settled)
                 THEN greatest(c.remove_at, excluded.remove_at) ELSE c.remove_at END
-  RETURNING c.sender, c.person, c.said_at, c.stop, c.settled, c.add_at, c.remove_at)
-SELECT sender, person, source, event, stop, said_at, NULL, NULL, NULL, NULL FROM words WHERE is_known
+  RETURNING c.sender, c.person, c.said_at, c.stop, c.settled, c.add_at, c.remove_at, c.xmax <> 0 AS is_known)
+SELECT sender, person, source, event, stop, said_at, NULL, NULL, NULL FROM words WHERE is_known
 UNION ALL
-SELECT sender, person, NULL, NULL, stop, said_at, settled, add_at, remove_at, now FROM rows, clock
+SELECT sender, person, NULL, NULL, stop, said_at, settled, add_at, remove_at FROM rows WHERE is_known OR %s
+UNION ALL
+SELECT NULL, NULL, NULL, NULL, NULL, now, NULL, NULL, NULL FROM clock
 """)
-#: While a newer word waits to commit, this waits for it, then settles nothing and gives that word back.
+#: While a newer word waits to commit, this waits for it, then settles nothing and gives that word back. It is an
+#: insertion for its order, in which rows are locked, and inserts nothing: who was erased meanwhile stays so.
 _RECORD = _with_columns("""
-WITH answers AS (
-  INSERT INTO consent_answer
-  SELECT sender, person, source, event, stop::boolean, answered_at::bigint, status::integer, ms_cv
-  FROM ROWS FROM ({8}) AS given (sender, person, source, event, stop, answered_at, status, ms_cv)),
-locked AS MATERIALIZED (
-  SELECT c.sender, c.person, c.said_at, c.stop, c.settled, c.add_at, c.remove_at,
-         given.settles::boolean AND (c.said_at, c.stop) = (given.said_at::bigint, given.stop::boolean) AS settles
-  FROM ROWS FROM ({5}) AS given (sender, person, said_at, stop, settles)
-  JOIN consent AS c ON (c.sender, c.person) = (given.sender, given.person)
-  ORDER BY c.sender, c.person FOR NO KEY UPDATE OF c),
-done AS (
-  UPDATE consent AS c SET settled = true FROM locked
-  WHERE (c.sender, c.person) = (locked.sender, locked.person) AND locked.settles AND NOT c.settled
-    AND (c.said_at, c.stop) = (locked.said_at, locked.stop))
-SELECT sender, person, said_at, stop, settled OR settles, add_at, remove_at FROM locked
+WITH given AS MATERIALIZED (
+  SELECT given.sender COLLATE "C" AS sender, given.person COLLATE "C" AS person, source, event, stop::boolean,
+         said_at::bigint, settles::boolean, answered_at::bigint, status::integer, ms_cv
+  FROM ROWS FROM ({10}) AS given (sender, person, source, event, stop, answered_at, status, ms_cv, said_at, settles)
+  WHERE EXISTS (SELECT FROM consent AS c WHERE (c.sender, c.person) = (given.sender, given.person))),
+answers AS (
+  INSERT INTO consent_answer SELECT sender, person, source, event, stop, answered_at, status, ms_cv FROM given),
+rows AS (
+  INSERT INTO consent AS c
+  SELECT DISTINCT ON (sender, person) sender, person, said_at, stop, settles, 0, 0 FROM given
+  ORDER BY sender, person, said_at DESC, stop DESC, settles DESC
+  ON CONFLICT (sender, person) DO UPDATE
+    SET settled = c.settled OR (excluded.settled AND (c.said_at, c.stop) = (excluded.said_at, excluded.stop))
+    WHERE (excluded.settled AND NOT c.settled) OR (c.said_at, c.stop) <> (excluded.said_at, excluded.stop)
+  RETURNING c.sender, c.person, c.said_at, c.stop, c.settled, c.add_at, c.remove_at)
+SELECT rows.* FROM rows JOIN given USING (sender, person) WHERE (rows.said_at, rows.stop) <> (given.said_at, given.stop)
 """)
 
 
@@ -133,23 +138,20 @@ class PostgresLedger:
             return Admission(0, {}, {})
         # No statement may touch a row twice.
         given = {word.id: word for word in reversed(words)}
-        found = await self._ask(_ADMIT, _columns(map(schema.written, given.values())))
+        several = len({word.key for word in given.values()}) < len(given)
+        *found, (*_, now, _, _, _) = await self._ask(_ADMIT, [*_columns(schema.written(given.values())), several])
         said_at = {row[:5]: row[5] for row in found if row[2] is not None}
-        rows = {ConsentKey(*row[:2]): Row(row[5], row[4], *row[6:9]) for row in found if row[2] is None}
-        return Admission(found[-1][9], said_at, rows)
+        rows = {ConsentKey(*row[:2]): Row(row[5], row[4], *row[6:]) for row in found if row[2] is None}
+        return Admission(now, said_at, rows)
 
-    async def record(self, answers: Sequence[Confirmed]) -> Mapping[ConsentKey, Row]:
+    async def record(self, answers: Iterable[Confirmed]) -> Mapping[ConsentKey, Row]:
         """Keep what ACS confirmed, as `optout_core.ledger.Ledger` says."""
-        if not answers:
+        given = list(answers)
+        if not given:
             return {}
-        given = ((word.sender, word.person, word.said_at, word.stop, settles) for word, settles, _ in answers)
-        found = await self._ask(_RECORD, [*_columns(map(schema.answered, answers)), *_columns(given)])
+        newest = ((word.said_at, settles) for word, settles, _ in given)
+        found = await self._ask(_RECORD, [*_columns(schema.answered(given)), *_columns(newest)])
         return {ConsentKey(sender, person): Row(*row) for sender, person, *row in found}
-
-    async def unsettled_stops(self, before: int) -> int:
-        """Count STOPs, as `optout_core.adapters.ledger.measured.CountingLedger` says."""
-        ((count,),) = await self._ask(schema.COUNT_UNSETTLED.format("%s"), [before])
-        return int(count)
 
     async def run(self, statement: str, arguments: Mapping[str, object]) -> Sequence[tuple[object, ...]]:
         """Run one statement, as `optout_core.adapters.ledger.records.Database` says."""

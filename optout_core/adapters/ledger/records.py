@@ -186,7 +186,7 @@ class Records:
         Args:
             before: Microseconds since 1970.
         """
-        ((stops,),) = await self._database.run(COUNT_UNSETTLED.format(":before"), {"before": before})
+        ((stops,),) = await self._database.run(COUNT_UNSETTLED, {"before": before})
         return int(str(stops))
 
     async def unsettle(self, entry: Entry) -> None:

@@ -53,13 +53,17 @@ ON CONFLICT (sender, person) DO UPDATE SET
                   max(c.remove_at, :now), c.remove_at)
 RETURNING sender, person, said_at, stop, settled, add_at, remove_at
 """
-_ANSWER = "INSERT INTO consent_answer VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+#: Who was erased meanwhile stays so.
+_ANSWER = """
+INSERT INTO consent_answer SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
+WHERE EXISTS (SELECT 1 FROM consent WHERE sender = ?1 AND person = ?2)
+"""
 _SETTLE = """
 UPDATE consent SET settled = 1 WHERE sender = ? AND person = ? AND said_at = ? AND stop = ? AND NOT settled
 """
 _ROWS = """
 SELECT sender, person, c.said_at, c.stop, settled, add_at, remove_at
-FROM temp.given JOIN consent AS c USING (sender, person)
+FROM temp.given JOIN consent AS c USING (sender, person) WHERE (c.said_at, c.stop) <> (given.said_at, given.stop)
 """
 
 
@@ -88,13 +92,10 @@ class SqliteLedger:
         """Take words in, as `optout_core.ledger.Ledger` says."""
         return await self._run(self._admit, words) if words else Admission(0, {}, {})
 
-    async def record(self, answers: Sequence[Confirmed]) -> Mapping[ConsentKey, Row]:
+    async def record(self, answers: Iterable[Confirmed]) -> Mapping[ConsentKey, Row]:
         """Keep what ACS confirmed, as `optout_core.ledger.Ledger` says."""
-        return await self._run(self._record, answers) if answers else {}
-
-    async def unsettled_stops(self, before: int) -> int:
-        """Count STOPs, as `optout_core.adapters.ledger.measured.CountingLedger` says."""
-        return await self._run(self._count, before)
+        given = list(answers)
+        return await self._run(self._record, given) if given else {}
 
     async def run(self, statement: str, arguments: Mapping[str, object]) -> Sequence[tuple[object, ...]]:
         """Run one statement, as `optout_core.adapters.ledger.records.Database` says."""
@@ -116,7 +117,7 @@ class SqliteLedger:
             now = time_ns() // 1000
             given = {word.id: word for word in reversed(words)}
             said_at: dict[WordId, int] = {}
-            if run.executemany(_WORD, map(schema.written, given.values())).rowcount < len(given):
+            if run.executemany(_WORD, schema.written(given.values())).rowcount < len(given):
                 said_at = {each: run.execute(_SAID_AT, each).fetchone()[0] for each in given}
             newest: dict[ConsentKey, tuple[int, bool]] = {}
             for each, word in given.items():
@@ -133,18 +134,13 @@ class SqliteLedger:
 
     def _record(self, answers: Sequence[Confirmed]) -> Mapping[ConsentKey, Row]:
         with self._transaction() as run:
-            run.executemany(_ANSWER, [schema.answered(answer) for answer in answers])
+            run.executemany(_ANSWER, schema.answered(answers))
             run.executemany(
                 _SETTLE,
                 [(*word[:2], word.said_at, word.stop) for word, settles, _ in answers if settles],
             )
             self._give(run, ((*word[:2], word.said_at, word.stop) for word, *_ in answers))
             return _rows(run.execute(_ROWS))
-
-    def _count(self, before: int) -> int:
-        with self._transaction() as run:
-            count: int = run.execute(schema.COUNT_UNSETTLED.format("?"), (before,)).fetchone()[0]
-        return count
 
     def _once(self, statement: str, arguments: Mapping[str, object]) -> Sequence[tuple[object, ...]]:
         with self._transaction() as run:
