@@ -4,7 +4,6 @@ Spec: Azure/azure-rest-api-specs, communicationservicessms.json, stable/2026-01-
 in docs/facts/acs-optouts.md. Never match on `errorMessage`: its wording differs from endpoint to endpoint.
 """
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from optout_core.batches import Batch, Operation
 from optout_core.errors import BatchRejected, EndpointUnavailable, RequestError, RequestRefused, SenderRejected
@@ -67,8 +66,7 @@ def request_target(operation: Operation) -> str:
 
 def request_body(batch: Batch) -> bytes:
     """Write the request, compact, once: these bytes are hashed, signed and sent at every attempt."""
-    document = {"from": batch.sender.text, "recipients": [{"to": to.text} for to in batch.recipients]}
-    return json.dumps(document, separators=(",", ":")).encode()
+    return to_json({"from": batch.sender.text, "recipients": [{"to": to.text} for to in batch.recipients]})
 
 
 def read_answer(batch: Batch, answer: Answer) -> dict[Number, Outcome]:
@@ -122,18 +120,29 @@ class _Reading:
     received_at: datetime
 
     def reconcile(self, batch: Batch, items: Iterable[object]) -> dict[Number, Outcome]:
-        answers: dict[str, list[Outcome]] = {}
+        answers: dict[str, Outcome] = {}
+        more: list[tuple[str, Outcome]] = []
         # Most items are alike: one value for all of them.
         confirmed = self._confirmed(_OK, None)
         asks = self.operation is Operation.CHECK
         for item in items:
             if isinstance(item, dict) and isinstance(to := item.get("to"), str):
                 outcome = confirmed if not asks and _is_plain(item) else self._read_item(item)
-                answers.setdefault(to, []).append(outcome)
-        # Almost always the answer writes every number as we did. What is left may be written otherwise: without "+".
-        found = {to: answers.pop(to.text) for to in batch.recipients if to.text in answers}
+                if answers.setdefault(to, outcome) is not outcome:
+                    more.append((to, outcome))
+        # Almost always the answer names everybody once, as we did.
+        if not more and answers.keys() == {to.text for to in batch.recipients}:
+            return {to: answers[to.text] for to in batch.recipients}
+        return self._reconcile([*answers.items(), *more], batch)
+
+    def _reconcile(self, answers: Iterable[tuple[str, Outcome]], batch: Batch) -> dict[Number, Outcome]:
+        as_written: dict[str, list[Outcome]] = {}
+        for written, outcome in answers:
+            as_written.setdefault(written, []).append(outcome)
+        found = {to: as_written.pop(to.text) for to in batch.recipients if to.text in as_written}
+        # What is left may be written otherwise: without "+".
         others: dict[str, list[Outcome]] = {}
-        for written, outcomes in answers.items():
+        for written, outcomes in as_written.items():
             others.setdefault(read_number(written).digits, []).extend(outcomes)
         return {to: self._agree(found.get(to) or others.get(to.digits, [])) for to in batch.recipients}
 

@@ -99,7 +99,7 @@ class Arrival:
         return min(moment(written) or self.enqueued_at, self.enqueued_at)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Lineage:
     """How often an event has been round already.
 

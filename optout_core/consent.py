@@ -250,10 +250,10 @@ def words(event: OptIn | OptOut, sender: Number, recipients: Collection[Number],
     """
     of_sender, said_at, stop = sender_key(sender), microseconds(event.time), isinstance(event, OptOut)
     source, name = _as_key(event.source.raw), _as_key(event.id.raw)
-    proof, consent = Evidence(event.sender.text, microseconds(arrived_at)), event.consent
-    if consent is not None:
+    proof = Evidence(event.sender.text, microseconds(arrived_at))
+    if (consent := event.consent) is not None:
         captured_at = None if consent.captured_at is None else microseconds(consent.captured_at)
-        proof = proof._replace(captured_at=captured_at, method=consent.method, reference=consent.reference)
+        proof = Evidence(proof.sender, proof.arrived_at, captured_at, consent.method, consent.reference)
     return [
         tuple.__new__(Word, (of_sender, person_key(to), source, name, stop, said_at, to.text, proof))
         for to in recipients

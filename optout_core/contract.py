@@ -39,6 +39,8 @@ MAX_NAME = 1024
 _LEAP_SECOND = re.compile(r"(?<=[0-9]{2}:[0-9]{2}:)60|(?<=T[0-9]{4})60")
 _END_OF_DAY = re.compile(r"(?<=[T ])24(?=:?00(?::?00(?:[.,]0+)?)?(?:[Z+-]|$))")
 
+_NOTHING = timedelta()
+
 #: What .NET writes for a time that nobody set. For a STOP its arrival then counts, and for an opt-in nobody knows when
 #: the person said it.
 _NEVER_SET = datetime(1, 1, 1, tzinfo=UTC)
@@ -60,18 +62,18 @@ def read_time(written: str) -> datetime:
     if "\0" in written:
         # `fromisoformat` of CPython stops reading there, and says nothing of what follows.
         raise ValueError("NUL in a time")
-    text, leap, next_day = written.upper(), False, False
-    if "60" in text or "24" in text:
-        leap, next_day = bool(_LEAP_SECOND.search(text)), bool(_END_OF_DAY.search(text))
-        text = _END_OF_DAY.sub("00", _LEAP_SECOND.sub("59", text, count=1), count=1)
-    moment = datetime.fromisoformat(text)
+    text, later = written.upper(), _NOTHING
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        later = timedelta(days=bool(_END_OF_DAY.search(text)), seconds=bool(_LEAP_SECOND.search(text)))
+        moment = datetime.fromisoformat(_END_OF_DAY.sub("00", _LEAP_SECOND.sub("59", text, count=1), count=1))
     if moment.tzinfo is None:
         raise ValueError("a time needs a UTC offset, such as Z or +02:00")
-    if moment.tzinfo is UTC and not leap and not next_day:
+    if moment.tzinfo is UTC and not later:
         return moment
     try:
-        moment += timedelta(days=1 if next_day else 0, seconds=1 if leap else 0)
-        return moment.astimezone(UTC)
+        return (moment + later).astimezone(UTC)
     except OverflowError:
         raise ValueError("a time must lie between the years 1 and 9999") from None
 

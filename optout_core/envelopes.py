@@ -86,7 +86,8 @@ def open_envelopes(arrival: Arrival) -> list[Envelope]:
     if arrival.unreadable:
         raise MalformedEvent(arrival.unreadable)
     attributes = {} if _is_structured(arrival) else _attributes(arrival)
-    return [_open(item, arrival, attributes, alone=alone) for item, alone in _documents(arrival, attributes)]
+    documents, alone = _documents(arrival, attributes)
+    return [_open(document, arrival, attributes, alone=alone) for document in documents]
 
 
 def open_readable(arrival: Arrival) -> list[Envelope]:
@@ -95,24 +96,25 @@ def open_readable(arrival: Arrival) -> list[Envelope]:
         return []
     try:
         attributes = {} if _is_structured(arrival) else _attributes(arrival)
-        documents = _documents(arrival, attributes)
+        documents, alone = _documents(arrival, attributes)
     except MalformedEvent:
         return []
     readable = []
-    for item, alone in documents:
+    for document in documents:
         with suppress(EventError):
-            readable.append(_open(item, arrival, attributes, alone=alone))
+            readable.append(_open(document, arrival, attributes, alone=alone))
     return readable
 
 
-def _documents(arrival: Arrival, attributes: Mapping[str, object]) -> list[tuple[object, bool]]:
+def _documents(arrival: Arrival, attributes: Mapping[str, object]) -> tuple[list[object], bool]:
+    """Give the events of a message as JSON, and whether there is one that stands alone."""
     document = read_json(arrival.body)
     refuse_buffer(document, "the body")
     if not isinstance(document, list) or _SPEC_VERSION in attributes:
-        return [(document, True)]
+        return [document], True
     if not document:
         raise MalformedEvent("the array holds no events")
-    return [(item, False) for item in document]
+    return document, False
 
 
 def _open(item: object, arrival: Arrival, attributes: Mapping[str, object], *, alone: bool) -> Envelope:

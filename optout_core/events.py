@@ -28,7 +28,7 @@ _SMS_RECEIVED = "microsoft.communication.smsreceived"
 _ORDINARY = Keywords()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Event:
     """What is common to all events.
 
@@ -43,7 +43,7 @@ class _Event:
     id: Untrusted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class OptIn(_Event):
     """People opted in again to the messages of one sender.
 
@@ -60,7 +60,7 @@ class OptIn(_Event):
     consent: Consent | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class OptOut(_Event):
     """People said STOP to one sender: no older opt-in of theirs may be applied.
 
@@ -79,7 +79,7 @@ class OptOut(_Event):
     is_texted: bool = field(default=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Ignored(_Event):
     """An event that is none of our business, such as a delivery report or a text that is not a keyword."""
 

@@ -15,7 +15,7 @@ from optout_core.outgoing import Outgoing, read_parked
 from optout_core.reports import EventReport, EventResult, report_event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Incoming:
     """A message, and what it says.
 
@@ -25,6 +25,7 @@ class Incoming:
         events: What it says; of one that is refused only the STOPs that can be read.
         error: Why it is refused as a whole, or None.
         parked: The dead letter that it is, with its verdict, or None.
+        size: What there is to do: its recipients, or one where there are none.
     """
 
     arrival: Arrival
@@ -32,6 +33,7 @@ class Incoming:
     events: tuple[Event, ...] = ()
     error: EventError | None = None
     parked: Outgoing | None = None
+    size: int = 1
 
     @classmethod
     def read(cls, arrival: Arrival, lineage: Lineage, keywords: Keywords) -> Self:
@@ -41,14 +43,18 @@ class Incoming:
         if lineage.sent_back:
             # Somebody sent a dead letter back by hand, with its properties: the schedule starts anew.
             lineage = replace(lineage, attempt=0)
+        events: tuple[Event, ...]
+        error: EventError | None = None
         try:
-            return cls(arrival=arrival, lineage=lineage, events=decode(arrival, keywords))
-        except EventError as error:
-            return cls(arrival=arrival, lineage=lineage, events=decode_stops(arrival, keywords), error=error)
+            events = decode(arrival, keywords)
+        except EventError as refusal:
+            events, error = decode_stops(arrival, keywords), refusal
+        size = sum([1 if isinstance(event, Ignored) else len(event.recipients) for event in events]) or 1
+        return cls(arrival=arrival, lineage=lineage, events=events, error=error, size=size)
 
     def __len__(self) -> int:
-        """Count what there is to do: the recipients, or one where there are none."""
-        return sum(1 if isinstance(event, Ignored) else len(event.recipients) for event in self.events) or 1
+        """Give its size."""
+        return self.size
 
     def said(self) -> Iterator[OptIn | OptOut]:
         """Give what people say in it."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum, auto
+from typing import NamedTuple
 
 from optout_core.arrivals import Lineage
 from optout_core.events import Event, Ignored, OptIn, OptOut
@@ -12,7 +13,7 @@ from optout_core.masking import Untrusted
 from optout_core.numbers import Number
 from optout_core.outgoing import Outgoing
 from optout_core.reasons import Reason
-from optout_core.settlement import DeadLetter, Done, RetryLater, Settlement
+from optout_core.settlement import DONE, DeadLetter, Done, RetryLater, Settlement
 
 
 class EventResult(StrEnum):
@@ -26,6 +27,8 @@ class EventResult(StrEnum):
     DEAD_LETTERED = auto()
 
 
+#: The one value of a recipient for whom ACS was called, and nothing is left to do.
+_CALLED = {id(DONE)}
 _RESULTS = {OptIn: EventResult.DECODED, OptOut: EventResult.RECORDED, Ignored: EventResult.IGNORED}
 
 
@@ -51,8 +54,7 @@ class ConsentEffect(StrEnum):
     """A call of the opposite kind may still act: it waits, and calls again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventReport:
+class EventReport(NamedTuple):
     """One event, or one message that is no event.
 
     Attributes:
@@ -99,7 +101,7 @@ class RecipientReport:
     effect: ConsentEffect | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class SettledEvent:
     """An event, and what becomes of its recipients.
 
@@ -120,18 +122,24 @@ class SettledEvent:
         return len(self.settlements)
 
     @property
-    def is_done(self) -> bool:
-        """Say whether nothing is left to do for any recipient."""
-        return set(map(type, self.settlements.values())) <= {Done}
+    def is_called(self) -> bool:
+        """Say whether ACS did for every recipient what the event says."""
+        return set(map(id, self.settlements.values())) == _CALLED
 
     @property
-    def _done(self) -> RecipientOutcome:
+    def is_done(self) -> bool:
+        """Say whether nothing is left to do for any recipient."""
+        return self.is_called or set(map(type, self.settlements.values())) <= {Done}
+
+    @property
+    def done(self) -> RecipientOutcome:
+        """Say where a recipient is for whom nothing is left to do."""
         return RecipientOutcome.ADDED if isinstance(self.event, OptOut) else RecipientOutcome.REMOVED
 
     def _where_is(self, settlement: Settlement) -> RecipientOutcome:
         if isinstance(settlement, RetryLater):
             return RecipientOutcome.WAITING
-        return RecipientOutcome.DEAD_LETTERED if isinstance(settlement, DeadLetter) else self._done
+        return RecipientOutcome.DEAD_LETTERED if isinstance(settlement, DeadLetter) else self.done
 
     def effects(self) -> Counter["ConsentEffect"]:
         """Count the recipients for whom another word of theirs made the difference."""
@@ -140,7 +148,7 @@ class SettledEvent:
     def count(self) -> Counter[tuple[RecipientOutcome, Reason | None]]:
         """Count the recipients by where they are, and why."""
         if self.is_done:
-            return Counter({(self._done, None): len(self.settlements)})
+            return Counter({(self.done, None): len(self.settlements)})
         return Counter(
             (self._where_is(settlement), settlement.reason if isinstance(settlement, DeadLetter) else None)
             for settlement in self.settlements.values()

@@ -188,11 +188,16 @@ class Telemetry:
 
     def report(self, report: Report) -> None:
         """Count what was done, say it in one line, and hand it to the observers."""
-        for (form, result), count in Counter((event.form, event.result) for event in report.events).items():
+        for (form, result), count in Counter([(event.form, event.result) for event in report.events]).items():
             self._events.add(count, {"form": form, "result": result.value})
         recipients: _Recipients = Counter()
         effects: Counter[ConsentEffect] = Counter()
         for each in report.settled:
+            if each.is_called:
+                recipients[each.done, None] += len(each)
+                if each.done is RecipientOutcome.REMOVED:
+                    self._age.record(max(0.0, each.age))
+                continue
             counts = each.count()
             recipients.update(counts)
             effects.update(each.effects())
