@@ -66,13 +66,15 @@ def read(message: "ServiceBusReceivedMessage", enqueued_at: datetime) -> Arrival
     """
     body, unreadable = _body(message)
     properties = attribute(message, "application_properties")
+    # The message's own attributes of these go through all of them, each time.
+    standard = attribute(message.raw_amqp_message, "properties")
     return Arrival(
         body=body,
         enqueued_at=enqueued_at,
-        message_id=text(attribute(message, "message_id")),
-        content_type=text(attribute(message, "content_type")),
-        correlation_id=text(attribute(message, "correlation_id")),
-        subject=text(attribute(message, "subject")),
+        message_id=text(attribute(standard, "message_id")),
+        content_type=text(attribute(standard, "content_type")),
+        correlation_id=text(attribute(standard, "correlation_id")),
+        subject=text(attribute(standard, "subject")),
         properties=read_properties(properties if isinstance(properties, Mapping) else {}),
         delivery_count=attribute(message, "delivery_count") or 0,
         locked_until=_moment(message, "locked_until_utc"),
@@ -90,10 +92,10 @@ def _moment(message: "ServiceBusReceivedMessage", name: str) -> datetime | None:
     return found if isinstance(found, datetime) else None
 
 
-def attribute(message: "ServiceBusReceivedMessage", name: str) -> Any:  # noqa: ANN401 - whatever a client put there
-    """Give an attribute of a message; None where it cannot be read."""
+def attribute(part: object, name: str) -> Any:  # noqa: ANN401 - whatever a client put there
+    """Give an attribute of a message, or of a part of one; None where it cannot be read."""
     try:
-        return getattr(message, name)
+        return getattr(part, name)
     except Exception:  # noqa: BLE001 - ValueError, OverflowError, TypeError and AttributeError were seen
         return None
 
