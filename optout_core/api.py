@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from itertools import product
+from types import NoneType
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -32,8 +34,8 @@ _OF_AN_EDGE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatu
 #: An item with one of these says of ACS or of us what the status of the request says otherwise.
 _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _STATUSES = range(100, 600)
-#: A plain number: comparing with a member of an enumeration costs more than all else that is done with an item.
-_OK = HTTPStatus.OK.value
+#: The types of what an ordinary item says: status, error, flag. Others may not be hashed, or equal one of these.
+_ORDINARY = frozenset(product((int,), (str, NoneType), (bool, NoneType)))
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 _OF_ALL_OR_NONE = frozenset({Verdict.FAILED, Verdict.REFUSED})
@@ -123,11 +125,16 @@ class _Reading:
         answers: dict[str, Outcome] = {}
         more: list[tuple[str, Outcome]] = []
         # Most items are alike: one value for all of them.
-        confirmed = self._confirmed(_OK, None)
-        asks = self.operation is Operation.CHECK
+        alike: dict[tuple[object, ...], Outcome] = {}
         for item in items:
             if isinstance(item, dict) and isinstance(to := item.get("to"), str):
-                outcome = confirmed if not asks and _is_plain(item) else self._read_item(item)
+                facts = (item.get("httpStatusCode"), item.get("errorMessage"), item.get("isOptedOut"))
+                is_ordinary = tuple(map(type, facts)) in _ORDINARY
+                outcome = alike.get(facts) if is_ordinary else None
+                if outcome is None:
+                    outcome = self._read_item(*facts)
+                    if is_ordinary:
+                        alike[facts] = outcome
                 if answers.setdefault(to, outcome) is not outcome:
                     more.append((to, outcome))
         # Almost always the answer names everybody once, as we did.
@@ -155,13 +162,12 @@ class _Reading:
             return self._failed("the answer contradicts itself about this recipient")
         return min(outcomes, key=lambda outcome: (outcome.status or 0, outcome.detail))
 
-    def _read_item(self, item: Mapping[str, object]) -> Outcome:
-        status, message = item.get("httpStatusCode"), item.get("errorMessage")
+    def _read_item(self, status: object, message: object, opted_out: object) -> Outcome:
         detail = brief(message) if message else ""
         if not isinstance(status, int) or status not in _STATUSES:
             return self._failed(detail or "the answer holds no status for this recipient")
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES and not message:
-            return self._confirmed(status, item.get("isOptedOut"))
+            return self._confirmed(status, opted_out)
         if status in _REFUSED:
             return Outcome(Verdict.REFUSED, detail, status, ms_cv=self.ms_cv)
         permanent = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _LATER
@@ -182,11 +188,6 @@ class _Reading:
 
     def _failed(self, detail: str, status: int | None = None) -> Outcome:
         return Outcome(Verdict.FAILED, detail, status, ms_cv=self.ms_cv)
-
-
-def _is_plain(item: Mapping[str, object]) -> bool:
-    status = item.get("httpStatusCode")
-    return type(status) is int and status == _OK and item.get("isOptedOut") is None and not item.get("errorMessage")
 
 
 def _items(answer: Answer) -> list[object]:

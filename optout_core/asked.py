@@ -1,8 +1,9 @@
 """One event on its way through a slice: what it says, what the ledger and ACS say to that, what becomes of it. Pure."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple, Self
 
 from optout_core.batches import Operation, Pair
@@ -148,9 +149,20 @@ class Asked:
             settlements = dict.fromkeys([to for _, to in self._pairs], DONE)
         else:
             settlements.update((to, DeadLetter(reason)) for to, reason in self.objections.items())
+            # Recipients of one event with one outcome share what becomes of them.
+            settle_once = _once(
+                partial(
+                    settle,
+                    operation=self.operation,
+                    lineage=self.message.lineage,
+                    schedule=schedule,
+                    now=answers.now,
+                    chance=chance,
+                )
+            )
             for place, (pair, word) in enumerate(zip(self._pairs, self.words, strict=True)):
                 judged = self._judged.get(place) or _Judged(word, Judgement.CALL, 0)
-                settlement, to = self._settlement(pair, judged, answers, schedule, chance), pair.recipient
+                settlement, to = self._settlement(pair, judged, answers, settle_once, schedule), pair.recipient
                 settlements[to] = _later(settlements[to], settlement) if to in settlements else settlement
         return SettledEvent(event=self.event, lineage=self.message.lineage, settlements=settlements, now=answers.now)
 
@@ -165,12 +177,16 @@ class Asked:
         )
 
     def _settlement(
-        self, pair: Pair, judged: _Judged, answers: Answers, schedule: Schedule, chance: float
+        self,
+        pair: Pair,
+        judged: _Judged,
+        answers: Answers,
+        settle_once: Callable[[Outcome], Settlement],
+        schedule: Schedule,
     ) -> Settlement:
         word, judgement, back_at = judged
         if judgement is not Judgement.CALL:
             return _STANDS if judgement is Judgement.STANDS else _BLOCKED
-        lineage = self.message.lineage
         outcome = answers.unasked or answers.outcomes[pair.sender][pair.recipient]
         if outcome.verdict is Verdict.CONFIRMED and answers.newer is not None:
             if row := answers.newer.get(word.key):
@@ -180,12 +196,20 @@ class Asked:
                 return DONE
             # The broker's clock is not the ledger's: who came too early would call and come back, again and again.
             at = max(moment_of(back_at), answers.now + schedule.outage_first)
-            return RetryLater(at, lineage.attempt, is_overlap=True)
-        if outcome.verdict is Verdict.CONFIRMED:
-            outcome = _NOT_KEPT
-        return settle(
-            outcome, operation=self.operation, lineage=lineage, schedule=schedule, now=answers.now, chance=chance
-        )
+            return RetryLater(at, self.message.lineage.attempt, is_overlap=True)
+        return settle_once(_NOT_KEPT if outcome.verdict is Verdict.CONFIRMED else outcome)
+
+
+def _once(settle: Callable[[Outcome], Settlement]) -> Callable[[Outcome], Settlement]:
+    """Remember what becomes of an outcome; the outcomes live longer than what is returned is used."""
+    known: dict[int, Settlement] = {}
+
+    def settle_once(outcome: Outcome) -> Settlement:
+        if (settlement := known.get(id(outcome))) is None:
+            settlement = known[id(outcome)] = settle(outcome)
+        return settlement
+
+    return settle_once
 
 
 def _later(one: Settlement, other: Settlement) -> Settlement:

@@ -129,7 +129,7 @@ def show_value(value: object) -> object:
 
 def printable(text: str) -> str:
     """Give a text on one line, with a blank or `�` for each character that could change what a terminal shows."""
-    return "".join(map(_printable, text))
+    return text if text.isprintable() else "".join(map(_printable, text))
 
 
 def _printable(character: str) -> str:
