@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from itertools import product
-from types import NoneType
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -35,7 +34,7 @@ _OF_AN_EDGE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatu
 _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _STATUSES = range(100, 600)
 #: The types of what an ordinary item says: status, error, flag. Others may not be hashed, or equal one of these.
-_ORDINARY = frozenset(product((int,), (str, NoneType), (bool, NoneType)))
+_ORDINARY = frozenset(product((int,), (str, type(None)), (bool, type(None))))
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 _OF_ALL_OR_NONE = frozenset({Verdict.FAILED, Verdict.REFUSED})

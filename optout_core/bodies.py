@@ -5,7 +5,6 @@ in a dead letter, so they name what went wrong in the publisher's program.
 """
 
 import json
-import sys
 from base64 import b64decode
 from typing import Any, NoReturn
 
@@ -15,7 +14,7 @@ from optout_core.errors import MalformedEvent
 
 #: Python makes no integer of more digits, unless it is told to (https://docs.python.org/3/library/stdtypes.html,
 #: "Integer string conversion length limitation").
-_MAX_DIGITS = sys.int_info.default_max_str_digits
+_MAX_DIGITS = 4_300
 
 #: What other bytes begin with, and what they are. zlib writes the last three (RFC 1950, 2.2), gzip the first
 #: (RFC 1952, 2.3.1); Python shows bytes and dictionaries so.
