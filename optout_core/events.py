@@ -19,7 +19,7 @@ from optout_core.envelopes import Envelope, Form, open_envelopes, open_readable,
 from optout_core.errors import EventError, MalformedEvent, UnsupportedEvent
 from optout_core.keywords import Keywords
 from optout_core.masking import Untrusted
-from optout_core.numbers import Number, read_number, read_number_of_acs, read_sender
+from optout_core.numbers import Number, read_number_of_acs, read_numbers, read_sender
 
 CONTENT_TYPE = "application/cloudevents+json"
 
@@ -168,7 +168,7 @@ def _opt_in(envelope: Envelope, arrival: Arrival) -> OptIn:
         **_named(envelope),
         time=_earliest(arrival, said, captured),
         sender=_sender(request.sender),
-        recipients=tuple(dict.fromkeys(map(read_number, request.written()))),
+        recipients=read_numbers(request.written()),
         consent=request.consent,
     )
 
@@ -179,7 +179,7 @@ def _opt_out(envelope: Envelope, arrival: Arrival) -> OptOut:
         **_named(envelope),
         time=_of_stop(arrival, envelope.time),
         sender=_sender(request.sender),
-        recipients=tuple(dict.fromkeys(map(read_number, request.written()))),
+        recipients=read_numbers(request.written()),
         consent=request.consent,
     )
 

@@ -11,7 +11,9 @@ from optout_core.bodies import _DECODER, read_json
 from optout_core.errors import MalformedEvent
 
 TEXTS = st.text() | st.sampled_from([":", "a:b", '":', "\\u003a", "\u003a", "specversion", "🙂", "\\"])
-NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(min_value=10**20, max_value=10**400)
+NUMBERS = (
+    st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(min_value=10**20, max_value=10**400)
+)
 #: An object is a list of pairs, so that a field can stand there twice.
 VALUES = st.recursive(
     st.none() | st.booleans() | NUMBERS | TEXTS,
