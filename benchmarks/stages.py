@@ -3,16 +3,19 @@
 import gc
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
 
 from benchmarks.ours import BUDGET, Ours
 from benchmarks.workloads import Publisher
 from optout_core.arrivals import read_lineage
+from optout_core.asked import Answers, Asked
 from optout_core.batches import Operation, Pair, plan
-from optout_core.events import OptIn, decode
+from optout_core.incoming import Incoming
+from optout_core.ledger import InvocationLedger
 from optout_core.messages import dead_letters, retry_messages
+from optout_core.numbers import Number
 from optout_core.outcomes import Outcome, Verdict
 from optout_core.reports import Dispatched, Report, SettledEvent, report_event
 from optout_core.settlement import settle
@@ -30,8 +33,10 @@ async def stages(ours: Ours, recipients: int) -> dict[str, float]:
     """
     processor, now = ours.processor, ours.processor.now()
     arrivals = Publisher(recipients).arrivals(_RECIPIENTS // recipients)
-    opt_ins = [event for arrival in arrivals for event in decode(arrival) if isinstance(event, OptIn)]
     lineage = read_lineage(arrivals[0])
+    messages = [Incoming.read(arrival, lineage, processor.keywords) for arrival in arrivals]
+    said = [(event, message) for message in messages for event in message.said()]
+    opt_ins = [event for event, _ in said]
     pairs = [Pair(each.sender, to) for each in opt_ins for to in each.recipients]
     batches = plan(Operation.REMOVE, pairs)
     # A first request opens the connections.
@@ -51,7 +56,11 @@ async def stages(ours: Ours, recipients: int) -> dict[str, float]:
             for each in opt_ins
         ]
 
-    removed = settled(Outcome(Verdict.CONFIRMED, status=200))
+    confirmed = Outcome(Verdict.CONFIRMED, status=200)
+    removed = settled(confirmed)
+    asked = [Asked.of(*each, processor.rule, now) for each in said]
+    outcomes = {sender: dict.fromkeys(people, confirmed) for sender, people in _by_sender(pairs).items()}
+    answers = Answers(outcomes=outcomes, unasked=None, newer={}, now=now)
     failed = settled(Outcome(Verdict.FAILED, "Internal Server Error", 500))
     refused = settled(Outcome(Verdict.REJECTED, "Invalid recipient phone number format", 400))
     report = Report(
@@ -61,15 +70,31 @@ async def stages(ours: Ours, recipients: int) -> dict[str, float]:
         dispatched=Dispatched(),
     )
     work: dict[str, Callable[[], object]] = {
-        "lineage and decode": lambda: [(read_lineage(arrival), decode(arrival)) for arrival in arrivals],
+        "lineage and decode": lambda: [
+            Incoming.read(arrival, read_lineage(arrival), processor.keywords) for arrival in arrivals
+        ],
+        "words": lambda: _admitted([Asked.of(*each, processor.rule, now) for each in said], processor.horizon),
         "plan": lambda: plan(Operation.REMOVE, pairs),
         "request": lambda: processor.endpoint.call(batches, monotonic() + BUDGET),
-        "settle": lambda: settled(Outcome(Verdict.CONFIRMED, status=200)),
+        "settle": lambda: [each.settle(answers, processor.schedule, 0.5) for each in asked],
         "report": lambda: processor.telemetry.report(report),
         "retry message": lambda: [list(retry_messages(each.event, each.lineage, each.settlements)) for each in failed],
         "dead letter": lambda: [list(dead_letters(each.event, each.lineage, each.settlements)) for each in refused],
     }
     return {stage: await _median(call) / len(pairs) * 1e6 for stage, call in work.items()}
+
+
+def _by_sender(pairs: Sequence[Pair]) -> dict[Number, list[Number]]:
+    people: dict[Number, list[Number]] = {}
+    for sender, to in pairs:
+        people.setdefault(sender, []).append(to)
+    return people
+
+
+async def _admitted(asked: Sequence[Asked], horizon: timedelta) -> None:
+    admission = await InvocationLedger(lambda: datetime.now(UTC)).admit([word for each in asked for word in each.words])
+    for each in asked:
+        each.judge(admission, horizon, trusts_acs=True)
 
 
 async def _median(call: Callable[[], object]) -> float:
