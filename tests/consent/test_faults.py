@@ -92,6 +92,8 @@ async def test_a_deadlock_repeats_the_statement_once(database):
         first, second = people(2)
         await ledger.admit([*web(1, first), *web(1, second)])
         update = "UPDATE consent SET settled = settled WHERE person = %s"
+        # Whoever waits for this long looks for a deadlock and gives way: it has to be us.
+        await other.execute("SET deadlock_timeout = '20s'")
         await other.execute(update, [second])
         ours = asyncio.create_task(ledger.admit([*web(2, first), *web(2, second)]))
         while not await (await other.execute("SELECT true FROM pg_locks WHERE NOT granted")).fetchone():
