@@ -72,7 +72,10 @@ class Backlog:
 
     def function(self) -> tuple[Health, str]:
         """Say whether the function works, as far as the queues tell."""
-        life = f"it last put something off or gave it up {_ago(self.now, self.sign_of_life)}"
+        if self.sign_of_life is None:
+            life = "nothing in the queues says when it last worked"
+        else:
+            life = f"it last put something off or gave it up {duration(self.now - self.sign_of_life)} ago"
         if self.waiting_since is None:
             return Health.UNKNOWN, f"nothing waits for it; {life}"
         waited = self.now - self.waiting_since
@@ -122,7 +125,3 @@ def _earliest(known: datetime | None, another: datetime | None) -> datetime | No
     if known is None or another is None:
         return known or another
     return min(known, another)
-
-
-def _ago(now: datetime, at: datetime | None) -> str:
-    return "at a time that is not known" if at is None else f"{duration(now - at)} ago"
