@@ -9,11 +9,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from socket import gethostname
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from optout_core import __version__
 from optout_core.adapters.connections import Credentials, connect_service_bus, open_acs, open_ledger
 from optout_core.adapters.ledger.measured import MeasuredLedger
+from optout_core.adapters.ledger.publishing import Publisher
 from optout_core.adapters.outbox import SEND_TIMEOUT, ServiceBusOutbox
 from optout_core.adapters.requests import Limits, OptOutsClient
 from optout_core.adapters.telemetry import Telemetry
@@ -22,6 +25,7 @@ from optout_core.addresses import PostgresAddress, SqliteAddress
 from optout_core.arrivals import Arrival
 from optout_core.outgoing import Queue
 from optout_core.processor import Processor
+from optout_core.published import Published, settings_to_publish
 from optout_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,6 +42,8 @@ PAUSE_AFTER_FAILURE = 30.0
 #: giving messages back.
 _LATEST = 240.0
 
+#: The name of the app (https://learn.microsoft.com/azure/app-service/reference-app-settings).
+_APP = "WEBSITE_SITE_NAME"
 
 #: Objects that were made and not given back before Python looks for cycles among them. What a slice makes goes when the
 #: slice ends and is in no cycle: to look through it after each 700 objects takes a quarter of the processor time.
@@ -78,6 +84,12 @@ class Service:
                 from optout_core.adapters.ledger.sqlite import check_place
 
                 check_place(Path(path))
+        self._published = Published(
+            function=environ.get(_APP) or gethostname(),
+            started_at=_utc_now(),
+            version=__version__,
+            settings=settings_to_publish(settings),
+        )
         self._sleep = sleep
         self._has_warned = False
         self._starting = asyncio.Lock()
@@ -139,9 +151,10 @@ class Service:
             )
             return None
         ledger = open_ledger(address, lambda: self._credentials(settings.identity_client_id))
-        self._ledger = MeasuredLedger(
-            await self._resources.enter_async_context(ledger), telemetry, settings.call_horizon
-        )
+        await self._resources.enter_async_context(ledger)
+        publisher = Publisher(ledger, self._published)
+        self._resources.push_async_callback(publisher.close)
+        self._ledger = MeasuredLedger(ledger, telemetry, settings.call_horizon, answered=publisher.begin)
         telemetry.watch_stops(lambda: self._ledger.unsettled_stops if self._ledger else None)
         return self._ledger
 

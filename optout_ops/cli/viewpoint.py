@@ -19,9 +19,9 @@ def viewpoint_of(outside: Outside, reach: Reach, limits: Limits) -> Viewpoint:
         acs_problem = str(error)
     return Viewpoint(
         settings=settings,
-        rule=limits.rule(settings.opt_in_max_age),
+        rule=limits.rule,
         trail=outside.trail(),
         acs_problem=acs_problem,
         clock_skew=functools.partial(clock_skew, settings),
-        ask_ledger=functools.partial(outside.look_at_ledger, settings),
+        ask_ledger=functools.partial(outside.look_at_ledger, settings, names_acs=acs_problem is None),
     )

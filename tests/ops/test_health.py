@@ -19,6 +19,7 @@ from optout_core.settings import Settings
 from optout_ops.audit import AuditTrail
 from optout_ops.exits import ExitCode, OpsError, OutOfReach
 from optout_ops.health.check import Standing, check
+from optout_ops.health.deployed import Deployed
 from optout_ops.health.doctor import Patient, examine, exit_code, read_wanted
 from optout_ops.health.findings import Finding, Health, compare_queue, duplicate_detection, skew
 from optout_ops.health.look import Viewpoint, look
@@ -38,8 +39,8 @@ QUEUE = json.loads(QUEUES_FILE.read_text())["optIns"]["properties"]
 KEY = "c2VjcmV0LWtleQ=="
 
 
-async def good_ledger():
-    return Finding("ledger", Health.GOOD, "it answers, and every STOP is settled")
+def limit(max_age):
+    return ReplayRule(max_age=max_age, max_replays=3)
 
 
 # --- check ---------------------------------------------------------------------------------------------------------
@@ -183,13 +184,21 @@ def patient(tmp_path):
             {"ACS_ENDPOINT": "https://unset.invalid", "ServiceBusConnection__fullyQualifiedNamespace": "n.invalid"}
         )
         trail = AuditTrail(tmp_path / "audit.jsonl")
+        deployed = facts.pop("deployed", Deployed(settings, Finding("settings", Health.GOOD, "deployed settings")))
+
+        async def ask_ledger():
+            return Finding("ledger", Health.GOOD, "it answers, and every STOP is settled"), deployed
+
+        async def ask_deployed():
+            return deployed
+
         viewpoint = Viewpoint(
             settings=settings,
-            rule=ReplayRule(max_age=settings.opt_in_max_age, max_replays=3),
+            rule=limit,
             trail=trail,
             acs_problem=facts.get("acs_problem"),
             clock_skew=facts.pop("clock_skew", in_time),
-            ask_ledger=good_ledger,
+            ask_ledger=ask_ledger,
         )
 
         async def see(opened):
@@ -201,6 +210,7 @@ def patient(tmp_path):
             "trail": trail,
             "open_queues": open_queues,
             "read_properties": lambda _, properties: properties,
+            "ask_deployed": ask_deployed,
             "see": see,
         }
         return Patient(**healthy | facts)
@@ -229,6 +239,35 @@ async def test_somebody_in_good_health_is_told_how_long_acs_may_be_down(patient)
     assert (Health.GOOD, "we may send to opt-ins") in about(findings, "rights")
     assert (Health.GOOD, "ACS may be down for 72 h before the first dead letter") in about(findings, "outage")
     assert exit_code(findings) is ExitCode.DONE
+
+
+async def test_the_limits_are_those_of_the_function_where_it_says_them(patient):
+    settings = Settings.from_environ(
+        {
+            "ACS_ENDPOINT": "https://unset.invalid",
+            "ServiceBusConnection__fullyQualifiedNamespace": "n.invalid",
+            "OPT_IN_MAX_AGE": "PT9H",
+            "RETRY_SCHEDULE": "PT1M,PT9M",
+        }
+    )
+    theirs = Deployed(settings, Finding("settings", Health.GOOD, "deployed settings, published by the function f"))
+
+    findings = await examined(patient(deployed=theirs))
+
+    assert (Health.GOOD, "ACS may be down for 9 h before the first dead letter") in about(findings, "outage")
+    assert "gets 3 tries over 10 min" in about(findings, "retries")[0][1]
+    assert (Health.GOOD, "deployed settings, published by the function f") in about(findings, "settings")
+
+
+async def test_whose_settings_they_are_is_said_also_when_the_queues_are_out_of_reach(patient):
+    class Gone(MemoryQueues):
+        async def peek(self, *_):
+            raise OutOfReach("the queue cannot be reached")
+            yield
+
+    findings = await examined(patient(queues=Gone()))
+
+    assert [text for _, text in about(findings, "settings")] == ["opt-ins and opt-ins-dead-letter", "deployed settings"]
 
 
 async def test_a_missing_right_is_out_of_reach(patient):

@@ -41,6 +41,11 @@ _MIGRATIONS = (
             stop {boolean} NOT NULL, answered_at {integer} NOT NULL, status {integer}, ms_cv {text})""",
         "CREATE INDEX consent_answer_person ON consent_answer (sender, person)",
     ),
+    (
+        """CREATE TABLE consent_function (
+            name {text} NOT NULL PRIMARY KEY, started_at {integer} NOT NULL, version {text} NOT NULL,
+            settings {text} NOT NULL){without_rowid}""",
+    ),
 )
 
 #: The version that this code knows.
