@@ -58,12 +58,13 @@ def leftover_lines(leftover: Leftover, session: Session | None) -> Iterator[str]
         if numbers:
             more = f" and {len(numbers) - _NAMED:,} more" if len(numbers) > _NAMED else ""
             named = ", ".join(map(str, numbers[:_NAMED])) + more
+            are, them, their = ("it is", "it", "its") if len(numbers) == 1 else ("they are", "them", "their")
             why = (
-                "the queue gives them only to who asks for the sequence number: the tool that deferred them does"
+                f"the queue gives {them} only to who asks for the sequence number: the tool that deferred {them} does"
                 if what == "deferred"
-                else "the queue gives them out when their time has come"
+                else f"the queue gives {them} out when {their} time has come"
             )
-            yield f"{len(numbers):,} could not be taken, since they are {what} (number {named}): {why}."
+            yield f"{len(numbers):,} cannot be taken, since {are} {what} (number {named}): {why}."
 
 
 def show_tally(tally: Tally, *, knows_sent: bool) -> None:
