@@ -100,7 +100,8 @@ def _facts(seen: Look) -> Iterator[RenderableType]:
     grid.add_row("opt-ins", Text(waiting))
     grid.add_row("oldest", Text(oldest + left))
     grid.add_row("dead letters", Text(f"{seen.heat.total:,}, {seen.heat.recent:,} in the last 15 minutes"))
-    grid.add_row("STOPs", Text(f"{seen.stops + backlog.stops:,} unsettled"))
+    where = f": {backlog.stops:,} waiting, {seen.stops:,} dead" if backlog.stops + seen.stops else ""
+    grid.add_row("STOPs", Text(f"{seen.stops + backlog.stops:,} unsettled{where}"))
     for finding in seen.findings():
         grid.add_row(finding.about, _finding(finding))
     if seen.replays:

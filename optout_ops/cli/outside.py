@@ -11,7 +11,7 @@ from typing import cast
 from optout_core.adapters.ledger.publishing import read_published
 from optout_core.adapters.ledger.records import Records
 from optout_core.consent import microseconds
-from optout_core.numbers import Number
+from optout_core.numbers import Number, read_sender
 from optout_core.settings import Settings
 from optout_ops import machine
 from optout_ops.audit import AuditTrail, RunRecorder
@@ -70,12 +70,14 @@ class Outside:
                     queues = cast("QueuePair", InformedQueues(queues, records))
             yield queues
 
-    async def ask_ledger(self, settings: Settings, wanted: Wanted, senders: Iterable[Number]) -> list[Place]:
-        """Give what the ledger knows of a person and these senders, or those that we act for."""
+    async def ask_ledger(self, settings: Settings, wanted: Wanted, senders: Iterable[Number] | None) -> list[Place]:
+        """Give what the ledger knows of a person and these senders; None stands for all that it knows."""
         if settings.consent_ledger is None or wanted.person is None:
             return []
         async with open_records(settings) as records:
-            return await places_of(records, wanted.person, {*senders} or {*settings.allowed_senders})
+            return await places_of(
+                records, wanted.person, map(read_sender, await records.senders()) if senders is None else senders
+            )
 
     async def look_at_ledger(self, settings: Settings, *, names_acs: bool) -> tuple[Finding, Deployed]:
         """Give what the ledger says of itself, and the settings that the function published in it.

@@ -295,6 +295,22 @@ def test_what_the_ledger_knows_of_a_person_is_told_with_the_rest(desk, ledger):
     assert "The ledger" not in stranger.out
 
 
+def test_the_ledger_is_asked_of_every_sender_that_it_knows(desk, ledger):
+    keep(ledger, *words.web(1), *words.web(2, sender="Contoso"))
+
+    said = desk("find", PERSON)
+
+    assert "The ledger: the newest word to +1800•••4567 is an opt-in, event web-1" in said.out
+    assert "The ledger: the newest word to contoso is an opt-in, event web-2" in said.out
+    assert "is in neither queue" not in said.out
+    assert said.code == 0
+
+
+@pytest.mark.usefixtures("ledger")
+def test_who_names_an_event_is_told_how_the_ledger_is_searched(desk):
+    assert "was removed, or never came. The ledger is searched by the person's number." in desk("find", "e77").out
+
+
 async def test_a_number_comes_from_standard_input_or_is_asked_for_and_not_shown(bus):
     bus.bury(1)
     ours, theirs = pty.openpty()
