@@ -1,18 +1,25 @@
-"""The ACS resource: one POST, and the time on its clock."""
+"""The ACS resource: one POST, the time on its clock, and whether it works."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 
 from optout_core.adapters.connections import Credentials, open_acs
 from optout_core.adapters.http import HttpEndpoint, unsigned
-from optout_core.api import Answer
-from optout_core.errors import EndpointUnavailable
+from optout_core.api import Answer, request_body, request_target
+from optout_core.batches import Batch, Operation
+from optout_core.errors import EndpointUnavailable, RequestRefused
+from optout_core.numbers import Number, read_number
 from optout_core.settings import Settings
 from optout_ops.exits import OutOfReach
 from optout_ops.health.check import Post
+from optout_ops.health.findings import Finding, Health
 from optout_ops.queues.waiting import Waiter
+
+#: Nobody's, ever (https://nationalnanpa.com/number_resource_info/555_numbers.html).
+_NOBODY = read_number("+12065550100")
 
 
 @asynccontextmanager
@@ -40,6 +47,29 @@ async def open_post(settings: Settings, wait: Waiter) -> AsyncIterator[Post]:
                 ) from None
 
         yield post
+
+
+async def try_out(settings: Settings, sender: Number) -> Finding:
+    """Ask whether a number that nobody has is on the opt-out list of a sender, and say what that tells of ACS.
+
+    Raises:
+        OutOfReach: ACS does not answer.
+    """
+    try:
+        async with open_post(settings, Waiter()) as post:
+            answer = await post(request_target(Operation.CHECK), request_body(Batch(sender, (_NOBODY,))))
+    except RequestRefused as error:
+        return Finding("acs", Health.UNKNOWN, f"it was not asked for anything: we get no token ({error})")
+    if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        # With the key we are refused as the function is; as an operator we may have less rights than it.
+        health = Health.UNKNOWN if settings.acs_access_key is None else Health.BAD
+        return Finding("acs", health, f"it refuses us (HTTP {answer.status}): check ACS_ACCESS_KEY, or the role")
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Finding("acs", Health.BAD, f"it does not work: HTTP {answer.status} to a question about its list")
+    if answer.status >= HTTPStatus.BAD_REQUEST:
+        text = f"HTTP {answer.status} to a question about the list of {sender}: is it a sender of this resource?"
+        return Finding("acs", Health.UNKNOWN, text)
+    return Finding("acs", Health.GOOD, "it answers, also a question about its list")
 
 
 async def clock_skew(settings: Settings) -> timedelta | None:

@@ -1,10 +1,12 @@
 """One look at everything: what waits, what is dead, is it still happening, does the function work, does ACS answer."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from optout_core.events import OptOut
+from optout_core.numbers import Number
 from optout_core.outgoing import Queue
 from optout_core.reasons import Reason
 from optout_core.settings import Settings
@@ -99,6 +101,7 @@ class Viewpoint:
         trail: The audit trail.
         acs_problem: Why ACS cannot be asked, such as a missing setting, or None.
         clock_skew: Gives how far this machine's clock is ahead of ACS's; asks ACS, whoever we are.
+        try_out: Asks ACS a harmless question about the list of a sender.
         ask_ledger: Gives what the ledger says of itself, and the settings that the function published there.
     """
 
@@ -107,6 +110,7 @@ class Viewpoint:
     trail: AuditTrail
     acs_problem: str | None
     clock_skew: Callable[[], Awaitable[timedelta | None]]
+    try_out: Callable[[Number], Awaitable[Finding]]
     ask_ledger: Callable[[], Awaitable[tuple[Finding, Deployed]]]
 
 
@@ -123,14 +127,16 @@ async def look(queues: QueuePair, viewpoint: Viewpoint, now: datetime) -> Look:
     summary = Summary(rule, now)
     async for message in queues.peek(Queue.OPT_INS):
         backlog.add(message)
+    senders = backlog.senders.copy()
     async for message in queues.peek(Queue.DEAD_LETTERS):
         letter = read_letter(message)
         heat.add(letter)
+        senders.update(letter.senders)
         summary.add(letter)
         bursts.add(letter, rule.judge(letter, now).advice)
         stops += _holds_a_stop(letter)
         backlog.note_life(message)
-    acs, clock = await _ask_acs(viewpoint)
+    acs, clock = await _ask_acs(viewpoint, senders)
     return Look(
         now=now,
         backlog=backlog,
@@ -147,14 +153,18 @@ async def look(queues: QueuePair, viewpoint: Viewpoint, now: datetime) -> Look:
     )
 
 
-async def _ask_acs(viewpoint: Viewpoint) -> tuple[Finding, Finding | None]:
+async def _ask_acs(viewpoint: Viewpoint, senders: Counter[Number]) -> tuple[Finding, Finding | None]:
     if viewpoint.acs_problem is not None:
         return Finding("acs", Health.UNKNOWN, f"not asked: {viewpoint.acs_problem}"), None
     try:
-        ahead = await viewpoint.clock_skew()
+        clock = skew(await viewpoint.clock_skew())
+        # Ours, or the one that most messages are about: there is no other way to know a sender of the resource.
+        ours = sorted(viewpoint.settings.allowed_senders, key=str) or [each for each, _ in senders.most_common(1)]
+        if not ours:
+            return Finding("acs", Health.GOOD, "it answers; no sender is known that could be asked about"), clock
+        return await viewpoint.try_out(ours[0]), clock
     except OutOfReach as error:
         return Finding("acs", Health.BAD, str(error)), None
-    return Finding("acs", Health.GOOD, "it answers"), skew(ahead)
 
 
 def _holds_a_stop(letter: Letter) -> bool:

@@ -128,9 +128,9 @@ async def open_bus(place, properties=None, **options):
 
 
 @contextlib.asynccontextmanager
-async def closed_loop(place):
+async def closed_loop(place, **acs):
     """Open a broker and the ACS endpoint, with the real function working between them."""
-    async with Endpoint() as endpoint, open_bus(place) as bus:
+    async with Endpoint(**acs) as endpoint, open_bus(place) as bus:
         bus.environ |= {
             "ACS_ENDPOINT": endpoint.url,
             "ACS_ACCESS_KEY": endpoint.access_key,

@@ -18,6 +18,7 @@ from optout_core.outgoing import Queue
 from optout_core.settings import Settings
 from optout_ops.audit import AuditTrail
 from optout_ops.exits import ExitCode, OpsError, OutOfReach
+from optout_ops.health.acs import try_out
 from optout_ops.health.check import Standing, check
 from optout_ops.health.deployed import Deployed
 from optout_ops.health.doctor import Patient, examine, exit_code, read_wanted
@@ -25,11 +26,11 @@ from optout_ops.health.findings import Finding, Health, compare_queue, duplicate
 from optout_ops.health.look import Viewpoint, look
 from optout_ops.letters.verdicts import ReplayRule
 from optout_ops.queues.messages import MessageState
-from sandbox.endpoint import Endpoint
+from sandbox.endpoint import Endpoint, Fault
 from servicebus_sandbox import LISTEN, AccessKey, Broker
 from tests.build import NOW, OTHER, PERSON, SENDER, answer, dead_letter
 from tests.build import numbers as numbers_of
-from tests.ops.bus import ROOT, Bus, current, finish, queues
+from tests.ops.bus import ROOT, Bus, closed_loop, current, finish, queues
 from tests.ops.command_line import run
 from tests.ops.memory import MemoryQueues
 
@@ -163,6 +164,40 @@ def test_check_without_an_endpoint_is_a_wrong_call():
     assert "ACS_ENDPOINT is missing" in said.err
 
 
+async def tried(environ):
+    settings = Settings.from_environ({"ServiceBusConnection__fullyQualifiedNamespace": "n.invalid"} | environ)
+    return await try_out(settings, read_sender(SENDER))
+
+
+@pytest.mark.parametrize(
+    ("fault", "health", "said"),
+    [
+        ([], Health.GOOD, "it answers, also a question about its list"),
+        ([Fault(status=500)], Health.BAD, "it does not work: HTTP 500 to a question about its list"),
+        ([Fault(status=429)], Health.BAD, "it does not work: HTTP 429"),
+        ([Fault(status=401)], Health.BAD, "it refuses us (HTTP 401)"),
+        ([Fault(status=400)], Health.UNKNOWN, "HTTP 400 to a question about the list of +1800•••4567"),
+    ],
+)
+async def test_acs_works_when_it_answers_a_question(fault, health, said):
+    async with Endpoint(faults=fault) as endpoint:
+        found = await tried({"ACS_ENDPOINT": endpoint.url, "ACS_ACCESS_KEY": endpoint.access_key})
+
+    assert (found.about, found.health) == ("acs", health)
+    assert found.text.startswith(said)
+
+
+async def test_an_acs_that_fails_is_bad_in_the_look_also_where_it_answers(place):
+    async with closed_loop(place, faults=[Fault(status=503)]) as bus:
+        bus.bury(1)
+        status = await bus("status", "--json", "--fail-if-any")
+        doctor = await bus("doctor", "--json")
+
+    assert ("acs", "bad") in [(each["about"], each["health"]) for each in status.json["findings"]]
+    assert ("acs", "bad") in [(each["about"], each["health"]) for each in doctor.json]
+    assert (status.code, doctor.code) == (1, 1)
+
+
 # --- doctor --------------------------------------------------------------------------------------------------------
 
 
@@ -179,6 +214,9 @@ def patient(tmp_path):
 
         async def in_time():
             return timedelta(0)
+
+        async def answers(_):
+            return Finding("acs", Health.GOOD, "it answers")
 
         settings = Settings.from_environ(
             {"ACS_ENDPOINT": "https://unset.invalid", "ServiceBusConnection__fullyQualifiedNamespace": "n.invalid"}
@@ -198,6 +236,7 @@ def patient(tmp_path):
             trail=trail,
             acs_problem=facts.get("acs_problem"),
             clock_skew=facts.pop("clock_skew", in_time),
+            try_out=answers,
             ask_ledger=ask_ledger,
         )
 

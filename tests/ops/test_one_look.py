@@ -106,6 +106,16 @@ def test_a_monitor_is_told_by_the_exit_code(desk, dead):
     assert desk("status").code == 0
 
 
+def test_through_a_pipe_it_is_whole_and_separated_by_tabs(desk):
+    desk.put(dead_letter(1, "R" * 60))
+
+    lines = desk("status").out.splitlines()
+
+    assert all(line == line.rstrip() and "\t" in line for line in lines)
+    assert lines[0].split("\t") == ["opt-ins", "0 ready, 0 scheduled"]
+    assert lines[-1].split("\t")[0] == "R" * 60
+
+
 def test_the_last_replay_is_told(desk):
     desk.put(*dead_letters(2))
     replay = desk.dlq("replay", *QUICK, "--json").json["replay"]
