@@ -164,6 +164,9 @@ def test_check_without_an_endpoint_is_a_wrong_call():
     assert "ACS_ENDPOINT is missing" in said.err
 
 
+ITEM = {"httpStatusCode": 500, "errorMessage": "Internal Server Error"}
+
+
 async def tried(environ):
     settings = Settings.from_environ({"ServiceBusConnection__fullyQualifiedNamespace": "n.invalid"} | environ)
     return await try_out(settings, read_sender(SENDER))
@@ -176,6 +179,11 @@ async def tried(environ):
         ([Fault(status=500)], Health.BAD, "it does not work: HTTP 500 to a question about its list"),
         ([Fault(status=429)], Health.BAD, "it does not work: HTTP 429"),
         ([Fault(status=401)], Health.BAD, "it refuses us (HTTP 401)"),
+        (
+            [Fault.model_validate({"items": [ITEM]})],
+            Health.BAD,
+            "it answers, and fails for a number that nobody has: HTTP 500",
+        ),
         ([Fault(status=400)], Health.UNKNOWN, "HTTP 400 to a question about the list of +1800•••4567"),
     ],
 )
