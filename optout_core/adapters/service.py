@@ -17,6 +17,7 @@ from optout_core import __version__
 from optout_core.adapters.connections import Credentials, connect_service_bus, open_acs, open_ledger
 from optout_core.adapters.ledger.measured import MeasuredLedger
 from optout_core.adapters.ledger.publishing import Publisher
+from optout_core.adapters.ledger.replays import AppliedReplays
 from optout_core.adapters.outbox import SEND_TIMEOUT, ServiceBusOutbox
 from optout_core.adapters.requests import Limits, OptOutsClient
 from optout_core.adapters.telemetry import Telemetry
@@ -95,6 +96,7 @@ class Service:
         self._starting = asyncio.Lock()
         self._client: OptOutsClient | None = None
         self._ledger: MeasuredLedger | None = None
+        self._replays: AppliedReplays | None = None
         self._processor: Processor | None = None
         self._resources = AsyncExitStack()
 
@@ -109,6 +111,8 @@ class Service:
         try:
             processor = await self._started()
             await processor.process(arrivals, started + self._budget(arrivals, now))
+            if self._replays is not None:
+                await self._replays.write()
         except Exception:
             await self._sleep(_pause(arrivals, monotonic() - started))
             raise
@@ -133,7 +137,7 @@ class Service:
     async def close(self) -> None:
         """Close all connections; the next invocation starts anew."""
         async with self._starting:
-            self._processor = self._client = self._ledger = None
+            self._processor = self._client = self._ledger = self._replays = None
             await self._resources.aclose()
 
     async def _started(self) -> Processor:
@@ -141,6 +145,12 @@ class Service:
             if self._processor is None:
                 self._processor = await self._start(self._settings)
             return self._processor
+
+    def _observe(self, report: "Report") -> None:
+        if self._replays is not None:
+            self._replays.note(report)
+        for observe in self.observers:
+            observe(report)
 
     async def _open_ledger(self, settings: Settings, telemetry: Telemetry) -> MeasuredLedger | None:
         address = settings.consent_ledger
@@ -152,6 +162,7 @@ class Service:
             return None
         ledger = open_ledger(address, lambda: self._credentials(settings.identity_client_id))
         await self._resources.enter_async_context(ledger)
+        self._replays = AppliedReplays(ledger)
         publisher = Publisher(ledger, self._published)
         self._resources.push_async_callback(publisher.close)
         self._ledger = MeasuredLedger(ledger, telemetry, settings.call_horizon, answered=publisher.begin)
@@ -163,7 +174,7 @@ class Service:
         # They tell of every link, retry and request at INFO; what matters to us comes as an error or is measured.
         for library in ("azure", "aiohttp"):
             logging.getLogger(library).setLevel(logging.WARNING)
-        telemetry = Telemetry(observers=self.observers)
+        telemetry = Telemetry(observers=[self._observe])
         await self._resources.enter_async_context(self._credentials)
         await self._resources.enter_async_context(self._acs)
         self._client = OptOutsClient(self._acs.post, Limits.of(settings), telemetry)

@@ -76,7 +76,7 @@ def show_tally(tally: Tally, *, knows_sent: bool) -> None:
         "" if knows_sent else "this machine's audit trail does not know",
     )
     if tally.applied is not None:
-        made.add_row("applied", f"{tally.applied:,}", "the function has recorded it")
+        made.add_row("applied", f"{tally.applied:,}", "the ledger says so")
     made.add_row("gone", f"{tally.gone:,}" if knows_sent else "?", _GONE)
     made.add_row("not yet tried", f"{tally.untried:,}", "")
     made.add_row("retrying", f"{tally.retrying:,}", "failed again, wait for another try")

@@ -10,6 +10,7 @@ from typing import cast
 
 from optout_core.adapters.ledger.publishing import read_published
 from optout_core.adapters.ledger.records import Records
+from optout_core.adapters.ledger.replays import count_applied
 from optout_core.consent import microseconds
 from optout_core.numbers import Number, read_sender
 from optout_core.settings import Settings
@@ -99,6 +100,17 @@ class Outside:
             bad = f"it answers; {count(stops, 'STOP')} not settled: docs/runbook.md"
             return Finding("ledger", Health.BAD, bad), deployed
         return Finding("ledger", Health.GOOD, "it answers, and every STOP is settled"), deployed
+
+    async def count_applied(self, settings: Settings, replay_id: str) -> int | None:
+        """Give how many recipients of a replay the ledger says were applied; None where it cannot be asked."""
+        if settings.consent_ledger is None:
+            return None
+        try:
+            async with open_database(settings) as database:
+                return await count_applied(database, replay_id)
+        except OutOfReach as error:
+            say(f"The ledger was not asked: {error}")
+            return None
 
     def trail(self) -> AuditTrail:
         """Give the audit trail."""

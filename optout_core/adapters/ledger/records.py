@@ -128,6 +128,7 @@ ORDER BY sender, person LIMIT {_PAGE}
 _FORGET = (
     "DELETE FROM consent_answer WHERE sender = :sender AND person = :person",
     "DELETE FROM consent_word WHERE sender = :sender AND person = :person",
+    "DELETE FROM consent_replayed WHERE sender = :sender AND person = :person",
 )
 _FORGET_ROW = "DELETE FROM consent WHERE sender = :sender AND person = :person"
 

@@ -45,6 +45,10 @@ _MIGRATIONS = (
         """CREATE TABLE consent_function (
             name {text} NOT NULL PRIMARY KEY, started_at {integer} NOT NULL, version {text} NOT NULL,
             settings {text} NOT NULL){without_rowid}""",
+        """CREATE TABLE consent_replayed (
+            replay {text} NOT NULL, sender {text} NOT NULL, person {text} NOT NULL, source {text} NOT NULL,
+            event {text} NOT NULL, PRIMARY KEY (replay, sender, person, source, event)){without_rowid}""",
+        "CREATE INDEX consent_replayed_person ON consent_replayed (sender, person)",
     ),
 )
 
