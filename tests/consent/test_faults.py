@@ -162,7 +162,8 @@ async def test_tables_that_vanish_are_looked_for_again(database):
     async with open_postgres(database) as ledger:
         await ledger.admit(web(1))
         async with other_session(database) as other:
-            await other.execute("DROP TABLE consent, consent_word, consent_answer, consent_function, consent_replayed, consent_meta")
+            await other.execute("DROP TABLE consent, consent_word, consent_answer, consent_meta")
+            await other.execute("DROP TABLE consent_function, consent_replayed")
             await other.commit()
 
         first = await said(ledger, *web(1))
