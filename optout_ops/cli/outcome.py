@@ -14,6 +14,7 @@ from optout_ops.wording import brief, count, utc
 
 #: What can be said of a recipient that is in neither queue: another tool may have taken the message away.
 _GONE = "in neither queue any more: applied, or taken away by somebody"
+_UNKNOWN = "in neither queue any more, and the ledger does not say that they were applied"
 #: Sequence numbers that are named in a line.
 _NAMED = 5
 
@@ -77,7 +78,7 @@ def show_tally(tally: Tally, *, knows_sent: bool) -> None:
     )
     if tally.applied is not None:
         made.add_row("applied", f"{tally.applied:,}", "the ledger says so")
-    made.add_row("gone", f"{tally.gone:,}" if knows_sent else "?", _GONE)
+    made.add_row("gone", f"{tally.gone:,}" if knows_sent else "?", _GONE if tally.applied is None else _UNKNOWN)
     made.add_row("not yet tried", f"{tally.untried:,}", "")
     made.add_row("retrying", f"{tally.retrying:,}", "failed again, wait for another try")
     if tally.replayed_again:

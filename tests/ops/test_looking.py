@@ -1,6 +1,7 @@
 """`optout dlq summary`, `list` and `show`, as a person and as a program reads them."""
 
 import asyncio
+import io
 import os
 import pty
 from dataclasses import replace
@@ -316,3 +317,10 @@ def test_what_the_queue_does_not_give_out_is_listed_and_found_as_that(desk, stat
     assert listed[1].endswith(f"never, {state}")
     assert listed[2].endswith("safe")
     assert f"replay: never; {state}: the queue does not give it out." in desk("find", "e2").out
+
+
+def test_a_number_for_a_filter_may_come_from_standard_input(desk, monkeypatch):
+    desk.put(dead_letter(1, "RecipientRejected", PERSON), dead_letter(2, "RecipientRejected", OTHER))
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{OTHER}\n"))
+
+    assert [line["sequenceNumber"] for line in desk.dlq("list", "--to", "-", "--json").json] == [2]

@@ -346,9 +346,20 @@ def test_what_is_gone_or_another_message_now_is_not_touched_and_told(desk, place
     assert desk.queues.numbers == [10, 11]
 
 
+def test_a_plan_that_was_carried_out_before_has_nothing_left_to_do(desk, place):
+    desk.put(*dead_letters(3), function=lambda _: True)
+    desk.dlq("plan", "-o", place / "plan.jsonl")
+    first = desk.dlq("replay", place / "plan.jsonl", *QUICK)
+
+    again = desk.dlq("replay", place / "plan.jsonl", *QUICK)
+
+    assert (first.code, again.code) == (0, 0)
+    assert "3 are no longer in the queue" in again.err
+
+
 def test_a_plan_of_which_nothing_can_be_sent_is_a_failure(desk, place, plan):
     assert plan
-    desk.queues.dead_letters.clear()
+    desk.pass_time(days=9)
 
     said = desk.dlq("replay", place / "plan.jsonl", *QUICK)
 
