@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 _ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(:(?P<port>[0-9]{1,5}))?/?")
 _SERVICE_BUS = re.compile(r"sb://(?P<host>[a-z0-9_.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?/?", re.IGNORECASE)
+_ENDPOINT = re.compile(r"endpoint=sb://(?P<host>[^/;]+)", re.IGNORECASE)
 _MAX_PORT = 65_535
 #: RFC 1035, 2.3.4.
 _MAX_LABEL = 63
@@ -91,6 +92,12 @@ def is_loopback(origin: str) -> bool:
     """Say whether an origin is on this machine."""
     found = _ORIGIN.fullmatch(origin.lower())
     return found is not None and found["host"].strip("[]") in _LOOPBACK
+
+
+def namespace_in(connection_string: str) -> str:
+    """Give the host and, where it has one, the port that a connection string of Service Bus names; "" for none."""
+    found = _ENDPOINT.search(connection_string)
+    return found["host"].lower() if found else ""
 
 
 def _can_be_a_host(host: str) -> bool:

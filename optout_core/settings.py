@@ -24,6 +24,7 @@ from optout_core.addresses import (
     SqliteAddress,
     check_connection_string,
     is_loopback,
+    namespace_in,
     read_ledger,
     read_origin,
 )
@@ -183,6 +184,13 @@ class Settings(BaseModel):
             raise SettingsError(
                 "; ".join(_explain(problem["loc"], problem["type"], problem["msg"]) for problem in problems)
             ) from None
+
+    @property
+    def namespace_host(self) -> str:
+        """Name the namespace by its host and, where it has one, its port."""
+        if self.connection_string is None:
+            return (self.namespace or "").lower()
+        return namespace_in(self.connection_string.get_secret_value())
 
     @property
     def keywords(self) -> Keywords:

@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -84,9 +85,13 @@ def edit(text: bytes, environ: Mapping[str, str]) -> bytes:
         Mistake: There is no editor, or it failed.
     """
     try:
-        editor = shlex.split(environ.get("VISUAL") or environ.get("EDITOR") or "") or ["vi"]
+        editor = shlex.split(environ.get("VISUAL") or environ.get("EDITOR") or "")
     except ValueError as error:
         raise Mistake(f"EDITOR cannot be read ({error}); nothing was changed; set EDITOR") from None
+    if not editor and not sys.stdin.isatty():
+        # It would wait for keys that nobody can press.
+        raise Mistake("there is no terminal for vi, and EDITOR names no other editor; nothing was changed; set EDITOR")
+    editor = editor or ["vi"]
     sweep(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=_FOLDER) as folder:
         file = Path(folder) / f"dead-letter{_PART}.json"

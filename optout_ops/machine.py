@@ -20,7 +20,6 @@ from optout_ops.signals import ending_signals, raising_interrupts
 _NO_ENDPOINT = "https://unset.invalid"
 _BROKER = ("ServiceBusConnection", "ServiceBusConnection__fullyQualifiedNamespace")
 
-_ENDPOINT = re.compile(r"endpoint=sb://(?P<host>[^/;]+)", re.IGNORECASE)
 _NAMESPACE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]+)?")
 
 #: Seconds between two tries to cancel a command.
@@ -61,14 +60,6 @@ def read_settings(
         return Settings.from_environ(settings)
     except SettingsError as error:
         raise Mistake(f"{error}; nothing was touched") from None
-
-
-def namespace_of(settings: Settings) -> str:
-    """Name the namespace of the settings by its host and, where it has one, its port."""
-    if settings.connection_string is None:
-        return (settings.namespace or "").lower()
-    found = _ENDPOINT.search(settings.connection_string.get_secret_value())
-    return found["host"].lower() if found else ""
 
 
 def state_folder() -> Path:

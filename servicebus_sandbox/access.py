@@ -32,10 +32,11 @@ class AccessKey:
 
 @dataclass(frozen=True)
 class Grant:
-    """What a connection may do on a path and below it."""
+    """What a connection may do on a path and below it, and until when: seconds since 1970, None for ever."""
 
     path: str
     claims: frozenset[str]
+    expires_at: float | None = None
 
 
 def path_of(address: str) -> str:
@@ -64,15 +65,24 @@ class AccessKeys:
             raise Unauthorized("the user is not the name of a key, or the password is not the key")
         return Grant("", key.claims)
 
-    def check(self, token: str, audience: str) -> Grant:
+    def now(self) -> float:
+        """Give the time by which tokens expire, in seconds since 1970."""
+        return self._clock()
+
+    def check(self, token: str, audience: str, expires_at: float | None = None) -> Grant:
         """Check a token for an audience (a URI).
+
+        Args:
+            token: As the client shows it.
+            audience: What it is for.
+            expires_at: When the client says that it expires, which counts where the token itself cannot be read.
 
         Raises:
             Unauthorized: It is unknown, wrong, expired, or for another resource.
         """
         kind, _, content = token.partition(" ")
         if kind != "SharedAccessSignature":
-            return Grant(path_of(audience), EVERYTHING)
+            return Grant(path_of(audience), EVERYTHING, expires_at)
         fields = dict(part.partition("=")[::2] for part in content.split("&"))
         if not {"sr", "sig", "se", "skn"} <= fields.keys():
             raise Unauthorized("MalformedToken: The token has no signature, resource, expiry or name of a key")
@@ -87,7 +97,7 @@ class AccessKeys:
         resource, wanted = path_of(unquote_plus(fields["sr"])), path_of(audience)
         if not covers(resource, wanted):
             raise Unauthorized(f"InvalidAudience: the token is for {resource!r}, not for {wanted!r}")
-        return Grant(wanted, key.claims)
+        return Grant(wanted, key.claims, float(fields["se"]))
 
 
 def covers(granted: str, wanted: str) -> bool:

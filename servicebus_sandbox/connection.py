@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, exchange: Exchange, alive: set[Connection]) -> None:
         self.exchange = exchange
-        self.grants = Grants(exchange)
+        self.grants = Grants(exchange, self._watch_tokens)
         self._paused = False
         self._unsent = 0
         self.lost = asyncio.Event()
@@ -266,6 +266,23 @@ class Connection(asyncio.Protocol):
         """Send empty frames, so that the client does not take us for dead."""
         self._timers["beat"] = self._loop.call_later(every, self._beat, every)
         self._write(EMPTY_FRAME)
+
+    def _watch_tokens(self) -> None:
+        """Drop the links to what no token is valid for any more, promptly, and nothing else.
+
+        Source: https://learn.microsoft.com/azure/service-bus-messaging/service-bus-amqp-protocol-guide, "Claims-based
+        security"
+        """
+        for link in self.links:
+            if link.needs_token_for is not None:
+                try:
+                    self.grants.require(link.needs_token_for)
+                except Unauthorized:
+                    link.detach(Unauthorized("ExpiredToken: The token is expired; show a new one before that"))
+        if timer := self._timers.pop("tokens", None):
+            timer.cancel()
+        if (left := self.grants.next_expiry) is not None:
+            self._timers["tokens"] = self._loop.call_later(left, self._watch_tokens)
 
     def _watch_idleness(self) -> None:
         """Close the connection when nothing has come for twice the time that we announce."""

@@ -79,7 +79,10 @@ class Link(ABC):
         handle: Its number there, the same in both directions.
         name: What the client calls it.
         last_used: When it last carried something, in the event loop's time.
+        needs_token_for: The path without a token for which it may not be open, or None.
     """
+
+    needs_token_for: str | None = None
 
     def __init__(self, carrier: Carrier, attach: Attach) -> None:
         self.carrier = carrier

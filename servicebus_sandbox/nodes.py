@@ -6,7 +6,7 @@ Source for `$cbs`: https://docs.oasis-open.org/amqp/amqp-cbs/v1.0/amqp-cbs-v1.0.
 from collections.abc import Callable
 
 from servicebus_sandbox.access import LISTEN, SEND, Grant, covers, path_of
-from servicebus_sandbox.amqp import Int
+from servicebus_sandbox.amqp import Int, Timestamp
 from servicebus_sandbox.errors import InvalidArgument, NotAllowed, NotImplementedHere, Refused, Unauthorized
 from servicebus_sandbox.exchange import Exchange
 from servicebus_sandbox.frames import RECEIVER, SENDER, Attach
@@ -26,9 +26,17 @@ _ACCEPTED = 202
 class Grants:
     """What the tokens that a connection has shown allow it."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, on_change: Callable[[], None]) -> None:
         self._exchange = exchange
+        self._on_change = on_change
         self._grants: dict[str, Grant] = {}
+
+    @property
+    def next_expiry(self) -> float | None:
+        """In how many seconds the next token expires; None when none will."""
+        now = self._exchange.access.now()
+        ends = [grant.expires_at - now for grant in self._grants.values() if grant.expires_at is not None]
+        return min((end for end in ends if end > 0), default=None)
 
     def require(self, path: str, claim: str | None = None) -> None:
         """Check that a path may be used at all, or for what `claim` names.
@@ -36,7 +44,12 @@ class Grants:
         Raises:
             Unauthorized: No token of this connection says so.
         """
-        allowed = [grant for grant in self._grants.values() if covers(grant.path, path)]
+        now = self._exchange.access.now()
+        allowed = [
+            grant
+            for grant in self._grants.values()
+            if covers(grant.path, path) and (grant.expires_at is None or grant.expires_at > now)
+        ]
         if not any(claim is None or claim in grant.claims for grant in allowed):
             wanted = f"'{claim}' claim" if claim else "A token"
             raise Unauthorized(f"unauthorized access: {wanted} is required to perform this operation on {path}")
@@ -44,6 +57,7 @@ class Grants:
     def add(self, grant: Grant) -> None:
         """Allow what a grant says from now on."""
         self._grants[grant.path] = grant
+        self._on_change()
 
     def put_token(self, request: Request) -> Reply:
         """Answer a request to `$cbs`."""
@@ -53,7 +67,10 @@ class Grants:
                 raise NotImplementedHere("$cbs knows the operation put-token only")
             if not isinstance(request.body, str):
                 raise InvalidArgument("the body of put-token must be a string")
-            grant = self._exchange.access.check(request.body, str(fields.get("name")))
+            expires = fields.get("expiration")
+            grant = self._exchange.access.check(
+                request.body, str(fields.get("name")), expires / 1000 if isinstance(expires, Timestamp) else None
+            )
             if grant.path not in ("", _CBS):
                 self._exchange.queue(grant.path.removesuffix(_MANAGEMENT))
         except Refused as refused:
@@ -69,6 +86,12 @@ def make_link(carrier: Carrier, attach: Attach, grants: Grants) -> Link:
         Refused: There is no such node, or the client may not use it so.
     """
     node = path_of(_address(attach))
+    link = _link_to(node, carrier, attach, grants)
+    link.needs_token_for = None if node == _CBS else node
+    return link
+
+
+def _link_to(node: str, carrier: Carrier, attach: Attach, grants: Grants) -> Link:
     if node == _CBS:
         return _node_link(carrier, attach, node, grants.put_token)
     if node.endswith(_MANAGEMENT):

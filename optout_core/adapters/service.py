@@ -9,11 +9,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from socket import gethostname
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from optout_core import __version__
 from optout_core.adapters.connections import Credentials, connect_service_bus, open_acs, open_ledger
 from optout_core.adapters.ledger.measured import MeasuredLedger
+from optout_core.adapters.ledger.publishing import Publisher
+from optout_core.adapters.ledger.replays import AppliedReplays
 from optout_core.adapters.outbox import SEND_TIMEOUT, ServiceBusOutbox
 from optout_core.adapters.requests import Limits, OptOutsClient
 from optout_core.adapters.telemetry import Telemetry
@@ -22,6 +26,7 @@ from optout_core.addresses import PostgresAddress, SqliteAddress
 from optout_core.arrivals import Arrival
 from optout_core.outgoing import Queue
 from optout_core.processor import Processor
+from optout_core.published import Published, settings_to_publish
 from optout_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,6 +43,8 @@ PAUSE_AFTER_FAILURE = 30.0
 #: giving messages back.
 _LATEST = 240.0
 
+#: The name of the app (https://learn.microsoft.com/azure/app-service/reference-app-settings).
+_APP = "WEBSITE_SITE_NAME"
 
 #: Objects that were made and not given back before Python looks for cycles among them. What a slice makes goes when the
 #: slice ends and is in no cycle: to look through it after each 700 objects takes a quarter of the processor time.
@@ -78,11 +85,18 @@ class Service:
                 from optout_core.adapters.ledger.sqlite import check_place
 
                 check_place(Path(path))
+        self._published = Published(
+            function=environ.get(_APP) or gethostname(),
+            started_at=_utc_now(),
+            version=__version__,
+            settings=settings_to_publish(settings),
+        )
         self._sleep = sleep
         self._has_warned = False
         self._starting = asyncio.Lock()
         self._client: OptOutsClient | None = None
         self._ledger: MeasuredLedger | None = None
+        self._replays: AppliedReplays | None = None
         self._processor: Processor | None = None
         self._resources = AsyncExitStack()
 
@@ -97,6 +111,8 @@ class Service:
         try:
             processor = await self._started()
             await processor.process(arrivals, started + self._budget(arrivals, now))
+            if self._replays is not None:
+                await self._replays.write()
         except Exception:
             await self._sleep(_pause(arrivals, monotonic() - started))
             raise
@@ -121,7 +137,7 @@ class Service:
     async def close(self) -> None:
         """Close all connections; the next invocation starts anew."""
         async with self._starting:
-            self._processor = self._client = self._ledger = None
+            self._processor = self._client = self._ledger = self._replays = None
             await self._resources.aclose()
 
     async def _started(self) -> Processor:
@@ -129,6 +145,12 @@ class Service:
             if self._processor is None:
                 self._processor = await self._start(self._settings)
             return self._processor
+
+    def _observe(self, report: "Report") -> None:
+        if self._replays is not None:
+            self._replays.note(report)
+        for observe in self.observers:
+            observe(report)
 
     async def _open_ledger(self, settings: Settings, telemetry: Telemetry) -> MeasuredLedger | None:
         address = settings.consent_ledger
@@ -139,9 +161,11 @@ class Service:
             )
             return None
         ledger = open_ledger(address, lambda: self._credentials(settings.identity_client_id))
-        self._ledger = MeasuredLedger(
-            await self._resources.enter_async_context(ledger), telemetry, settings.call_horizon
-        )
+        await self._resources.enter_async_context(ledger)
+        self._replays = AppliedReplays(ledger)
+        publisher = Publisher(ledger, self._published)
+        self._resources.push_async_callback(publisher.close)
+        self._ledger = MeasuredLedger(ledger, telemetry, settings.call_horizon, answered=publisher.begin)
         telemetry.watch_stops(lambda: self._ledger.unsettled_stops if self._ledger else None)
         return self._ledger
 
@@ -150,7 +174,7 @@ class Service:
         # They tell of every link, retry and request at INFO; what matters to us comes as an error or is measured.
         for library in ("azure", "aiohttp"):
             logging.getLogger(library).setLevel(logging.WARNING)
-        telemetry = Telemetry(observers=self.observers)
+        telemetry = Telemetry(observers=[self._observe])
         await self._resources.enter_async_context(self._credentials)
         await self._resources.enter_async_context(self._acs)
         self._client = OptOutsClient(self._acs.post, Limits.of(settings), telemetry)

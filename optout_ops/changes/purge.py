@@ -14,6 +14,7 @@ from optout_ops.letters import archive
 from optout_ops.letters.filters import Filter
 from optout_ops.letters.letter import read_letter, recipients_by_replay
 from optout_ops.letters.search import matching
+from optout_ops.queues.leftover import Leftover
 from optout_ops.queues.protocols import Peeks, QueuePair
 from optout_ops.queues.sequence_numbers import SequenceNumbers
 from optout_ops.run import Run
@@ -32,10 +33,12 @@ class Doomed:
     Attributes:
         numbers: Their sequence numbers.
         reasons: How many have which reason code.
+        left: Those that match and that the queue does not give out.
     """
 
     numbers: SequenceNumbers
     reasons: Counter[str]
+    left: Leftover
 
     def described(self) -> str:
         """Say which they are, such as `8 RecipientRejected, 2 (none)`."""
@@ -44,6 +47,8 @@ class Doomed:
 
 async def choose(queues: Peeks, wanted: Filter, *, file: TextIO, stop: asyncio.Event) -> Doomed:
     """Choose the dead letters to remove, and archive each in full; nothing is locked.
+
+    What is deferred or scheduled cannot be taken: it is neither chosen nor archived.
 
     Args:
         queues: Where the dead letters are.
@@ -59,14 +64,16 @@ async def choose(queues: Peeks, wanted: Filter, *, file: TextIO, stop: asyncio.E
     """
     if wanted.to is not None and len(read_number(wanted.to).digits) < _DIGITS:
         raise Mistake(f"--to needs at least {_DIGITS} digits here: fewer stand in many texts; nothing was removed")
-    chosen = Doomed(SequenceNumbers(), Counter())
+    chosen = Doomed(SequenceNumbers(), Counter(), Leftover())
     async for letter in matching(queues, wanted):
         if stop.is_set():
             raise KeyboardInterrupt
+        if chosen.left.takes(letter.message):
+            continue
         chosen.numbers.append(letter.number)
         chosen.reasons[letter.code] += 1
         file.write(archive.write(letter.message, reveal=True))
-    if not len(chosen.numbers):
+    if not len(chosen.numbers) and not chosen.left.still_there:
         raise OpsError("there are no such dead letters: nothing was removed")
     return chosen
 

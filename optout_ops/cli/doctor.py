@@ -14,9 +14,10 @@ from optout_ops.cli.options import Limits, Reach
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.terminal import HEALTH, out, plain, show_json
 from optout_ops.cli.viewpoint import viewpoint_of
+from optout_ops.health.deployed import Deployed
 from optout_ops.health.doctor import Patient, examine, exit_code, read_wanted
 from optout_ops.health.findings import Finding
-from optout_ops.health.look import look
+from optout_ops.health.look import Viewpoint, look
 from optout_ops.queues.properties import read_properties
 
 #: In a checkout, or where pip installed it (pyproject.toml, data-files); `--queues` names it elsewhere.
@@ -47,6 +48,7 @@ def doctor(
         trail=outside.trail(),
         open_queues=functools.partial(outside.open_queues, settings),
         read_properties=functools.partial(read_properties, settings),
+        ask_deployed=lambda: _deployed(viewpoint),
         see=lambda queues: look(queues, viewpoint, outside.now()),
     )
 
@@ -63,6 +65,11 @@ def doctor(
     if reach.as_json:
         show_json([{"about": each.about, "health": str(each.health), "text": each.text} for each in findings])
     return exit_code(findings)
+
+
+async def _deployed(viewpoint: Viewpoint) -> Deployed:
+    _, deployed = await viewpoint.ask_ledger()
+    return deployed
 
 
 def _show(finding: Finding) -> None:

@@ -30,7 +30,7 @@ def find(
     ] = None,
     sender: Annotated[
         str | None,
-        typer.Option("--from", metavar="SENDER", help="Whose opt-out list ACS is asked about; else those found."),
+        typer.Option("--from", metavar="SENDER", help="The word to this sender only; else to every sender found."),
     ] = None,
 ) -> int:
     """Say where a person's word is.
@@ -50,8 +50,8 @@ def find(
         async with outside.informed_queues(settings) as queues:
             rule = limits.rule(settings.opt_in_max_age)
             places = [place async for place in find_places(queues, wanted, rule, now)]
+        places += await outside.ask_ledger(settings, wanted, {of_sender} if of_sender else None)
         senders = {of_sender} if of_sender else {each for place in places for each in place.senders}
-        places += await outside.ask_ledger(settings, wanted, senders)
         return places, await _ask_acs(outside, wanted, senders)
 
     places, words = machine.run(work)
@@ -61,11 +61,10 @@ def find(
         for line in (*(place.sentence for place in places), *words):
             out().print(line, markup=False, soft_wrap=True)
         if not places:
-            out().print(
-                f"{wanted} is in neither queue: what there was is applied, was removed, or never came.",
-                markup=False,
-                soft_wrap=True,
-            )
+            gone = f"{wanted} is in neither queue: what there was is applied, was removed, or never came."
+            by_number = wanted.person is None and settings.consent_ledger is not None
+            hint = " The ledger is searched by the person's number." if by_number else ""
+            out().print(gone + hint, markup=False, soft_wrap=True)
     return ExitCode.DONE if places else ExitCode.SOME_FAILED
 
 
@@ -73,7 +72,7 @@ async def _ask_acs(outside: Outside, wanted: Wanted, senders: set[Number]) -> li
     if wanted.person is None:
         return []
     if not senders:
-        return ["ACS was not asked: say --from SENDER, since no message here names one."]
+        return ["ACS was not asked: say --from SENDER, since nothing here names one."]
     try:
         settings = outside.settings(None, needs_acs=True)
         async with open_post(settings, Waiter(say)) as post:

@@ -14,10 +14,13 @@ from optout_ops.exits import ExitCode
 from optout_ops.letters.bursts import Bursts
 from optout_ops.letters.description import short_document
 from optout_ops.letters.search import matching
+from optout_ops.queues.messages import MessageState
 from optout_ops.wording import count, utc
 
 #: Dead letters that a terminal shows unless it is told how many; formatting each takes a millisecond.
 _SCREENS = 1_000
+#: Behind the verdict of what the queue does not give out.
+_NOT_GIVEN_OUT = {str(state): f", {state}" for state in MessageState if state is not MessageState.ACTIVE}
 
 
 def list_(outside: Outside, reach: Reach, which: Which, judging: Limits) -> int:
@@ -58,7 +61,7 @@ def list_(outside: Outside, reach: Reach, which: Which, judging: Limits) -> int:
                 str(line["attempts"]),
                 str(line["status"] or ""),
                 str(line["replays"]),
-                coloured(Replay(line["verdict"])),
+                coloured(Replay(line["verdict"])) + _NOT_GIVEN_OUT.get(line["state"], ""),
             )
             for line in lines
         ],

@@ -1,6 +1,7 @@
 """`optout status`."""
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -13,10 +14,10 @@ from rich.text import Text
 from optout_ops import machine
 from optout_ops.cli.options import Limits, Reach
 from optout_ops.cli.outside import Outside
+from optout_ops.cli.streams import output
 from optout_ops.cli.terminal import HEALTH, out, show_json
 from optout_ops.cli.viewpoint import viewpoint_of
 from optout_ops.exits import ExitCode, Mistake
-from optout_ops.health.findings import Finding
 from optout_ops.health.heat import HOURS
 from optout_ops.health.look import Look, look
 from optout_ops.wording import brief, count, duration, utc
@@ -25,6 +26,9 @@ from optout_ops.wording import brief, count, duration, utc
 _EVERY = 5
 #: A look that reads a deep queue takes a while: it is repeated after this many times as long.
 _REST = 4
+#: Characters of a reason on a terminal, and elsewhere.
+_REASON, _WHOLE = 26, 1_000
+_NONE = "There are no dead letters."
 
 
 def status(
@@ -73,23 +77,55 @@ def status(
     if reach.as_json:
         show_json(seen.as_document())
     elif not watch:
-        for part in _picture(seen):
-            out().print(part, soft_wrap=True)
+        _show(seen)
     return ExitCode.SOME_FAILED if fail_if_any and seen.needs_somebody else ExitCode.DONE
 
 
+def _show(seen: Look) -> None:
+    if sys.stdout.isatty():
+        for part in _picture(seen):
+            out().print(part)
+    else:
+        _write(seen)
+
+
 def _picture(seen: Look) -> Iterator[RenderableType]:
-    yield from _facts(seen)
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for name, text in _facts(seen):
+        grid.add_row(name, text)
+    yield grid
     if not seen.heat.total:
-        yield Text("There are no dead letters.")
+        yield Text(_NONE)
         return
-    yield _heat(seen)
+    heat = Table(box=None, pad_edge=False, header_style="bold")
+    first, hours, *counts = _headings(seen)
+    heat.add_column(first, max_width=_REASON, no_wrap=True)
+    heat.add_column(hours, no_wrap=True)
+    for heading in counts:
+        heat.add_column(heading, justify="right", no_wrap=True)
+    for row in _rows(seen, _REASON):
+        heat.add_row(*row)
+    yield heat
     for line in seen.bursts.lines():
         yield Text(line)
 
 
-def _facts(seen: Look) -> Iterator[RenderableType]:
-    backlog, grid = seen.backlog, Table.grid(padding=(0, 2, 0, 0))
+def _write(seen: Look) -> None:
+    """Write it for a program: nothing is cut, folded or filled up."""
+    for name, text in _facts(seen):
+        output().write(f"{name}\t{text.plain}\n")
+    if not seen.heat.total:
+        output().write(f"{_NONE}\n")
+        return
+    output().write("\t".join(_headings(seen)) + "\n")
+    for row in _rows(seen):
+        output().write("\t".join(cell.plain for cell in row) + "\n")
+    for line in seen.bursts.lines():
+        output().write(f"{line}\n")
+
+
+def _facts(seen: Look) -> Iterator[tuple[str, Text]]:
+    backlog = seen.backlog
     waiting = f"{backlog.ready:,} ready, {backlog.scheduled:,} scheduled"
     if backlog.next_due is not None:
         waiting += f", the next in {duration(backlog.next_due - seen.now)}"
@@ -97,34 +133,27 @@ def _facts(seen: Look) -> Iterator[RenderableType]:
         waiting += f", {backlog.deferred:,} deferred"
     oldest = "none" if backlog.oldest is None else f"{duration(seen.now - backlog.oldest)} old"
     left = "" if seen.hours_left is None else f"; {seen.hours_left:,.1f} h until the first becomes a dead letter"
-    grid.add_row("opt-ins", Text(waiting))
-    grid.add_row("oldest", Text(oldest + left))
-    grid.add_row("dead letters", Text(f"{seen.heat.total:,}, {seen.heat.recent:,} in the last 15 minutes"))
-    grid.add_row("STOPs", Text(f"{seen.stops + backlog.stops:,} unsettled"))
+    where = f": {backlog.stops:,} waiting, {seen.stops:,} dead" if backlog.stops + seen.stops else ""
+    yield "opt-ins", Text(waiting)
+    yield "oldest", Text(oldest + left)
+    yield "dead letters", Text(f"{seen.heat.total:,}, {seen.heat.recent:,} in the last 15 minutes")
+    yield "STOPs", Text(f"{seen.stops + backlog.stops:,} unsettled{where}")
     for finding in seen.findings():
-        grid.add_row(finding.about, _finding(finding))
+        yield finding.about, Text.assemble((str(finding.health), HEALTH[finding.health]), f": {finding.text}")
     if seen.replays:
         last = seen.replays[0]
         ended = last["ended"] or "still runs, or was cut off"
         sent = count(int(str(last["sent"])), "recipient")
-        grid.add_row("last replay", Text(f"{last['replay']}: {sent} sent; {ended}"))
-    yield grid
+        yield "last replay", Text(f"{last['replay']}: {sent} sent; {ended}")
 
 
-def _finding(finding: Finding) -> Text:
-    return Text.assemble((str(finding.health), HEALTH[finding.health]), f": {finding.text}")
+def _headings(seen: Look) -> list[str]:
+    return ["dead letters by hour", f"{seen.heat.hours()[0]:%H}h".ljust(HOURS - 3) + "now", "older", "15 min", "all"]
 
 
-def _heat(seen: Look) -> Table:
+def _rows(seen: Look, most: int = _WHOLE) -> Iterator[list[Text]]:
     heat = seen.heat
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    made.add_column("dead letters by hour", max_width=26, no_wrap=True)
-    made.add_column(f"{heat.hours()[0]:%H}h".ljust(HOURS - 3) + "now", no_wrap=True)
-    for heading in ("older", "15 min", "all"):
-        made.add_column(heading, justify="right", no_wrap=True)
     for code, row in heat.sorted(heat.reasons):
         recent = Text(f"{row.recent:,}", "red" if row.recent else "")
-        made.add_row(
-            Text(brief(code, 26) or "(none)"), Text(row.picture(heat.most)), f"{row.older:,}", recent, f"{row.total:,}"
-        )
-    return made
+        name, picture = Text(brief(code, most) or "(none)"), Text(row.picture(heat.most))
+        yield [name, picture, Text(f"{row.older:,}"), recent, Text(f"{row.total:,}")]

@@ -15,6 +15,7 @@ import typer
 
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.streams import output_is_lost
+from optout_ops.cli.terminal import asked
 from optout_ops.exits import ExitCode, Mistake
 from optout_ops.letters.filters import Filter
 from optout_ops.letters.verdicts import ReplayRule
@@ -60,7 +61,8 @@ class Which:
     sender: Annotated[str | None, typer.Option("--sender", metavar="NUMBER", help="Sender of the event.")] = None
     event: Annotated[str | None, typer.Option("--event", metavar="ID", help="Id of the event.")] = None
     to: Annotated[
-        str | None, typer.Option("--to", metavar="NUMBER", help="A recipient. It is matched and never shown in full.")
+        str | None,
+        typer.Option("--to", metavar="NUMBER", help="A recipient; - reads it from standard input. Never shown."),
     ] = None
     since: Annotated[
         str | None,
@@ -99,7 +101,7 @@ class Which:
             reasons=frozenset(code.lower() for code in self.reason or ()),
             sender=self.sender,
             event=self.event,
-            to=self.to,
+            to=asked(self.to, "Number") if self.to == "-" else self.to,
             since=_read("--since", self.since, lambda text: read_past(text, now)),
             until=_read("--until", self.until, lambda text: read_past(text, now)),
             code=self.code,

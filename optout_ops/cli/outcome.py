@@ -14,6 +14,7 @@ from optout_ops.wording import brief, count, utc
 
 #: What can be said of a recipient that is in neither queue: another tool may have taken the message away.
 _GONE = "in neither queue any more: applied, or taken away by somebody"
+_UNKNOWN = "in neither queue any more, and the ledger does not say that they were applied"
 #: Sequence numbers that are named in a line.
 _NAMED = 5
 
@@ -58,12 +59,13 @@ def leftover_lines(leftover: Leftover, session: Session | None) -> Iterator[str]
         if numbers:
             more = f" and {len(numbers) - _NAMED:,} more" if len(numbers) > _NAMED else ""
             named = ", ".join(map(str, numbers[:_NAMED])) + more
+            are, them, their = ("it is", "it", "its") if len(numbers) == 1 else ("they are", "them", "their")
             why = (
-                "the queue gives them only to who asks for the sequence number: the tool that deferred them does"
+                f"the queue gives {them} only to who asks for the sequence number: the tool that deferred {them} does"
                 if what == "deferred"
-                else "the queue gives them out when their time has come"
+                else f"the queue gives {them} out when {their} time has come"
             )
-            yield f"{len(numbers):,} could not be taken, since they are {what} (number {named}): {why}."
+            yield f"{len(numbers):,} cannot be taken, since {are} {what} (number {named}): {why}."
 
 
 def show_tally(tally: Tally, *, knows_sent: bool) -> None:
@@ -75,8 +77,8 @@ def show_tally(tally: Tally, *, knows_sent: bool) -> None:
         "" if knows_sent else "this machine's audit trail does not know",
     )
     if tally.applied is not None:
-        made.add_row("applied", f"{tally.applied:,}", "the function has recorded it")
-    made.add_row("gone", f"{tally.gone:,}" if knows_sent else "?", _GONE)
+        made.add_row("applied", f"{tally.applied:,}", "the ledger says so")
+    made.add_row("gone", f"{tally.gone:,}" if knows_sent else "?", _GONE if tally.applied is None else _UNKNOWN)
     made.add_row("not yet tried", f"{tally.untried:,}", "")
     made.add_row("retrying", f"{tally.retrying:,}", "failed again, wait for another try")
     if tally.replayed_again:

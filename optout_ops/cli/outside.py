@@ -8,17 +8,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import cast
 
+from optout_core.adapters.ledger.publishing import read_published
+from optout_core.adapters.ledger.records import Records
+from optout_core.adapters.ledger.replays import count_applied
 from optout_core.consent import microseconds
-from optout_core.numbers import Number
+from optout_core.numbers import Number, read_sender
 from optout_core.settings import Settings
 from optout_ops import machine
 from optout_ops.audit import AuditTrail, RunRecorder
 from optout_ops.cli.live import live
 from optout_ops.cli.terminal import say
-from optout_ops.consent.ledger import open_records
+from optout_ops.consent.ledger import open_database, open_records
 from optout_ops.consent.places import places_of
 from optout_ops.consent.queues import InformedQueues
 from optout_ops.exits import OutOfReach
+from optout_ops.health.deployed import NOT_READ, NOT_SAID, Deployed, go_by
 from optout_ops.health.findings import Finding, Health
 from optout_ops.health.whereabouts import Place, Wanted
 from optout_ops.queues.client import ServiceBusQueues
@@ -67,26 +71,46 @@ class Outside:
                     queues = cast("QueuePair", InformedQueues(queues, records))
             yield queues
 
-    async def ask_ledger(self, settings: Settings, wanted: Wanted, senders: Iterable[Number]) -> list[Place]:
-        """Give what the ledger knows of a person and these senders, or those that we act for."""
+    async def ask_ledger(self, settings: Settings, wanted: Wanted, senders: Iterable[Number] | None) -> list[Place]:
+        """Give what the ledger knows of a person and these senders; None stands for all that it knows."""
         if settings.consent_ledger is None or wanted.person is None:
             return []
         async with open_records(settings) as records:
-            return await places_of(records, wanted.person, {*senders} or {*settings.allowed_senders})
+            return await places_of(
+                records, wanted.person, map(read_sender, await records.senders()) if senders is None else senders
+            )
 
-    async def look_at_ledger(self, settings: Settings) -> Finding:
-        """Give what the ledger says of itself."""
+    async def look_at_ledger(self, settings: Settings, *, names_acs: bool) -> tuple[Finding, Deployed]:
+        """Give what the ledger says of itself, and the settings that the function published in it.
+
+        Args:
+            settings: Those of this shell.
+            names_acs: Whether they name the ACS resource.
+        """
         if settings.consent_ledger is None:
-            return Finding("ledger", Health.UNKNOWN, NO_LEDGER)
+            return Finding("ledger", Health.UNKNOWN, NO_LEDGER), _own(settings, NOT_SAID)
         try:
-            async with open_records(settings) as records:
-                before = microseconds(self.now() - 2 * settings.call_horizon)
-                stops = await records.unsettled_stops(before)
+            async with open_database(settings) as database:
+                deployed = go_by(settings, await read_published(database), names_acs=names_acs)
+                before = microseconds(self.now() - 2 * deployed.settings.call_horizon)
+                stops = await Records(database).unsettled_stops(before)
         except OutOfReach as error:
-            return Finding("ledger", Health.BAD, str(error))
+            return Finding("ledger", Health.BAD, str(error)), _own(settings, NOT_READ)
         if stops:
-            return Finding("ledger", Health.BAD, f"it answers; {count(stops, 'STOP')} not settled: docs/runbook.md")
-        return Finding("ledger", Health.GOOD, "it answers, and every STOP is settled")
+            bad = f"it answers; {count(stops, 'STOP')} not settled: docs/runbook.md"
+            return Finding("ledger", Health.BAD, bad), deployed
+        return Finding("ledger", Health.GOOD, "it answers, and every STOP is settled"), deployed
+
+    async def count_applied(self, settings: Settings, replay_id: str) -> int | None:
+        """Give how many recipients of a replay the ledger says were applied; None where it cannot be asked."""
+        if settings.consent_ledger is None:
+            return None
+        try:
+            async with open_database(settings) as database:
+                return await count_applied(database, replay_id)
+        except OutOfReach as error:
+            say(f"The ledger was not asked: {error}")
+            return None
 
     def trail(self) -> AuditTrail:
         """Give the audit trail."""
@@ -104,3 +128,7 @@ class Outside:
         with live(doing, total) as shown:
             recorder = self.recorder(command, run_id, note)
             yield Run(recorder=recorder, advance=shown.advance, note=shown.note, now=self.now, stop=stop)
+
+
+def _own(settings: Settings, why: str) -> Deployed:
+    return Deployed(settings, Finding("settings", Health.UNKNOWN, why))

@@ -11,8 +11,8 @@ from optout_ops.changes.purge import check_confirmation, choose, remove, words
 from optout_ops.cli.options import Note, Reach, Which
 from optout_ops.cli.outcome import leftover_lines
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.terminal import confirm, out, say_stopping, show_json
-from optout_ops.exits import ExitCode, Mistake
+from optout_ops.cli.terminal import confirm, out, say, say_stopping, show_json
+from optout_ops.exits import ExitCode, Mistake, OpsError
 from optout_ops.queues.leftover import Leftover, look_for
 from optout_ops.replay.history import Session, last_session
 from optout_ops.wording import count
@@ -35,7 +35,7 @@ def purge(
 
     The archive is a file that only you can read; it can be imported again. Type `purge` and how many to confirm.
     Only the dead letters that were counted are removed; one that arrives later stays, and the others keep their
-    place in the queue, as with a replay.
+    place in the queue, as with a replay. What is deferred or scheduled cannot be taken, and is named.
     """
     settings, now = outside.settings(reach.namespace), outside.now()
     wanted = which.filter(now)
@@ -53,6 +53,10 @@ def purge(
             with files.new_file(str(path)) as file:
                 doomed = await choose(queues, wanted, file=file, stop=stop)
                 chosen = doomed.numbers
+                for line in leftover_lines(doomed.left, None):
+                    say(line)
+                if not len(chosen):
+                    raise OpsError("the queue gives out none of these dead letters: nothing was removed")
                 if typed is not None:
                     check_confirmation(len(chosen), typed)
                 word = words(len(chosen))
@@ -67,7 +71,10 @@ def purge(
             with outside.run("purge", run_id, note=note, doing="removing", total=len(chosen), stop=stop) as run:
                 removed = await remove(queues, chosen, facts=facts, run=run)
             missing = 0 if stop.is_set() else len(chosen) - removed
-            return len(chosen), removed, await look_for(queues, chosen, missing), stop.is_set()
+            leftover = await look_for(queues, chosen, missing)
+            leftover.deferred += doomed.left.deferred
+            leftover.scheduled += doomed.left.scheduled
+            return len(chosen), removed, leftover, stop.is_set()
 
     chosen, removed, leftover, interrupted = machine.run(work, stopping=say_stopping)
     if reach.as_json:

@@ -1,6 +1,7 @@
 """`optout dlq replay`."""
 
 import asyncio
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from optout_ops.replay.choose import Choice, choose_by_filter, choose_by_plan
 from optout_ops.replay.drive import DriveOptions, ReplayResult, drive
 from optout_ops.replay.history import REPLAY, Session, last_session
 from optout_ops.replay.ramp import STEPS, Ramp
+from optout_ops.replay.status import CountApplied, confirm_applied
 from optout_ops.replay.tally import Tally
 from optout_ops.wording import count
 
@@ -92,6 +94,7 @@ def replay(
             session = last_session(outside.trail().read(), queues.namespace, now)
             with outside.run(REPLAY, choice.replay_id, note=note, doing="replaying", total=chosen, stop=stop) as run:
                 result = await drive(choice, options, queues=queues, run=run, show=lambda tally: run.note(_told(tally)))
+                await _confirm(result, functools.partial(outside.count_applied, settings))
             return choice, result
 
     choice, result = machine.run(work, stopping=say_stopping)
@@ -106,6 +109,11 @@ def replay(
             show_tally(result.tally, knows_sent=True)
         out().print(f"What becomes of them: optout dlq status {choice.replay_id}", markup=False)
     return choice.exit_code(dry_run=dry_run) if result is None else result.exit_code(choice.selection)
+
+
+async def _confirm(result: ReplayResult, count_applied: CountApplied) -> None:
+    if result.tally is not None:
+        await confirm_applied(result.tally, count_applied)
 
 
 def _told(tally: Tally) -> str:

@@ -1,6 +1,5 @@
 """`optout replays`."""
 
-from optout_ops import machine
 from optout_ops.cli.options import Reach
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.terminal import out, plain, show_json, show_table
@@ -11,7 +10,7 @@ from optout_ops.replay.history import list_replays
 def replays(outside: Outside, reach: Reach) -> int:
     """List the replays in the audit trail, the newest first."""
     settings, trail = outside.settings(reach.namespace), outside.trail()
-    found = list_replays(trail.read(), machine.namespace_of(settings))
+    found = list_replays(trail.read(), settings.namespace_host)
     if reach.as_json:
         show_json(found)
     elif not found:

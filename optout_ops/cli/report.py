@@ -1,6 +1,7 @@
 """`optout report`."""
 
 import asyncio
+import functools
 from pathlib import Path
 from typing import Annotated
 
@@ -38,7 +39,7 @@ def report(
     async def work(_: asyncio.Event) -> str:
         async with outside.informed_queues(settings) as queues:
             seen = await look(queues, viewpoint, outside.now())
-            replays = await read_statuses(queues, trail)
+            replays = await read_statuses(queues, trail, functools.partial(outside.count_applied, settings))
             return render(Report(namespace=queues.namespace, seen=seen, replays=replays, runbook=runbook))
 
     page = machine.run(work)

@@ -1,6 +1,7 @@
 """`optout dlq status`."""
 
 import asyncio
+import functools
 from typing import Annotated
 
 import typer
@@ -23,13 +24,13 @@ def status(
     """Tell what became of a replay.
 
     How many recipients were applied, still wait, or are back, and why. The number of recipients that were sent is
-    in the audit trail of the machine that replayed; everything else is read from the two queues.
+    in the audit trail of the machine that replayed; everything else is read from the two queues and the ledger.
     """
     settings, trail = outside.settings(reach.namespace), outside.trail()
 
     async def work(_: asyncio.Event) -> ReplayStatus:
         async with outside.open_queues(settings) as queues:
-            return await read_status(queues, trail, replay_id)
+            return await read_status(queues, trail, replay_id, functools.partial(outside.count_applied, settings))
 
     found = machine.run(work)
     if found.past is None and not found.tally.sent:

@@ -5,7 +5,7 @@ import functools
 from optout_ops.cli.options import Limits, Reach
 from optout_ops.cli.outside import Outside
 from optout_ops.exits import Mistake
-from optout_ops.health.acs import clock_skew
+from optout_ops.health.acs import clock_skew, try_out
 from optout_ops.health.look import Viewpoint
 
 
@@ -19,9 +19,10 @@ def viewpoint_of(outside: Outside, reach: Reach, limits: Limits) -> Viewpoint:
         acs_problem = str(error)
     return Viewpoint(
         settings=settings,
-        rule=limits.rule(settings.opt_in_max_age),
+        rule=limits.rule,
         trail=outside.trail(),
         acs_problem=acs_problem,
         clock_skew=functools.partial(clock_skew, settings),
-        ask_ledger=functools.partial(outside.look_at_ledger, settings),
+        try_out=functools.partial(try_out, settings),
+        ask_ledger=functools.partial(outside.look_at_ledger, settings, names_acs=acs_problem is None),
     )

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from optout_core.adapters.connections import Credentials, open_ledger
-from optout_core.adapters.ledger.records import Records
+from optout_core.adapters.ledger.records import Database, Records
 from optout_core.errors import LedgerUnavailable
 from optout_core.settings import Settings
 from optout_ops.exits import Mistake, OutOfReach
@@ -12,6 +12,13 @@ from optout_ops.exits import Mistake, OutOfReach
 
 @asynccontextmanager
 async def open_records(settings: Settings) -> AsyncIterator[Records]:
+    """Open the ledger while the block runs, as `open_database` does."""
+    async with open_database(settings) as database:
+        yield Records(database)
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
     """Open the ledger while the block runs; its tables are made or brought up to date where that is allowed.
 
     Raises:
@@ -27,6 +34,6 @@ async def open_records(settings: Settings) -> AsyncIterator[Records]:
             open_ledger(address, lambda: credentials(settings.identity_client_id)) as ledger,
         ):
             await ledger.migrate()
-            yield Records(ledger)
+            yield ledger
     except LedgerUnavailable as error:
         raise OutOfReach(str(error).replace("nothing is called", "nothing more was read or changed")) from None

@@ -1,11 +1,13 @@
 """What waits in the queue of the opt-ins, and what that says of the function. Pure."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from optout_core.arrivals import Arrival
 from optout_core.errors import EventError
 from optout_core.events import OptIn, OptOut, decode
+from optout_core.numbers import Number
 from optout_ops.health.findings import Health
 from optout_ops.queues.messages import MessageState, QueueMessage
 from optout_ops.wording import count, duration
@@ -27,6 +29,7 @@ class Backlog:
         stops: STOPs among them, which hold back no opt-in until they are taken.
         size: Bytes of all of them, about.
         arrived: Bytes of those that came within the last hour.
+        senders: How many messages are about which sender.
         oldest: When the person of the oldest opt-in decided; aware; None when there is none.
         next_due: When the next scheduled one falls due; aware; None when there is none.
         waiting_since: When the longest waiting of the ready ones came; aware.
@@ -40,6 +43,7 @@ class Backlog:
     stops: int = 0
     size: int = 0
     arrived: int = 0
+    senders: Counter[Number] = field(default_factory=Counter)
     oldest: datetime | None = None
     next_due: datetime | None = None
     waiting_since: datetime | None = None
@@ -60,6 +64,8 @@ class Backlog:
             self.ready += 1
             self.waiting_since = _earliest(self.waiting_since, message.enqueued_at)
         for event in _events(message):
+            if isinstance(event, OptIn | OptOut):
+                self.senders[event.sender] += 1
             if isinstance(event, OptOut):
                 self.stops += 1
             elif isinstance(event, OptIn):
@@ -72,7 +78,10 @@ class Backlog:
 
     def function(self) -> tuple[Health, str]:
         """Say whether the function works, as far as the queues tell."""
-        life = f"it last put something off or gave it up {_ago(self.now, self.sign_of_life)}"
+        if self.sign_of_life is None:
+            life = "nothing in the queues says when it last worked"
+        else:
+            life = f"it last put something off or gave it up {duration(self.now - self.sign_of_life)} ago"
         if self.waiting_since is None:
             return Health.UNKNOWN, f"nothing waits for it; {life}"
         waited = self.now - self.waiting_since
@@ -122,7 +131,3 @@ def _earliest(known: datetime | None, another: datetime | None) -> datetime | No
     if known is None or another is None:
         return known or another
     return min(known, another)
-
-
-def _ago(now: datetime, at: datetime | None) -> str:
-    return "at a time that is not known" if at is None else f"{duration(now - at)} ago"

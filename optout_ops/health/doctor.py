@@ -15,13 +15,12 @@ from optout_core.outgoing import Queue
 from optout_core.settings import Settings
 from optout_ops.audit import AuditTrail
 from optout_ops.exits import ExitCode, Mistake, OpsError, OutOfReach
+from optout_ops.health.deployed import Deployed
 from optout_ops.health.findings import Finding, Health, compare_queue, duplicate_detection, outage_budget
 from optout_ops.health.look import Look
 from optout_ops.queues.protocols import QueuePair
 
 _SPAN = TypeAdapter(timedelta)
-#: What is deployed cannot be read with the rights of an operator.
-_WHOSE = "limits are those of this machine's environment, not the deployed ones"
 #: Seconds for one look; whoever calls the doctor is in a hurry.
 _LOOK = 10
 
@@ -31,11 +30,12 @@ class Patient:
     """What the doctor looks at.
 
     Attributes:
-        settings: The settings of the function, as far as this machine knows them.
+        settings: The settings of this shell.
         acs_problem: Why ACS cannot be asked, such as a missing setting, or None.
         trail: The audit trail.
         open_queues: Connects to the queues.
         read_properties: Gives the properties of a queue that are named; None when we may not see them. Blocks.
+        ask_deployed: Gives the settings that the function published, or those of this shell.
         see: Looks once at everything, as `optout status` does.
     """
 
@@ -44,6 +44,7 @@ class Patient:
     trail: AuditTrail
     open_queues: Callable[[], AbstractAsyncContextManager[QueuePair]]
     read_properties: Callable[[str, Mapping[str, object]], Mapping[str, object] | None]
+    ask_deployed: Callable[[], Awaitable[Deployed]]
     see: Callable[[QueuePair], Awaitable[Look]]
 
 
@@ -54,9 +55,11 @@ async def examine(patient: Patient, wanted: Mapping[str, Mapping[str, object]]) 
         patient: What to look at.
         wanted: The properties that each queue should have, by the queue's name.
     """
+    deployed = asyncio.ensure_future(patient.ask_deployed())
     looks = [
+        _look_at_deployed(deployed),
         *(_look_at_right(patient, queue, sends=sends) for queue in Queue for sends in (False, True)),
-        asyncio.to_thread(_look_at_queues, patient, wanted),
+        _look_at_queues(patient, wanted, deployed),
         _look_at_work(patient),
     ]
     for finding in _look_at_settings(patient):
@@ -92,7 +95,7 @@ def read_wanted(file: Path, settings: Settings) -> dict[str, dict[str, Any]]:
 
 def _look_at_settings(patient: Patient) -> list[Finding]:
     settings = patient.settings
-    findings = [Finding("settings", Health.GOOD, f"{settings.opt_in_queue} and {settings.dead_letter_queue}; {_WHOSE}")]
+    findings = [Finding("settings", Health.GOOD, f"{settings.opt_in_queue} and {settings.dead_letter_queue}")]
     if patient.acs_problem is not None:
         findings.append(Finding("settings", Health.UNKNOWN, f"{patient.acs_problem}; `optout check` needs it"))
     try:
@@ -118,10 +121,16 @@ async def _look_at_right(patient: Patient, queue: Queue, *, sends: bool) -> list
         return [Finding("rights", Health.GOOD, f"we may {what}")]
 
 
-def _look_at_queues(patient: Patient, wanted: Mapping[str, Mapping[str, object]]) -> list[Finding]:
+async def _look_at_deployed(deployed: Awaitable[Deployed]) -> list[Finding]:
+    return [(await deployed).finding]
+
+
+async def _look_at_queues(
+    patient: Patient, wanted: Mapping[str, Mapping[str, object]], deployed: Awaitable[Deployed]
+) -> list[Finding]:
     findings: list[Finding] = []
     for name, properties in wanted.items():
-        found = patient.read_properties(name, properties)
+        found = await asyncio.to_thread(patient.read_properties, name, properties)
         if found is None:
             findings.append(
                 Finding(name, Health.UNKNOWN, "its properties cannot be seen: that needs the right to manage")
@@ -133,7 +142,7 @@ def _look_at_queues(patient: Patient, wanted: Mapping[str, Mapping[str, object]]
             findings.append(duplicate_detection(name, seen, seen=found is not None))
             time_to_live = seen.get("defaultMessageTimeToLive")
             findings += outage_budget(
-                patient.settings, None if time_to_live is None else _SPAN.validate_python(time_to_live)
+                (await deployed).settings, None if time_to_live is None else _SPAN.validate_python(time_to_live)
             )
     return findings
 
@@ -146,4 +155,6 @@ async def _look_at_work(patient: Patient) -> list[Finding]:
             return [Finding("function", Health.UNKNOWN, f"nothing can be said of it: {error}")]
     dead = f"{seen.heat.total:,}, {seen.heat.recent:,} in the last 15 minutes"
     health = Health.BAD if seen.heat.recent else Health.GOOD
-    return [Finding("dead letters", health, dead), *seen.findings()]
+    # The settings were told of by themselves: also where the queues cannot be reached.
+    told = (each for each in seen.findings() if each is not seen.settings)
+    return [Finding("dead letters", health, dead), *told]

@@ -96,7 +96,7 @@ def outage_budget(settings: Settings, time_to_live: timedelta | None) -> list[Fi
     """Say how long ACS may be down, and how often a recipient is tried, before the first dead letter.
 
     Args:
-        settings: The settings of the function, as far as this machine knows them.
+        settings: The settings of the function.
         time_to_live: How long a message lives in `opt-ins`, or None when not known.
     """
     age, schedule = settings.opt_in_max_age, settings.retry_schedule

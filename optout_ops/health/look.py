@@ -1,16 +1,19 @@
 """One look at everything: what waits, what is dead, is it still happening, does the function work, does ACS answer."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from optout_core.events import OptOut
+from optout_core.numbers import Number
 from optout_core.outgoing import Queue
 from optout_core.reasons import Reason
 from optout_core.settings import Settings
 from optout_ops.audit import AuditTrail
 from optout_ops.exits import OutOfReach
 from optout_ops.health.backlog import Backlog
+from optout_ops.health.deployed import Deployed
 from optout_ops.health.findings import Finding, Health, skew
 from optout_ops.health.heat import HeatMap
 from optout_ops.letters.bursts import Bursts
@@ -38,7 +41,8 @@ class Look:
         hours_left: Hours until the first waiting message becomes a dead letter; None when none will.
         acs: Whether ACS answers.
         clock: What this machine's clock is beside ACS's; None where ACS did not answer.
-        ledger: What the function's ledger says of itself; None where there is none to ask.
+        ledger: What the function's ledger says of itself.
+        settings: Whose settings all this goes by.
         replays: The last replays, the newest first.
     """
 
@@ -52,6 +56,7 @@ class Look:
     acs: Finding
     clock: Finding | None
     ledger: Finding
+    settings: Finding
     replays: list[dict[str, object]]
 
     @property
@@ -66,8 +71,9 @@ class Look:
         return bool(self.heat.total) or any(each.health is Health.BAD for each in self.findings())
 
     def findings(self) -> list[Finding]:
-        """Give what there is to say of the function, ACS, the clock and the ledger."""
-        return [each for each in (self.function, self.acs, self.clock, self.ledger) if each is not None]
+        """Give what there is to say of the function, ACS, the clock, the ledger and the settings."""
+        found = (self.function, self.acs, self.clock, self.ledger, self.settings)
+        return [each for each in found if each is not None]
 
     def as_document(self) -> dict[str, object]:
         """Give everything for programs."""
@@ -90,20 +96,22 @@ class Viewpoint:
     """From where one looks.
 
     Attributes:
-        settings: The settings of the function, as far as this machine knows them.
-        rule: May a dead letter be replayed?
+        settings: The settings of this shell.
+        rule: Gives the rule that says whether a dead letter may be replayed, of the OPT_IN_MAX_AGE of the function.
         trail: The audit trail.
         acs_problem: Why ACS cannot be asked, such as a missing setting, or None.
         clock_skew: Gives how far this machine's clock is ahead of ACS's; asks ACS, whoever we are.
-        ask_ledger: Gives what the ledger says of itself.
+        try_out: Asks ACS a harmless question about the list of a sender.
+        ask_ledger: Gives what the ledger says of itself, and the settings that the function published there.
     """
 
     settings: Settings
-    rule: ReplayRule
+    rule: Callable[[timedelta], ReplayRule]
     trail: AuditTrail
     acs_problem: str | None
     clock_skew: Callable[[], Awaitable[timedelta | None]]
-    ask_ledger: Callable[[], Awaitable[Finding]]
+    try_out: Callable[[Number], Awaitable[Finding]]
+    ask_ledger: Callable[[], Awaitable[tuple[Finding, Deployed]]]
 
 
 async def look(queues: QueuePair, viewpoint: Viewpoint, now: datetime) -> Look:
@@ -114,17 +122,21 @@ async def look(queues: QueuePair, viewpoint: Viewpoint, now: datetime) -> Look:
         OutOfReach: A queue cannot be read.
     """
     backlog, heat, bursts, stops = Backlog(now), HeatMap(now), Bursts(), 0
-    summary = Summary(viewpoint.rule, now)
+    ledger, deployed = await viewpoint.ask_ledger()
+    rule = viewpoint.rule(deployed.settings.opt_in_max_age)
+    summary = Summary(rule, now)
     async for message in queues.peek(Queue.OPT_INS):
         backlog.add(message)
+    senders = backlog.senders.copy()
     async for message in queues.peek(Queue.DEAD_LETTERS):
         letter = read_letter(message)
         heat.add(letter)
+        senders.update(letter.senders)
         summary.add(letter)
-        bursts.add(letter, viewpoint.rule.judge(letter, now).advice)
+        bursts.add(letter, rule.judge(letter, now).advice)
         stops += _holds_a_stop(letter)
         backlog.note_life(message)
-    acs, clock = await _ask_acs(viewpoint)
+    acs, clock = await _ask_acs(viewpoint, senders)
     return Look(
         now=now,
         backlog=backlog,
@@ -132,22 +144,27 @@ async def look(queues: QueuePair, viewpoint: Viewpoint, now: datetime) -> Look:
         bursts=bursts,
         summary=summary,
         stops=stops,
-        hours_left=backlog.hours_left(viewpoint.settings.opt_in_max_age, ROOM),
+        hours_left=backlog.hours_left(deployed.settings.opt_in_max_age, ROOM),
         acs=acs,
         clock=clock,
-        ledger=await viewpoint.ask_ledger(),
+        ledger=ledger,
+        settings=deployed.finding,
         replays=list_replays(viewpoint.trail.read(), queues.namespace),
     )
 
 
-async def _ask_acs(viewpoint: Viewpoint) -> tuple[Finding, Finding | None]:
+async def _ask_acs(viewpoint: Viewpoint, senders: Counter[Number]) -> tuple[Finding, Finding | None]:
     if viewpoint.acs_problem is not None:
         return Finding("acs", Health.UNKNOWN, f"not asked: {viewpoint.acs_problem}"), None
     try:
-        ahead = await viewpoint.clock_skew()
+        clock = skew(await viewpoint.clock_skew())
+        # Ours, or the one that most messages are about: there is no other way to know a sender of the resource.
+        ours = sorted(viewpoint.settings.allowed_senders, key=str) or [each for each, _ in senders.most_common(1)]
+        if not ours:
+            return Finding("acs", Health.GOOD, "it answers; no sender is known that could be asked about"), clock
+        return await viewpoint.try_out(ours[0]), clock
     except OutOfReach as error:
         return Finding("acs", Health.BAD, str(error)), None
-    return Finding("acs", Health.GOOD, "it answers"), skew(ahead)
 
 
 def _holds_a_stop(letter: Letter) -> bool:

@@ -115,7 +115,12 @@ def _dead(letter: Letter, rule: ReplayRule, now: datetime) -> Place:
     verdict = rule.judge(letter, now)
     reason = brief(show(letter.code)) or "without a reason"
     since = duration(now - letter.message.enqueued_at)
-    text = f"is dead letter {letter.number} since {since}: {reason}; replay: {verdict.advice}"
+    state = (
+        ""
+        if letter.message.state is MessageState.ACTIVE
+        else f"; {letter.message.state}: the queue does not give it out"
+    )
+    text = f"is dead letter {letter.number} since {since}: {reason}; replay: {verdict.advice}{state}"
     return _place("dead", letter, text, letter.number)
 
 

@@ -26,7 +26,6 @@ from optout_core.adapters.outbox import ServiceBusOutbox
 from optout_core.outgoing import Outgoing, Queue
 from optout_core.settings import Settings
 from optout_ops.exits import Mistake
-from optout_ops.machine import namespace_of
 from optout_ops.queues import decoding
 from optout_ops.queues.batches import add, fits
 from optout_ops.queues.errors import translated
@@ -106,7 +105,7 @@ class ServiceBusQueues:
     @property
     def namespace(self) -> str:
         """Name the namespace by its host and, where it has one, its port."""
-        return namespace_of(self._settings)
+        return self._settings.namespace_host
 
     @asynccontextmanager
     async def locking(self, chosen: SequenceNumbers) -> AsyncIterator[ServiceBusPass]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from optout_core.outgoing import Queue
-from optout_ops.queues.messages import MessageState
+from optout_ops.queues.messages import MessageState, QueueMessage
 from optout_ops.queues.protocols import Peeks
 from optout_ops.queues.sequence_numbers import SequenceNumbers
 
@@ -32,6 +32,16 @@ class Leftover:
     def still_there(self) -> int:
         """Count those that are still in the queue."""
         return self.held + len(self.deferred) + len(self.scheduled)
+
+    def takes(self, message: QueueMessage) -> bool:
+        """Note a message that the queue does not give out; False for one that it does."""
+        if message.state is MessageState.DEFERRED:
+            self.deferred.append(message.sequence_number)
+        elif message.state is MessageState.SCHEDULED:
+            self.scheduled.append(message.sequence_number)
+        else:
+            return False
+        return True
 
     def as_document(self) -> dict[str, object]:
         """Give the counts for programs."""
@@ -65,11 +75,7 @@ async def look_for(queues: Peeks, chosen: SequenceNumbers, missing: int, but: Co
             break
         if number not in chosen or number in but:
             continue
-        if message.state is MessageState.DEFERRED:
-            found.deferred.append(number)
-        elif message.state is MessageState.SCHEDULED:
-            found.scheduled.append(number)
-        else:
+        if not found.takes(message):
             found.held += 1
             if message.locked_until is not None:
                 found.held_until = max(message.locked_until, found.held_until or message.locked_until)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from azure.servicebus import ServiceBusReceivedMessage
+from azure.servicebus._pyamqp.error import AMQPException
 from azure.servicebus.aio import ServiceBusReceiver
 from azure.servicebus.exceptions import ServiceBusError
 
@@ -54,6 +55,20 @@ class Link:
         self.unsettled += len(messages)
         return messages
 
+    async def keep_authorized(self) -> None:
+        """Show a new token when the old one is about to expire: without one the broker drops the link.
+
+        The SDK does so before whatever it asks for, and not before it settles, which may go on for longer than a token.
+        """
+        handler = self._receiver._handler
+        try:
+            async with asyncio.timeout(ANSWER):
+                while handler is not None and not await handler.auth_complete_async():
+                    continue
+        except (AMQPException, TimeoutError):
+            # It has expired already: whatever is asked for next opens everything anew, and the locks are kept.
+            await self.round_trip()
+
     async def round_trip(self) -> float:
         """Measure how many seconds an answer takes."""
         clock = asyncio.get_running_loop().time
@@ -67,6 +82,7 @@ class Link:
         Raises:
             MessageLockLostError: Its lock was lost.
         """
+        await self.keep_authorized()
         await self._wait(self._receiver.complete_message(message), "a dead letter to be removed")
         self.unsettled -= 1
 

@@ -151,6 +151,9 @@ class ServiceBusPass:
 
     async def renew(self) -> None:
         """Renew all locks, when half of the lock duration has passed since the last renewal."""
+        with translated():
+            for link in self._links:
+                await link.keep_authorized()
         now = datetime.now(UTC)
         if now - self._renewed_at < self._lock_duration * _RENEWAL_SHARE:
             return

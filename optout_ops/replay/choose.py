@@ -36,8 +36,9 @@ class Choice:
     request: Mapping[str, object]
 
     def exit_code(self, *, dry_run: bool) -> ExitCode:
-        """Give the exit code when nothing is sent: a plan of which nothing can be sent any more is a failure."""
-        in_vain = self.request["plan"] is not None and not len(self.selection.chosen) and not dry_run
+        """Give the exit code when nothing is sent: a plan of which something is left and nothing can be sent fails."""
+        is_left = self.request["plan"] is not None and self.selection.verdicts.total()
+        in_vain = is_left and not len(self.selection.chosen) and not dry_run
         return ExitCode.SOME_FAILED if self.selection.changed or in_vain else ExitCode.DONE
 
 

@@ -1,5 +1,6 @@
 """What became of a replay, told later: from the audit trail and the two queues."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from optout_core.outgoing import Queue
@@ -40,7 +41,11 @@ class ReplayStatus:
         }
 
 
-async def read_statuses(queues: QueuePair, trail: AuditTrail) -> list[ReplayStatus]:
+#: Gives how many recipients of a replay the ledger says were applied; None where it cannot be asked.
+CountApplied = Callable[[str], Awaitable[int | None]]
+
+
+async def read_statuses(queues: QueuePair, trail: AuditTrail, count_applied: CountApplied) -> list[ReplayStatus]:
     """Read the statuses of the last replays in this namespace, the newest first, in one pass over the queues.
 
     Raises:
@@ -61,10 +66,20 @@ async def read_statuses(queues: QueuePair, trail: AuditTrail) -> list[ReplayStat
                 tally.add_dead_letter(letter)
     for name, tally in tallies.items():
         tally.replayed_again = sent[name].left_again
+        await confirm_applied(tally, count_applied)
     return [ReplayStatus(past=past, tally=tallies[past.id], unconfirmed=sent[past.id].unconfirmed) for past in newest]
 
 
-async def read_status(queues: QueuePair, trail: AuditTrail, replay_id: str | None) -> ReplayStatus:
+async def confirm_applied(tally: Tally, count_applied: CountApplied) -> None:
+    """Ask the ledger which of those that are in neither queue were applied."""
+    applied = await count_applied(tally.replay_id)
+    if applied is not None:
+        tally.confirm(applied)
+
+
+async def read_status(
+    queues: QueuePair, trail: AuditTrail, replay_id: str | None, count_applied: CountApplied
+) -> ReplayStatus:
     """Read the status of a replay; None stands for the newest one in this namespace.
 
     Raises:
@@ -81,4 +96,5 @@ async def read_status(queues: QueuePair, trail: AuditTrail, replay_id: str | Non
     sent = count_sent(trail.read(), name)
     tally = await count_recipients(queues, name, sent.confirmed)
     tally.replayed_again = sent.left_again
+    await confirm_applied(tally, count_applied)
     return ReplayStatus(past=replays.get(name), tally=tally, unconfirmed=sent.unconfirmed)

@@ -1,7 +1,8 @@
-"""The tally of one replay: what became of its recipients, read from the two queues alone. Pure.
+"""The tally of one replay: what became of its recipients, read from the two queues, and from the ledger. Pure.
 
 A replayed message carries the id of its replay, and so do its retries and the dead letters that come of it. A recipient
-that is in neither queue is gone: it was applied, or somebody took it away, or the broker dropped it as a duplicate.
+that is in neither queue was applied where the ledger says so, else it is gone: applied, or taken away by somebody, or
+dropped by the broker as a duplicate.
 Read `opt-ins` before the dead letters: the function sends a dead letter before it
 completes the message, so a recipient that fails between the two reads is seen in one of them.
 """
@@ -24,7 +25,7 @@ class Tally:
         untried: Recipients in messages that the function has not tried yet.
         retrying: Recipients that failed again at least once and wait for their next try.
         returned: Recipients in the dead-letter queue again, by reason code.
-        applied: Recipients of whom the function has recorded that they were applied; None where nobody can ask it.
+        applied: Recipients of whom the ledger says that they were applied; None where it cannot be asked.
         replayed_again: Recipients that had returned, and left with a later replay or a purge.
     """
 
@@ -47,6 +48,11 @@ class Tally:
         """Count the recipients that are in neither queue, and of whom nobody has recorded what became of them."""
         seen = self.untried + self.retrying + self.returned_recipients + self.replayed_again + (self.applied or 0)
         return max(0, self.sent - seen)
+
+    def confirm(self, applied: int) -> None:
+        """Take over how many the ledger says were applied; one that was seen in a queue a moment ago is not."""
+        elsewhere = self.untried + self.retrying + self.returned_recipients + self.replayed_again
+        self.applied = min(applied, max(0, self.sent - elsewhere)) if self.sent else applied
 
     def add_waiting(self, message: QueueMessage) -> None:
         """Count a message of the queue `opt-ins`, when it is of this replay."""

@@ -8,7 +8,10 @@ from optout_ops.health.heat import HeatRow
 
 #: Rows with a colour of their own; the page names the colours `--c0` to `--c5`, the last is for all others.
 COLOURS = 5
-_WIDTH, _HEIGHT, _LEFT, _BELOW = 720, 200, 44, 24
+#: A picture as wide as the page; on a phone the same with larger letters (style.py), for which there is room here.
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _BELOW = 720, 180, 70, 12, 32
+#: Hours from one named hour to the next.
+_NAMED = 4
 
 
 def colour(place: int) -> str:
@@ -19,11 +22,12 @@ def colour(place: int) -> str:
 def bars(named: Sequence[tuple[str, HeatRow]], hours: Sequence[datetime], title: str) -> str:
     """Draw rows as bars by hour; whatever the picture says stands in a table beside it too."""
     most = max((sum(row.per_hour[hour] for _, row in named) for hour in range(len(hours))), default=0) or 1
-    step = (_WIDTH - _LEFT) / len(hours)
+    step = (_WIDTH - _LEFT - _RIGHT) / len(hours)
     drawn = [
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + _BELOW}" role="img" aria-label="{escape(title, quote=True)}">',
-        f'<line x1="{_LEFT}" y1="{_HEIGHT}" x2="{_WIDTH}" y2="{_HEIGHT}" class="axis"/>',
-        f'<text x="{_LEFT - 6}" y="12" text-anchor="end">{most:,}</text>',
+        f'<line x1="{_LEFT}" y1="4" x2="{_WIDTH - _RIGHT}" y2="4" class="axis"/>',
+        f'<line x1="{_LEFT}" y1="{_HEIGHT}" x2="{_WIDTH - _RIGHT}" y2="{_HEIGHT}" class="axis"/>',
+        f'<text x="{_LEFT - 6}" y="18" text-anchor="end">{most:,}</text>',
         f'<text x="{_LEFT - 6}" y="{_HEIGHT}" text-anchor="end">0</text>',
     ]
     for number, hour in enumerate(hours):
@@ -37,6 +41,6 @@ def bars(named: Sequence[tuple[str, HeatRow]], hours: Sequence[datetime], title:
                     f'<rect x="{left + 1:.1f}" y="{top:.1f}" width="{step - 2:.1f}" height="{height:.1f}"'
                     f' fill="{colour(place)}"><title>{told}</title></rect>'
                 )
-        if number % 4 == len(hours) % 4:
-            drawn.append(f'<text x="{left + step / 2:.1f}" y="{_HEIGHT + 18}" text-anchor="middle">{hour:%H}:00</text>')
+        if (len(hours) - 1 - number) % _NAMED == 0:
+            drawn.append(f'<text x="{left + step / 2:.1f}" y="{_HEIGHT + 22}" text-anchor="middle">{hour:%H}:00</text>')
     return "".join((*drawn, "</svg>"))

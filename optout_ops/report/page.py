@@ -6,21 +6,28 @@ from html import escape
 
 from optout_core import __version__
 from optout_core.masking import show
-from optout_core.reasons import Replay
-from optout_ops.health.findings import Health
+from optout_core.reasons import Reason, Replay
+from optout_ops.health.findings import Finding, Health
 from optout_ops.health.heat import HeatRow
 from optout_ops.health.look import Look
 from optout_ops.letters.description import meaning
+from optout_ops.letters.filters import FOREIGN_REASON, NO_REASON
 from optout_ops.replay.status import ReplayStatus
 from optout_ops.report.chart import COLOURS, bars, colour
 from optout_ops.report.runbook import read_advice
 from optout_ops.report.style import STYLE
-from optout_ops.wording import brief, duration, utc
+from optout_ops.wording import brief, count, duration, utc
 
 #: Rows of a table; there may be thousands of publishers.
 _ROWS = 20
 #: Characters of a name in a table.
-_NAME = 60
+_NAME = 40
+#: Names in a sentence.
+_FEW = 5
+#: What `_numbers` counts.
+_COUNTED = ("15 min", "24 h", "Older", "All")
+#: What works stands last, and says so in a word of its own: colours are not for everybody.
+_WORST_FIRST = {Health.BAD: "bad", Health.UNKNOWN: "not known", Health.GOOD: "good"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +58,8 @@ def render(report: Report) -> str:
             f"<title>Opt-ins: {_text(report.namespace)}, {utc(seen.now)} UTC</title>",
             f"<style>{STYLE}</style></head><body>",
             f"<header><h1>SMS opt-ins: {_text(report.namespace)}</h1>",
-            f"<p>Seen at {utc(seen.now)} UTC. {_headline(seen)}</p></header><main>",
+            *_headline(seen),
+            f"<p>Seen at {utc(seen.now)} UTC. All times are UTC.</p>{_contents(seen)}</header><main>",
             *_waiting(seen),
             *_dead(seen),
             *_replays(report.replays),
@@ -62,28 +70,61 @@ def render(report: Report) -> str:
     )
 
 
-def _headline(seen: Look) -> str:
-    if not seen.heat.total:
-        return "There are no dead letters."
-    going_on = f"{seen.heat.recent:,} in the last 15 minutes: it is still happening"
-    return f"{seen.heat.total:,} dead letters; {going_on if seen.heat.recent else 'none in the last 15 minutes'}."
+def _headline(seen: Look) -> Iterator[str]:
+    heat = seen.heat
+    if heat.recent:
+        yield _verdict(
+            Health.BAD, "It is still happening", f"{count(heat.recent, 'dead letter')} in the last 15 minutes."
+        )
+    elif heat.total:
+        text = f"No dead letter in the last 15 minutes; {heat.total:,} wait for somebody."
+        yield _verdict(Health.UNKNOWN, "It has stopped", text)
+    else:
+        yield _verdict(Health.GOOD, "There are no dead letters", "")
+    for finding in seen.findings():
+        if finding.health is Health.BAD:
+            yield _verdict(Health.BAD, _thing(finding), finding.text)
+
+
+def _verdict(health: Health, what: str, text: str) -> str:
+    return f'<p class="verdict {health}"><strong>{_text(what)}.</strong> {_text(text)}</p>'
+
+
+def _contents(seen: Look) -> str:
+    parts = [("waiting", "Waiting")]
+    if seen.heat.total:
+        parts += [("reasons", "By reason"), ("publishers", "By publisher")]
+    parts += [("replayed", "Replayed"), ("steps", "Next steps")]
+    links = "".join(f'<a href="#{name}">{text}</a>' for name, text in parts)
+    return f"<nav>{links}</nav>"
 
 
 def _waiting(seen: Look) -> Iterator[str]:
     backlog = seen.backlog
     facts = [
+        ("Dead letters", f"{seen.heat.total:,}"),
+        ("Last 15 minutes", f"{seen.heat.recent:,}"),
         ("Ready", f"{backlog.ready:,}"),
         ("Scheduled", f"{backlog.scheduled:,}"),
-        ("Oldest opt-in", "none" if backlog.oldest is None else f"{duration(seen.now - backlog.oldest)} old"),
-        ("First dead letter in", "not in sight" if seen.hours_left is None else f"{seen.hours_left:,.1f} h"),
-        ("STOPs that are unsettled", f"{seen.stops + backlog.stops:,}"),
+        ("Oldest opt-in", "none" if backlog.oldest is None else duration(seen.now - backlog.oldest)),
+        ("Next dead letter by age or size", "none" if seen.hours_left is None else f"in {seen.hours_left:,.1f} h"),
+        ("Unsettled STOPs", f"{seen.stops + backlog.stops:,}"),
     ]
-    yield "<section><h2>What is waiting</h2><dl>"
-    yield from (f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts)
-    for finding in seen.findings():
-        mark = {Health.GOOD: "good", Health.BAD: "bad", Health.UNKNOWN: "unknown"}[finding.health]
-        yield f'<dt>{_text(finding.about.capitalize())}</dt><dd><b class="{mark}">{mark}</b> {_text(finding.text)}</dd>'
+    yield '<section id="waiting"><h2>What is waiting, and what works</h2><dl class="tiles">'
+    yield from (f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
+    yield '</dl><dl class="findings">'
+    for finding in sorted(seen.findings(), key=lambda each: list(_WORST_FIRST).index(each.health)):
+        mark = _WORST_FIRST[finding.health]
+        yield f'<dt>{_text(_thing(finding))}</dt><dd><b class="{finding.health}">{mark}</b> {_text(finding.text)}</dd>'
     yield "</dl></section>"
+
+
+def _thing(finding: Finding) -> str:
+    return finding.about.upper() if finding.about == "acs" else _sentence(finding.about)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _dead(seen: Look) -> Iterator[str]:
@@ -91,58 +132,63 @@ def _dead(seen: Look) -> Iterator[str]:
     if not heat.total:
         return
     rows = list(heat.sorted(heat.reasons))
-    yield "<section><h2>Dead letters by reason</h2>"
-    yield bars(_merged(rows), heat.hours(), "Dead letters of the last 24 hours by reason, as in the table below")
     verdicts = {show(row.code): row.verdicts for row in seen.summary.rows()}
+    yield '<section id="reasons"><h2>Dead letters by reason</h2>'
+    yield bars(
+        _merged(rows), heat.hours(), "Dead letters of each of the last 24 hours by reason, as in the table below"
+    )
     yield from _table(
-        "By reason",
-        ("Reason", "15 min", "24 h", "Older", "All", *map(str, Replay)),
+        "By reason; may it be replayed?",
+        ("Reason", *_COUNTED, *(_sentence(each) for each in Replay)),
         (
-            (
-                _key(place, code or "(none)"),
-                *_numbers(row),
-                *(f"{verdicts.get(code, {}).get(advice, 0):,}" for advice in Replay),
-            )
+            (_key(place, code or NO_REASON), *_numbers(row), *(verdicts.get(code, {}).get(each, 0) for each in Replay))
             for place, (code, row) in enumerate(rows[:_ROWS])
         ),
     )
-    yield "</section><section><h2>Dead letters by publisher</h2>"
+    yield _left_out(len(rows), "reasons")
+    if bursts := list(seen.bursts.lines()):
+        yield f"<h3>Died together</h3><ul>{''.join(f'<li>{_text(line.strip())}</li>' for line in bursts[:_ROWS])}</ul>"
+        yield _left_out(len(bursts), "lines")
+    yield '</section><section id="publishers"><h2>Dead letters by publisher</h2>'
     sources = list(heat.sorted(heat.sources))
-    yield bars(_merged(sources), heat.hours(), "Dead letters of the last 24 hours by publisher, as in the table below")
+    yield bars(
+        _merged(sources), heat.hours(), "Dead letters of each of the last 24 hours by publisher, as in the table below"
+    )
     yield from _table(
         "By publisher",
-        ("Publisher", "15 min", "24 h", "Older", "All"),
+        ("Publisher", *_COUNTED),
         (
             (_key(place, source or "(unreadable)"), *_numbers(row))
             for place, (source, row) in enumerate(sources[:_ROWS])
         ),
     )
-    if len(sources) > _ROWS:
-        yield f"<p>{len(sources) - _ROWS:,} more publishers are not listed.</p>"
-    if bursts := list(seen.bursts.lines()):
-        yield f"<h2>Died together</h2><ul>{''.join(f'<li>{_text(line.strip())}</li>' for line in bursts[:_ROWS])}</ul>"
+    yield _left_out(len(sources), "publishers")
     yield "</section>"
 
 
+def _left_out(all_of_them: int, things: str) -> str:
+    return f"<p>{all_of_them - _ROWS:,} more {things} are not listed.</p>" if all_of_them > _ROWS else ""
+
+
 def _replays(replays: Sequence[ReplayStatus]) -> Iterator[str]:
-    yield "<section><h2>What was replayed</h2>"
+    yield '<section id="replayed"><h2>What was replayed</h2>'
     if not replays:
         yield "<p>The audit trail of this machine knows no replay.</p></section>"
         return
     yield from _table(
-        "Replays, the newest first; recipients",
-        ("Replay", "Began", "Sent", "Applied", "Gone", "Not tried", "Retrying", "Back", "Ended"),
+        "Recipients of the last replays, the newest first",
+        ("Replay", "Ended", "Sent", "Applied", "Gone", "Not tried", "Retrying", "Back", "Began"),
         (
             (
                 _text(each.tally.replay_id),
-                _text(each.past.at[:19] if each.past else ""),
-                f"{each.tally.sent:,}",
-                "not known" if each.tally.applied is None else f"{each.tally.applied:,}",
-                f"{each.tally.gone:,}",
-                f"{each.tally.untried:,}",
-                f"{each.tally.retrying:,}",
-                f"{each.tally.returned_recipients:,}",
                 _text((each.past.outcome if each.past else None) or "still runs, or was cut off"),
+                each.tally.sent,
+                "not known" if each.tally.applied is None else each.tally.applied,
+                each.tally.gone,
+                each.tally.untried,
+                each.tally.retrying,
+                each.tally.returned_recipients,
+                _text(each.past.at[:16].replace("T", " ") if each.past else ""),
             )
             for each in replays
         ),
@@ -151,30 +197,50 @@ def _replays(replays: Sequence[ReplayStatus]) -> Iterator[str]:
 
 
 def _steps(report: Report) -> Iterator[str]:
-    yield "<section><h2>Next steps</h2>"
-    codes = [code for code, _ in report.seen.heat.sorted(report.seen.heat.reasons)]
-    if not codes:
-        yield "<p>Nothing to do.</p>"
-    for code in codes[:_ROWS]:
-        advice = read_advice(report.runbook, code) if code else None
-        yield f"<h3>{_text(brief(code, _NAME)) or '(none)'}</h3><p>{_text(meaning(code)).capitalize()}.</p>"
+    heat = report.seen.heat
+    yield '<section id="steps"><h2>Next steps</h2>'
+    if not heat.total:
+        yield "<p>Nothing is dead: nothing to replay.</p>"
+    ours = {reason.value for reason in Reason}
+    for code, row in heat.sorted(heat.reasons):
+        if code not in ours:
+            continue
+        advice = read_advice(report.runbook, code)
+        yield f"<h3>{code}: {count(row.total, 'dead letter')}</h3><p>{_text(_sentence(meaning(code)))}.</p>"
         if advice is not None:
-            yield f'<p>{_text(advice.text)}</p><pre tabindex="0">{escape(advice.commands)}</pre>'
+            yield f"<p>{_text(advice.text)}</p><pre>{escape(advice.commands)}</pre>"
+    if foreign := [(code, row.total) for code, row in heat.sorted(heat.reasons) if code not in ours]:
+        number = sum(total for _, total in foreign)
+        named = ", ".join(_text(brief(code, _NAME)) or NO_REASON for code, _ in foreign[:_FEW])
+        more = f" and {len(foreign) - _FEW:,} more" if len(foreign) > _FEW else ""
+        yield f"<h3>Of other programs: {count(number, 'dead letter')}</h3>"
+        yield f"<p>{named}{more}: no reason of the function. Another program put these here; look what it did.</p>"
+        chosen = [FOREIGN_REASON] * any(code for code, _ in foreign) + [NO_REASON] * any(
+            not code for code, _ in foreign
+        )
+        commands = "\n".join(f"optout dlq list --reason '{each}'" for each in chosen)
+        yield f"<pre>{escape(commands)}</pre>"
     yield "</section>"
 
 
-def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str | int]]) -> Iterator[str]:
     yield f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption, quote=True)}">'
     yield f"<table><caption>{escape(caption)}</caption><thead><tr>"
     yield from (f'<th scope="col">{escape(each)}</th>' for each in head)
     yield "</tr></thead><tbody>"
     for first, *others in rows:
-        yield f'<tr><th scope="row">{first}</th>{"".join(f"<td>{each}</td>" for each in others)}</tr>'
+        yield f'<tr><th scope="row">{first}</th>{"".join(map(_cell, others))}</tr>'
     yield "</tbody></table></div>"
 
 
-def _numbers(row: HeatRow) -> tuple[str, ...]:
-    return f"{row.recent:,}", f"{sum(row.per_hour):,}", f"{row.older:,}", f"{row.total:,}"
+def _cell(value: str | int) -> str:
+    if isinstance(value, str):
+        return f"<td>{value}</td>"
+    return f"<td>{value:,}</td>" if value else '<td class="nil">0</td>'
+
+
+def _numbers(row: HeatRow) -> tuple[int, ...]:
+    return row.recent, sum(row.per_hour), row.older, row.total
 
 
 def _merged(rows: Sequence[tuple[str, HeatRow]]) -> list[tuple[str, HeatRow]]:

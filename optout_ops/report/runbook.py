@@ -9,7 +9,9 @@ _IN_CHECKOUT = Path(__file__).parents[2] / "docs" / "runbook.md"
 #: In a checkout, or where pip installed it (pyproject.toml, data-files).
 RUNBOOK = _IN_CHECKOUT if _IN_CHECKOUT.exists() else Path(sys.prefix, "share", "acs-opt-in", "runbook.md")
 
-_LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
+_LINK = re.compile(r"\[([^\]]+)\]\([^)#]+[^)]*\)")
+#: A link within the runbook leads nowhere elsewhere.
+_SECTION = re.compile(r"\[([^\]]+)\]\(#[^)]*\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,4 +42,5 @@ def read_advice(runbook: str, code: str) -> Advice | None:
     words = re.sub(r"```.*?```", "", section, flags=re.DOTALL)
     paragraphs = [" ".join(each.split()) for each in words.split("\n\n") if each.strip()]
     told = [each for each in paragraphs if each.startswith("**Replay")] or paragraphs[:1]
-    return Advice(_LINK.sub(r"\1", " ".join(told)).replace("*", "").replace("`", ""), commands)
+    text = _SECTION.sub(r"\1 (docs/runbook.md)", _LINK.sub(r"\1", " ".join(told)))
+    return Advice(text.replace("*", "").replace("`", ""), commands)

@@ -8,17 +8,31 @@ STYLE = """
 --c5:#8b949e}}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:60rem;padding:1rem;background:var(--back);color:var(--text);
-font:1rem/1.5 system-ui,sans-serif}
-h1{font-size:1.5rem}h2{font-size:1.2rem;margin:1.5rem 0 .5rem}h3{font-size:1rem;margin:1rem 0 0}
-header p,footer p,caption{color:var(--soft)}
-dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem;margin:0}dt{color:var(--soft)}dd{margin:0}
-.good{color:var(--good)}.bad{color:var(--bad)}.unknown{color:var(--unknown)}
+font:1rem/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
+h1{font-size:1.25rem;margin:.5rem 0}h2{font-size:1.2rem;margin:2rem 0 .5rem}h3{font-size:1rem;margin:1.2rem 0 0}
+p{margin:.4rem 0}header p,footer p,caption{color:var(--soft)}
+header .verdict{color:inherit;border-left:.35rem solid;padding:.4rem .8rem;background:var(--card)}
+.verdict.good{border-color:var(--good)}.verdict.bad{border-color:var(--bad)}.verdict.unknown{border-color:var(--unknown)}
+.verdict:first-of-type strong{font-size:1.3rem}
+.good strong,b.good{color:var(--good)}.bad strong,b.bad{color:var(--bad)}.unknown strong,b.unknown{color:var(--unknown)}
+nav{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem}nav a{color:inherit;padding:.3rem 0}
+dl{margin:.5rem 0}dt{color:var(--soft)}dd{margin:0}
+.tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(7.5rem,1fr));gap:.5rem}
+.tiles div{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:.4rem .6rem;display:flex;
+flex-direction:column;justify-content:space-between}
+.tiles dt{font-size:.85rem;line-height:1.3}.tiles dd{font-size:1.35rem;font-variant-numeric:tabular-nums}
+.findings{display:grid;grid-template-columns:max-content 1fr;gap:.3rem 1rem}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-caption{text-align:left;font-size:.9rem}th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:right}
-th:first-child{text-align:left;overflow-wrap:anywhere}thead th{color:var(--soft);font-weight:600}
-tbody th{font-weight:400}
+caption{text-align:left;font-size:.9rem}
+th,td{padding:.25rem .5rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
+th:first-child{text-align:left;white-space:normal;min-width:12rem;padding-left:0}
+thead th{color:var(--soft);font-weight:600}tbody th{font-weight:400}.nil{color:var(--soft)}
 .key{display:inline-block;width:.75rem;height:.75rem;margin-right:.5rem;border-radius:2px}
-svg{width:100%;height:auto}svg text{fill:var(--soft);font:12px system-ui,sans-serif}.axis{stroke:var(--line)}
-pre{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:.6rem;overflow-x:auto}
-@media print{body{max-width:none}}
+svg{display:block;width:100%;height:auto}svg text{fill:var(--soft);font:12px system-ui,sans-serif}
+.axis{stroke:var(--line)}
+pre{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:.6rem;white-space:pre-wrap;
+margin:.4rem 0}
+@media (max-width:34rem){svg text{font-size:21px}.findings{grid-template-columns:1fr;gap:0}
+.findings dd{margin-bottom:.6rem}}
+@media print{body{max-width:none}nav{display:none}.wide{overflow:visible}}
 """.replace("\n", "")

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from uuid import uuid4
 
 from azure.servicebus._base_handler import _generate_sas_token
@@ -135,9 +136,9 @@ class Peer:
             continue
         return performative
 
-    async def authorize(self, key_name="RootManageSharedAccessKey", key="sandbox", path=Q):
+    async def authorize(self, key_name="RootManageSharedAccessKey", key="sandbox", path=Q, *, seconds=3600):
         audience = f"sb://127.0.0.1:{self.broker.port}/{path}"
-        token = _generate_sas_token(audience, key_name, key).token
+        token = _generate_sas_token(audience, key_name, key, timedelta(seconds=seconds)).token
         properties = {"operation": "put-token", "type": "servicebus.windows.net:sastoken", "name": audience}
         return await self.ask("$cbs", properties, token)
 

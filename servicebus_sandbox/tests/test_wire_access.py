@@ -1,9 +1,12 @@
 """Who may attach to what: tokens, claims, and links that are refused."""
 
+import asyncio
+import time
+
 import pytest
 
 from servicebus_sandbox import LISTEN, AccessKey, Broker, QueueProperties
-from servicebus_sandbox.amqp import Array, Described, Symbol, Uint, Ulong
+from servicebus_sandbox.amqp import Array, Described, Symbol, Timestamp, Uint, Ulong
 from servicebus_sandbox.frames import (
     RECEIVER,
     SENDER,
@@ -145,6 +148,50 @@ async def test_a_token_for_a_queues_management_node_is_enough_to_use_it_and_for_
 
     assert (peeked["statusCode"], cancelled["statusCode"]) == (204, 404)
     assert detach.error.value[0] == "amqp:unauthorized-access"
+
+
+async def test_when_a_token_expires_the_links_to_what_it_was_for_are_dropped_and_no_others(broker):
+    async with connected(broker) as peer:
+        await peer.open()
+        await peer.begin()
+        await peer.authorize(path=Q, seconds=2)
+        await peer.authorize(path=f"{Q}/$DeadLetterQueue")
+        await peer.attach(Q, RECEIVER, 0)
+        await peer.attach(f"{Q}/$management", RECEIVER, 1)
+        await peer.attach(f"{Q}/$DeadLetterQueue", RECEIVER, 2)
+        dropped = [await peer.read_until(Detach), await peer.read_until(Detach)]
+        await peer.attach(Q, RECEIVER, 3)
+        refused = await peer.read_until(Detach)
+
+    assert [detach.handle for detach in dropped] == [0, 1]
+    assert {detach.error.value[0] for detach in (*dropped, refused)} == {"amqp:unauthorized-access"}
+    assert dropped[0].error.value[1].startswith("ExpiredToken")
+
+
+async def test_a_token_that_is_shown_in_time_keeps_the_links(broker):
+    async with connected(broker) as peer:
+        await peer.open()
+        await peer.begin()
+        await peer.authorize(seconds=2)
+        await peer.attach(Q, RECEIVER, 5)
+        for _ in range(3):
+            await asyncio.sleep(0.8)
+            status, _ = await peer.authorize(seconds=2)
+            assert status["status-code"] == 202
+        await peer.nothing_of(Detach)
+
+
+async def test_of_a_token_that_cannot_be_read_counts_what_its_client_says_of_its_end(broker):
+    ends = Timestamp(int((time.time() + 1) * 1000))
+    async with connected(broker) as peer:
+        await peer.open()
+        await peer.begin()
+        asked = {"operation": "put-token", "type": "jwt", "name": f"sb://127.0.0.1/{Q}", "expiration": ends}
+        await peer.ask("$cbs", asked, "a token of Entra ID")
+        await peer.attach(Q, RECEIVER, 5)
+        detach = await peer.read_until(Detach)
+
+    assert detach.error.value[1].startswith("ExpiredToken")
 
 
 async def test_cbs_takes_tokens_and_nothing_else(broker):

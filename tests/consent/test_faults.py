@@ -165,6 +165,7 @@ async def test_tables_that_vanish_are_looked_for_again(database):
         await ledger.admit(web(1))
         async with other_session(database) as other:
             await other.execute("DROP TABLE consent, consent_word, consent_answer, consent_meta")
+            await other.execute("DROP TABLE consent_function, consent_replayed")
             await other.commit()
 
         first = await said(ledger, *web(1))
@@ -320,3 +321,35 @@ def test_an_old_sqlite_is_refused_at_start(tmp_path, monkeypatch):
 
     with pytest.raises(SettingsError, match="is too old"):
         check_place(tmp_path / "ledger.db")
+
+
+async def test_tables_of_the_first_version_are_brought_up_to_date_and_keep_what_they_hold(in_a_file, tmp_path):
+    await in_a_file.admit(web(1))
+    await in_a_file.run("DROP TABLE consent_function", {})
+    await in_a_file.run("DROP TABLE consent_replayed", {})
+    await in_a_file.run("UPDATE consent_meta SET version = 1", {})
+
+    async with SqliteLedger(tmp_path / "ledger.db") as newer:
+        admission = await newer.admit(stop(2))
+        ((version,),) = await newer.run("SELECT version FROM consent_meta", {})
+
+        assert version == schema.VERSION
+        assert await newer.run("SELECT * FROM consent_function", {}) == []
+        assert len(await newer.run("SELECT * FROM consent_word", {})) == 2
+        assert admission.rows[key()].stop
+
+
+async def test_so_they_are_in_postgresql(database):
+    async with open_postgres(database) as ledger:
+        await ledger.admit(web(1))
+        async with other_session(database) as other:
+            await other.execute("DROP TABLE consent_function, consent_replayed")
+            await other.execute("UPDATE consent_meta SET version = 1")
+            await other.commit()
+
+    async with PostgresLedger(address(database), nobody) as newer:
+        admission = await newer.admit(stop(2))
+
+        assert await newer.run("SELECT * FROM consent_function", {}) == []
+        assert await newer.run("SELECT version FROM consent_meta", {}) == [(schema.VERSION,)]
+        assert admission.rows[key()].stop

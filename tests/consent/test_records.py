@@ -45,6 +45,16 @@ async def test_of_a_stranger_nothing_is_known(records):
     assert await records.history(key()) == (None, [])
 
 
+async def test_the_senders_are_each_named_once(database, records):
+    assert await records.senders() == []
+
+    await database.admit(
+        [*web(1, *people(20)), *web(2, *people(20), sender="+18005550100"), *stop(3, sender="Contoso")]
+    )
+
+    assert sorted(await records.senders()) == ["+18001234567", "+18005550100", "contoso"]
+
+
 async def test_a_history_holds_every_word_with_its_evidence_and_answers_in_order(database, records):
     evidence = Consent(capturedAt=NOW - timedelta(days=1), method="web-form", reference="form-1")
     opt_in, stopped = web(1, consent=evidence), stop(2)

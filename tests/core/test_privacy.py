@@ -30,6 +30,7 @@ from optout_core.numbers import Number, read_number, read_sender
 from optout_core.outcomes import Outcome, Verdict
 from optout_core.outgoing import NotTaken
 from optout_core.processor import Turns
+from optout_core.published import Published, settings_to_publish
 from optout_core.reasons import Reason
 from optout_core.reports import SettledEvent
 from optout_core.schemas import OptInEvent, OptOutEvent
@@ -88,6 +89,13 @@ def values(sender, recipients):
     rule = OptInRule(MINUTE, frozenset({read_sender(sender)}))
     incoming = Incoming.read(message, lineage(), Keywords())
     asked = Asked.of(opt_out(*recipients, sender=sender), incoming, rule, NOW)
+    settings = Settings.from_environ(
+        {
+            "ACS_ENDPOINT": "https://x.example",
+            "ServiceBusConnection": "Endpoint=sb://x;SharedAccessKeyName=n;SharedAccessKey=k",
+            "ALLOWED_SENDERS": sender,
+        }
+    )
     return [
         message,
         lineage(),
@@ -119,13 +127,8 @@ def values(sender, recipients):
         report,
         report.dispatched,
         NotTaken(letter, ConnectionError()),
-        Settings.from_environ(
-            {
-                "ACS_ENDPOINT": "https://x.example",
-                "ServiceBusConnection": "Endpoint=sb://x;SharedAccessKeyName=n;SharedAccessKey=k",
-                "ALLOWED_SENDERS": sender,
-            }
-        ),
+        settings,
+        Published(function="f", started_at=NOW, version="1", settings=settings_to_publish(settings)),
         Job(rule=rule).processor,
         Turns(lambda: asyncio.sleep(0)),
         incoming,

@@ -128,22 +128,23 @@ async def open_bus(place, properties=None, **options):
 
 
 @contextlib.asynccontextmanager
-async def closed_loop(place):
-    """Open a broker and the ACS endpoint, with the real function working between them."""
-    async with Endpoint() as endpoint, open_bus(place) as bus:
+async def closed_loop(place, settings=(), **acs):
+    """Open a broker and the ACS endpoint, with the real function working between them; further settings are both's."""
+    async with Endpoint(**acs) as endpoint, open_bus(place) as bus:
         bus.environ |= {
             "ACS_ENDPOINT": endpoint.url,
             "ACS_ACCESS_KEY": endpoint.access_key,
             "OPT_IN_QUEUE": "opt-ins",
             "DEAD_LETTER_QUEUE": "opt-ins-dead-letter",
             **SHORT_DELAYS,
+            **dict(settings),
         }
-        settings = {name: value for name, value in bus.environ.items() if name not in {"HOME", "OPTOUT_AUDIT"}}
+        of_function = {name: value for name, value in bus.environ.items() if name not in {"HOME", "OPTOUT_AUDIT"}}
         before = dict(os.environ)
         # An app can be indexed once only.
         sys.modules.pop("function_app", None)
         try:
-            async with function(settings):
+            async with function(of_function):
                 yield bus
         finally:
             sys.modules.pop("function_app", None)

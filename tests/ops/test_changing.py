@@ -391,3 +391,12 @@ def test_what_becomes_of_an_edited_dead_letter_can_be_followed(desk, editor):
     status = desk.dlq("status", run, "--json").json
 
     assert (status["sent"], status["untried"], status["known"]) == (1, 1, True)
+
+
+def test_without_a_terminal_no_editor_waits_for_keys(desk):
+    desk.put(dead_letter(1))
+
+    said = desk.dlq("edit", "1")
+
+    assert said.code == 2
+    assert "there is no terminal for vi, and EDITOR names no other editor; nothing was changed" in said.err

@@ -18,17 +18,19 @@ from optout_core.outgoing import Queue
 from optout_core.settings import Settings
 from optout_ops.audit import AuditTrail
 from optout_ops.exits import ExitCode, OpsError, OutOfReach
+from optout_ops.health.acs import try_out
 from optout_ops.health.check import Standing, check
+from optout_ops.health.deployed import Deployed
 from optout_ops.health.doctor import Patient, examine, exit_code, read_wanted
 from optout_ops.health.findings import Finding, Health, compare_queue, duplicate_detection, skew
 from optout_ops.health.look import Viewpoint, look
 from optout_ops.letters.verdicts import ReplayRule
 from optout_ops.queues.messages import MessageState
-from sandbox.endpoint import Endpoint
+from sandbox.endpoint import Endpoint, Fault
 from servicebus_sandbox import LISTEN, AccessKey, Broker
 from tests.build import NOW, OTHER, PERSON, SENDER, answer, dead_letter
 from tests.build import numbers as numbers_of
-from tests.ops.bus import ROOT, Bus, current, finish, queues
+from tests.ops.bus import ROOT, Bus, closed_loop, current, finish, queues
 from tests.ops.command_line import run
 from tests.ops.memory import MemoryQueues
 
@@ -38,8 +40,8 @@ QUEUE = json.loads(QUEUES_FILE.read_text())["optIns"]["properties"]
 KEY = "c2VjcmV0LWtleQ=="
 
 
-async def good_ledger():
-    return Finding("ledger", Health.GOOD, "it answers, and every STOP is settled")
+def limit(max_age):
+    return ReplayRule(max_age=max_age, max_replays=3)
 
 
 # --- check ---------------------------------------------------------------------------------------------------------
@@ -162,6 +164,48 @@ def test_check_without_an_endpoint_is_a_wrong_call():
     assert "ACS_ENDPOINT is missing" in said.err
 
 
+ITEM = {"httpStatusCode": 500, "errorMessage": "Internal Server Error"}
+
+
+async def tried(environ):
+    settings = Settings.from_environ({"ServiceBusConnection__fullyQualifiedNamespace": "n.invalid"} | environ)
+    return await try_out(settings, read_sender(SENDER))
+
+
+@pytest.mark.parametrize(
+    ("fault", "health", "said"),
+    [
+        ([], Health.GOOD, "it answers, also a question about its list"),
+        ([Fault(status=500)], Health.BAD, "it does not work: HTTP 500 to a question about its list"),
+        ([Fault(status=429)], Health.BAD, "it does not work: HTTP 429"),
+        ([Fault(status=401)], Health.BAD, "it refuses us (HTTP 401)"),
+        (
+            [Fault.model_validate({"items": [ITEM]})],
+            Health.BAD,
+            "it answers, and fails for a number that nobody has: HTTP 500",
+        ),
+        ([Fault(status=400)], Health.UNKNOWN, "HTTP 400 to a question about the list of +1800•••4567"),
+    ],
+)
+async def test_acs_works_when_it_answers_a_question(fault, health, said):
+    async with Endpoint(faults=fault) as endpoint:
+        found = await tried({"ACS_ENDPOINT": endpoint.url, "ACS_ACCESS_KEY": endpoint.access_key})
+
+    assert (found.about, found.health) == ("acs", health)
+    assert found.text.startswith(said)
+
+
+async def test_an_acs_that_fails_is_bad_in_the_look_also_where_it_answers(place):
+    async with closed_loop(place, faults=[Fault(status=503)]) as bus:
+        bus.bury(1)
+        status = await bus("status", "--json", "--fail-if-any")
+        doctor = await bus("doctor", "--json")
+
+    assert ("acs", "bad") in [(each["about"], each["health"]) for each in status.json["findings"]]
+    assert ("acs", "bad") in [(each["about"], each["health"]) for each in doctor.json]
+    assert (status.code, doctor.code) == (1, 1)
+
+
 # --- doctor --------------------------------------------------------------------------------------------------------
 
 
@@ -179,17 +223,29 @@ def patient(tmp_path):
         async def in_time():
             return timedelta(0)
 
+        async def answers(_):
+            return Finding("acs", Health.GOOD, "it answers")
+
         settings = Settings.from_environ(
             {"ACS_ENDPOINT": "https://unset.invalid", "ServiceBusConnection__fullyQualifiedNamespace": "n.invalid"}
         )
         trail = AuditTrail(tmp_path / "audit.jsonl")
+        deployed = facts.pop("deployed", Deployed(settings, Finding("settings", Health.GOOD, "deployed settings")))
+
+        async def ask_ledger():
+            return Finding("ledger", Health.GOOD, "it answers, and every STOP is settled"), deployed
+
+        async def ask_deployed():
+            return deployed
+
         viewpoint = Viewpoint(
             settings=settings,
-            rule=ReplayRule(max_age=settings.opt_in_max_age, max_replays=3),
+            rule=limit,
             trail=trail,
             acs_problem=facts.get("acs_problem"),
             clock_skew=facts.pop("clock_skew", in_time),
-            ask_ledger=good_ledger,
+            try_out=answers,
+            ask_ledger=ask_ledger,
         )
 
         async def see(opened):
@@ -201,6 +257,7 @@ def patient(tmp_path):
             "trail": trail,
             "open_queues": open_queues,
             "read_properties": lambda _, properties: properties,
+            "ask_deployed": ask_deployed,
             "see": see,
         }
         return Patient(**healthy | facts)
@@ -229,6 +286,35 @@ async def test_somebody_in_good_health_is_told_how_long_acs_may_be_down(patient)
     assert (Health.GOOD, "we may send to opt-ins") in about(findings, "rights")
     assert (Health.GOOD, "ACS may be down for 72 h before the first dead letter") in about(findings, "outage")
     assert exit_code(findings) is ExitCode.DONE
+
+
+async def test_the_limits_are_those_of_the_function_where_it_says_them(patient):
+    settings = Settings.from_environ(
+        {
+            "ACS_ENDPOINT": "https://unset.invalid",
+            "ServiceBusConnection__fullyQualifiedNamespace": "n.invalid",
+            "OPT_IN_MAX_AGE": "PT9H",
+            "RETRY_SCHEDULE": "PT1M,PT9M",
+        }
+    )
+    theirs = Deployed(settings, Finding("settings", Health.GOOD, "deployed settings, published by the function f"))
+
+    findings = await examined(patient(deployed=theirs))
+
+    assert (Health.GOOD, "ACS may be down for 9 h before the first dead letter") in about(findings, "outage")
+    assert "gets 3 tries over 10 min" in about(findings, "retries")[0][1]
+    assert (Health.GOOD, "deployed settings, published by the function f") in about(findings, "settings")
+
+
+async def test_whose_settings_they_are_is_said_also_when_the_queues_are_out_of_reach(patient):
+    class Gone(MemoryQueues):
+        async def peek(self, *_):
+            raise OutOfReach("the queue cannot be reached")
+            yield
+
+    findings = await examined(patient(queues=Gone()))
+
+    assert [text for _, text in about(findings, "settings")] == ["opt-ins and opt-ins-dead-letter", "deployed settings"]
 
 
 async def test_a_missing_right_is_out_of_reach(patient):

@@ -1,6 +1,7 @@
 """`optout dlq summary`, `list` and `show`, as a person and as a program reads them."""
 
 import asyncio
+import io
 import os
 import pty
 from dataclasses import replace
@@ -9,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 from optout_core.reasons import Reason
+from optout_ops.queues.messages import MessageState
 from tests.build import NOW, OTHER, PERSON, dead_letter, dead_letters
 from tests.ops.bus import current, read_all
 from tests.ops.command_line import QUICK, Desk
@@ -304,3 +306,21 @@ def test_a_note_stands_in_the_trail_and_in_the_list_of_replays_and_no_number_in_
 
 def test_without_replays_the_list_says_so(desk):
     assert "knows no replay in this namespace" in desk("replays").out
+
+
+@pytest.mark.parametrize("state", [MessageState.DEFERRED, MessageState.SCHEDULED])
+def test_what_the_queue_does_not_give_out_is_listed_and_found_as_that(desk, state):
+    desk.put(dead_letter(1), replace(dead_letter(2), state=state))
+
+    listed = desk.dlq("list").out.splitlines()
+
+    assert listed[1].endswith(f"never, {state}")
+    assert listed[2].endswith("safe")
+    assert f"replay: never; {state}: the queue does not give it out." in desk("find", "e2").out
+
+
+def test_a_number_for_a_filter_may_come_from_standard_input(desk, monkeypatch):
+    desk.put(dead_letter(1, "RecipientRejected", PERSON), dead_letter(2, "RecipientRejected", OTHER))
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{OTHER}\n"))
+
+    assert [line["sequenceNumber"] for line in desk.dlq("list", "--to", "-", "--json").json] == [2]

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from optout_core.adapters.ledger.sqlite import SqliteLedger
 from optout_core.outgoing import Queue
 from optout_ops.health.findings import Health
 from optout_ops.queues.messages import MessageState
@@ -15,7 +16,7 @@ from tests.build import NOW, OTHER, PERSON, SENDER, canonical, dead_letter, dead
 from tests.consent import said as words
 from tests.ops.bus import current, read_all
 from tests.ops.command_line import QUICK
-from tests.ops.written import admit, keep, ledger_time
+from tests.ops.written import admit, keep, ledger_time, publish_settings
 
 
 def waiting(desk, *messages):
@@ -105,6 +106,16 @@ def test_a_monitor_is_told_by_the_exit_code(desk, dead):
     assert desk("status").code == 0
 
 
+def test_through_a_pipe_it_is_whole_and_separated_by_tabs(desk):
+    desk.put(dead_letter(1, "R" * 60))
+
+    lines = desk("status").out.splitlines()
+
+    assert all(line == line.rstrip() and "\t" in line for line in lines)
+    assert lines[0].split("\t") == ["opt-ins", "0 ready, 0 scheduled"]
+    assert lines[-1].split("\t")[0] == "R" * 60
+
+
 def test_the_last_replay_is_told(desk):
     desk.put(*dead_letters(2))
     replay = desk.dlq("replay", *QUICK, "--json").json["replay"]
@@ -129,6 +140,91 @@ def test_what_the_ledger_says_is_joined_to_the_rest(desk, ledger):
 
 def test_without_a_ledger_nothing_is_known_of_stops(desk):
     assert "unknown: CONSENT_LEDGER is empty here: nothing is known of STOPs" in desk("status").out
+
+
+# --- whose settings? ------------------------------------------------------------------------------------------------
+
+
+def whose(desk, *arguments):
+    [finding] = [each for each in desk("status", "--json", *arguments).json["findings"] if each["about"] == "settings"]
+    return finding["health"], finding["text"]
+
+
+def test_without_a_ledger_the_settings_are_those_of_this_shell(desk):
+    assert whose(desk) == ("unknown", "settings of this shell: the function publishes none without a ledger")
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_function_that_took_nothing_yet_has_published_nothing(desk):
+    assert whose(desk)[0] == "unknown"
+    assert "the function has published none yet" in whose(desk)[1]
+
+
+def test_a_ledger_that_does_not_answer_publishes_nothing(desk, ledger):
+    ledger.write_bytes(b"no database" * 99)
+
+    assert whose(desk) == (
+        "unknown",
+        "settings of this shell: the ledger was not read, in which the function publishes its own",
+    )
+
+
+def test_hours_are_left_by_the_age_that_the_function_goes_by(desk, ledger):
+    waiting(desk, opt_in(1, facts={"time": NOW - timedelta(hours=2)}))
+    ours = desk("status", "--json").json["hoursLeft"]
+    publish_settings(ledger, started_at=NOW, OPT_IN_MAX_AGE="PT24H")
+    theirs = desk("status", "--json").json["hoursLeft"]
+
+    assert ours - theirs == 48
+
+
+def test_who_published_them_when_and_what_differs_here_is_said(desk, ledger):
+    publish_settings(ledger, started_at=NOW, OPT_IN_MAX_AGE="PT24H", ALLOWED_SENDERS=SENDER)
+
+    health, text = whose(desk)
+    assert health == "good"
+    assert text == (
+        "deployed settings, published by the function optin-prod 1.0.0 at 2026-01-23 12:00:00 UTC;"
+        " OPT_IN_MAX_AGE is P1D there and P3D here; ALLOWED_SENDERS is +1800•••4567 there and empty here;"
+        " `optout dlq` goes by the one here"
+    )
+
+
+def test_a_shell_that_looks_at_another_queue_than_the_function_is_told_so(desk, ledger):
+    publish_settings(ledger, started_at=NOW, OPT_IN_QUEUE="opt-ins-eu")
+    health, text = whose(desk)
+
+    assert health == "bad"
+    assert "OPT_IN_QUEUE is opt-ins-eu there and opt-ins here; this shell looks at something else" in text
+    assert desk("status", "--fail-if-any").code == 1
+
+
+def test_a_function_of_another_namespace_counts_only_where_there_is_none_of_ours(desk, ledger):
+    other = "Endpoint=sb://other.example/;SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0"
+    publish_settings(ledger, started_at=NOW + timedelta(hours=1), function="optin-test", ServiceBusConnection=other)
+    health, text = whose(desk)
+    publish_settings(ledger, started_at=NOW)
+
+    assert health == "bad"
+    assert "ServiceBusConnection__fullyQualifiedNamespace is other.example there and memory.example here" in text
+    assert whose(desk)[1].startswith("deployed settings, published by the function optin-prod")
+
+
+@pytest.mark.parametrize("spoilt", ['{"OPT_IN_MAX_AGE": "soon"}', "[1]", "{", ""])
+def test_settings_that_cannot_be_read_are_those_of_this_shell(desk, ledger, spoilt):
+    waiting(desk, opt_in(1, facts={"time": NOW - timedelta(hours=2)}))
+    ours = desk("status", "--json").json["hoursLeft"]
+    publish_settings(ledger, started_at=NOW, function="by \x1b[31mhand +15555555551")
+    asyncio.run(spoil(ledger, spoilt))
+
+    assert desk("status", "--json").json["hoursLeft"] == ours
+    assert "\x1b" not in desk("status").out
+    assert "5555551" not in desk("status").out
+
+
+async def spoil(ledger, spoilt):
+    async with SqliteLedger(ledger) as opened:
+        await opened.run("UPDATE consent_function SET settings = :none", {"none": spoilt})
 
 
 async def test_it_is_watched_until_ctrl_c(bus):
@@ -207,6 +303,22 @@ def test_what_the_ledger_knows_of_a_person_is_told_with_the_rest(desk, ledger):
     ) in applied.out
     assert "event stop-9, said 2026-01-23 11:00:09 UTC; ACS's list is not known to say so yet." in unsettled.out
     assert "The ledger" not in stranger.out
+
+
+def test_the_ledger_is_asked_of_every_sender_that_it_knows(desk, ledger):
+    keep(ledger, *words.web(1), *words.web(2, sender="Contoso"))
+
+    said = desk("find", PERSON)
+
+    assert "The ledger: the newest word to +1800•••4567 is an opt-in, event web-1" in said.out
+    assert "The ledger: the newest word to contoso is an opt-in, event web-2" in said.out
+    assert "is in neither queue" not in said.out
+    assert said.code == 0
+
+
+@pytest.mark.usefixtures("ledger")
+def test_who_names_an_event_is_told_how_the_ledger_is_searched(desk):
+    assert "was removed, or never came. The ledger is searched by the person's number." in desk("find", "e77").out
 
 
 async def test_a_number_comes_from_standard_input_or_is_asked_for_and_not_shown(bus):

@@ -263,10 +263,25 @@ def test_what_somebody_else_took_meanwhile_is_no_failure_and_told(desk):
 def test_what_the_queue_does_not_give_out_is_told_with_its_number(desk, state):
     desk.put(dead_letter(1), replace(dead_letter(2), state=state))
 
-    said = desk.dlq("purge", "--confirm", "purge 2")
+    told = f"1 cannot be taken, since it is {state} (number 2): the queue gives it"
+    said = desk.dlq("purge", "--confirm", "purge 1")
 
     assert said.code == 1
-    assert f"1 could not be taken, since they are {state} (number 2): the queue gives them" in said.out
+    assert "1 dead letter removed" in said.out
+    assert told in said.out
+    assert told in said.err, "it is said before anybody confirms"
+    assert desk.queues.numbers == [2]
+
+
+def test_of_what_cannot_be_taken_nothing_is_archived_and_nothing_is_to_confirm(desk, place):
+    desk.put(replace(dead_letter(2), state=MessageState.DEFERRED))
+
+    said = desk.dlq("purge", "--archive", place / "kept.jsonl", "--confirm", "purge 1")
+
+    assert said.code == 1
+    assert "since it is deferred (number 2)" in said.err
+    assert "the queue gives out none of these dead letters: nothing was removed" in said.err
+    assert not (place / "kept.jsonl").exists()
 
 
 def test_the_same_command_a_minute_later_is_the_same_replay_though_it_names_a_time_by_its_age(desk):
@@ -331,9 +346,20 @@ def test_what_is_gone_or_another_message_now_is_not_touched_and_told(desk, place
     assert desk.queues.numbers == [10, 11]
 
 
+def test_a_plan_that_was_carried_out_before_has_nothing_left_to_do(desk, place):
+    desk.put(*dead_letters(3), function=lambda _: True)
+    desk.dlq("plan", "-o", place / "plan.jsonl")
+    first = desk.dlq("replay", place / "plan.jsonl", *QUICK)
+
+    again = desk.dlq("replay", place / "plan.jsonl", *QUICK)
+
+    assert (first.code, again.code) == (0, 0)
+    assert "3 are no longer in the queue" in again.err
+
+
 def test_a_plan_of_which_nothing_can_be_sent_is_a_failure(desk, place, plan):
     assert plan
-    desk.queues.dead_letters.clear()
+    desk.pass_time(days=9)
 
     said = desk.dlq("replay", place / "plan.jsonl", *QUICK)
 

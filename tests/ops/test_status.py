@@ -1,7 +1,11 @@
 """`optout dlq status`: what became of a replay, told later."""
 
+import re
+
 from optout_core.outgoing import Queue
+from optout_ops.replay.tally import Tally
 from tests.build import dead_letter, dead_letters
+from tests.ops.bus import closed_loop, open_bus
 from tests.ops.command_line import QUICK
 from tests.ops.memory import returned
 
@@ -78,3 +82,40 @@ def test_without_any_replay_there_is_no_newest_one(desk):
 
     assert said.code == 1
     assert "knows no replay in this namespace; give the replay's id, or OPTOUT_AUDIT" in said.err
+
+
+async def test_whom_the_ledger_confirms_is_applied(place):
+    ledger = {"CONSENT_LEDGER": f"sqlite:///{place / 'ledger.db'}"}
+    async with closed_loop(place, ledger) as bus:
+        bus.bury(*range(1, 13))
+        replayed = await bus("dlq", "replay", "--yes", "--rate", "10000", "--json")
+        status = await bus("dlq", "status", "--json")
+        report = await bus("report", "-o", str(place / "report.html"))
+        page = (place / "report.html").read_text()
+
+    assert replayed.code == 0
+    for said in (replayed.json["outcome"], status.json):
+        assert (said["sent"], said["applied"], said["gone"]) == (12, 12, 0)
+    assert report.code == 0
+    assert re.search(r"<td>done</td><td>12</td><td>12</td>", page)
+
+
+async def test_whom_somebody_took_away_is_gone(place):
+    ledger = {"CONSENT_LEDGER": f"sqlite:///{place / 'ledger.db'}"}
+    async with open_bus(place) as bus:
+        bus.environ |= ledger
+        bus.bury(1, 2)
+        await bus("dlq", "replay", *QUICK)
+        while taken := bus.opt_ins.lock_next():
+            bus.opt_ins.complete(taken.lock_token)
+        status = await bus("dlq", "status", "--json")
+
+    assert (status.json["sent"], status.json["applied"], status.json["gone"]) == (2, 0, 2)
+
+
+def test_who_was_seen_in_a_queue_a_moment_ago_is_not_counted_twice():
+    tally = Tally(replay_id="r", sent=10, untried=2, retrying=1)
+
+    tally.confirm(9)
+
+    assert (tally.applied, tally.gone) == (7, 0)

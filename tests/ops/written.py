@@ -3,7 +3,10 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+from optout_core.adapters.ledger.publishing import publish
 from optout_core.adapters.ledger.sqlite import SqliteLedger
+from optout_core.published import Published, settings_to_publish
+from optout_core.settings import Settings
 from tests.consent.said import confirmed
 
 
@@ -23,6 +26,22 @@ async def admit(path, *words):
     """Take words in, without calling anything for them."""
     async with SqliteLedger(path) as ledger:
         await ledger.admit(words)
+
+
+def publish_settings(path, *, started_at, function="optin-prod", **environ):
+    """Let a function say what it runs with."""
+    known = {
+        "ACS_ENDPOINT": "https://shop.example",
+        "ServiceBusConnection": "Endpoint=sb://memory.example/;SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0",
+    }
+    settings = settings_to_publish(Settings.from_environ(known | environ))
+    said = Published(function=function, started_at=started_at, version="1.0.0", settings=settings)
+
+    async def work():
+        async with SqliteLedger(path) as ledger:
+            await publish(ledger, said)
+
+    asyncio.run(work())
 
 
 def ledger_time(desk):

@@ -1,6 +1,6 @@
 """A ledger whose answers are timed, and whose unsettled STOPs are counted."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -33,18 +33,28 @@ class MeasuredLedger:
         unsettled_stops: STOPs older than twice CALL_HORIZON that were not settled when last counted; None for unknown.
     """
 
-    def __init__(self, ledger: LedgerInDatabase, telemetry: LedgerTelemetry, horizon: timedelta) -> None:
-        """Take the ledger, and how long after its admission a call may act."""
+    def __init__(
+        self,
+        ledger: LedgerInDatabase,
+        telemetry: LedgerTelemetry,
+        horizon: timedelta,
+        *,
+        answered: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take the ledger, how long after its admission a call may act, and what is called when words are taken in."""
         self.unsettled_stops: int | None = None
         self._ledger = ledger
         self._telemetry = telemetry
         self._horizon = horizon
+        self._answered = answered
         self._count_at = float("-inf")
 
     async def admit(self, words: Sequence[Word]) -> Admission:
         """Take words in, as `optout_core.ledger.Ledger` says."""
         with self._telemetry.ledger("admit"):
-            return await self._ledger.admit(words)
+            admission = await self._ledger.admit(words)
+        self._answered()
+        return admission
 
     async def record(self, answers: Iterable[Confirmed]) -> Mapping[ConsentKey, Row]:
         """Keep what ACS confirmed, as `optout_core.ledger.Ledger` says."""

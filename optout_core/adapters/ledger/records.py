@@ -112,6 +112,14 @@ ORDER BY c.sender, c.person
 _UNSETTLE = """
 UPDATE consent SET settled = :no WHERE sender = :sender AND person = :person AND said_at = :said_at AND stop = :stop
 """
+#: Step by step along the key of the table, which begins with the sender: there are few senders and many people.
+_SENDERS = """
+WITH RECURSIVE known (sender) AS (
+  SELECT min(sender) FROM consent
+  UNION ALL
+  SELECT (SELECT min(c.sender) FROM consent AS c WHERE c.sender > known.sender) FROM known WHERE sender IS NOT NULL)
+SELECT sender FROM known WHERE sender IS NOT NULL
+"""
 #: Of a person whose newest word is old, everything goes together: the row, or an older word would count again.
 _OLD = f"""
 SELECT sender, person FROM consent WHERE said_at < :before AND add_at < :before AND remove_at < :before
@@ -120,6 +128,7 @@ ORDER BY sender, person LIMIT {_PAGE}
 _FORGET = (
     "DELETE FROM consent_answer WHERE sender = :sender AND person = :person",
     "DELETE FROM consent_word WHERE sender = :sender AND person = :person",
+    "DELETE FROM consent_replayed WHERE sender = :sender AND person = :person",
 )
 _FORGET_ROW = "DELETE FROM consent WHERE sender = :sender AND person = :person"
 
@@ -150,6 +159,10 @@ class Records:
             for sender, person, *row in await self._database.run(_ROWS.format(named), facts):
                 known[ConsentKey(str(sender), str(person))] = _row(row)
         return known
+
+    async def senders(self) -> list[str]:
+        """Give the senders to whom anybody said anything."""
+        return [str(sender) for (sender,) in await self._database.run(_SENDERS, {})]
 
     async def words(self, since: int, until: int) -> AsyncIterator[Statement]:
         """Give every word that arrived in a time, by sender and person.

@@ -41,6 +41,15 @@ _MIGRATIONS = (
             stop {boolean} NOT NULL, answered_at {integer} NOT NULL, status {integer}, ms_cv {text})""",
         "CREATE INDEX consent_answer_person ON consent_answer (sender, person)",
     ),
+    (
+        """CREATE TABLE consent_function (
+            name {text} NOT NULL PRIMARY KEY, started_at {integer} NOT NULL, version {text} NOT NULL,
+            settings {text} NOT NULL){without_rowid}""",
+        """CREATE TABLE consent_replayed (
+            replay {text} NOT NULL, sender {text} NOT NULL, person {text} NOT NULL, source {text} NOT NULL,
+            event {text} NOT NULL, PRIMARY KEY (replay, sender, person, source, event)){without_rowid}""",
+        "CREATE INDEX consent_replayed_person ON consent_replayed (sender, person)",
+    ),
 )
 
 #: The version that this code knows.
