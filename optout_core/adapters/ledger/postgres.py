@@ -164,7 +164,7 @@ class PostgresLedger:
             LedgerUnavailable: We may not, or there is no answer.
         """
         async with self._answering() as pool:
-            await _migrate(pool)
+            await self._prepare(pool)
 
     async def _ask(self, statement: str, arguments: _Arguments) -> list[TupleRow]:
         async with self._answering() as pool:
@@ -183,11 +183,14 @@ class PostgresLedger:
 
     async def _execute(self, pool: _Pool, statement: str, arguments: _Arguments) -> list[TupleRow]:
         if not self._is_ready:
-            await _migrate(pool)
-            self._is_ready = True
+            await self._prepare(pool)
         async with pool.connection() as connection:
             cursor = await connection.execute(statement, arguments)
             return await cursor.fetchall() if cursor.description else []
+
+    async def _prepare(self, pool: _Pool) -> None:
+        await _migrate(pool)
+        self._is_ready = True
 
     @asynccontextmanager
     async def _answering(self) -> AsyncIterator[_Pool]:
