@@ -26,8 +26,11 @@ param hasLedger bool
 param ledgerName string
 param ledgerDatabase string
 
-@description('The virtual network whose subnet `function` the app joins. Empty: none.')
-param virtualNetworkName string
+@description('Resource id of the subnet that the app joins. Empty: none.')
+param subnetId string
+
+@description('Whether the app outlives a zone. The platform then keeps two always-ready instances at least, and bills them.')
+param zoneRedundant bool
 
 param instanceMemoryMB int
 param maximumInstanceCount int
@@ -74,6 +77,7 @@ resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   }
   properties: {
     reserved: true // Linux
+    zoneRedundant: zoneRedundant
   }
 }
 
@@ -91,9 +95,7 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
   properties: {
     serverFarmId: plan.id
     httpsOnly: true
-    virtualNetworkSubnetId: empty(virtualNetworkName)
-      ? null
-      : resourceId('Microsoft.Network/virtualNetworks/subnets', virtualNetworkName, 'function')
+    virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
     functionAppConfig: {
       deployment: {
         storage: {

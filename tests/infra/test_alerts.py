@@ -225,7 +225,7 @@ def test_a_full_queue_is_announced_at_a_share_of_its_own_size(name, share, deplo
 
 def test_what_is_completed_is_held_against_what_was_seen():
     """The counts are in the workspace, and the line is one that the function writes."""
-    settings = EVERYTHING.only("Microsoft.Insights/diagnosticSettings")["properties"]
+    settings = EVERYTHING.only("Microsoft.Insights/diagnosticSettings", "counts-and-audit")["properties"]
     source = (ROOT / "optout_core/adapters/telemetry.py").read_text()
     workspace = EVERYTHING.only("Microsoft.OperationalInsights/workspaces")["id"]
 
@@ -239,6 +239,9 @@ def test_what_is_completed_is_held_against_what_was_seen():
         query = alert["properties"]["criteria"]["allOf"][0]["query"]
         assert "MetricName == 'CompleteMessage'" in query
         assert "Message startswith 'settled '" in query
+        # A workspace that was brought along holds the counts of others too.
+        for each in ("Microsoft.ServiceBus/namespaces", "Microsoft.Insights/components"):
+            assert f"_ResourceId =~ '{EVERYTHING.only(each)['id']}'" in query
         assert "optout.messages" in query
 
 
@@ -343,11 +346,43 @@ def test_an_opt_in_is_called_old_after_the_retries_and_well_before_it_is_thrown_
     assert retries < threshold < Settings.model_fields["opt_in_max_age"].default.total_seconds() / 2
 
 
-def test_telemetry_is_kept_as_long_as_a_dead_letter():
-    workspace = EVERYTHING.only("Microsoft.OperationalInsights/workspaces")
-    dead_letters = json.loads((INFRA / "queues.json").read_text())["deadLetters"]["properties"]
+def test_telemetry_is_kept_as_long_as_a_dead_letter_unless_one_says_otherwise():
+    queues = json.loads((INFRA / "queues.json").read_text())
+    days = sum(
+        int(queues[name]["properties"]["defaultMessageTimeToLive"].strip("PD"))
+        for name in ("deadLetters", "endingDeadLetters")
+    )
+    kept = [
+        each.only("Microsoft.OperationalInsights/workspaces")["properties"]["retentionInDays"]
+        for each in (deployment("required"), EVERYTHING)
+    ]
 
-    assert f"P{workspace['properties']['retentionInDays']}D" == dead_letters["defaultMessageTimeToLive"]
+    assert kept == [days, 180]
+
+
+def test_there_is_a_most_that_is_logged_on_a_day_and_an_alert_at_it():
+    caps = [
+        each.only("Microsoft.OperationalInsights/workspaces")["properties"]["workspaceCapping"]["dailyQuotaGb"]
+        for each in (deployment("required"), EVERYTHING)
+    ]
+    (alert,) = [alert for alert in LOG_ALERTS if _name(alert) == "log-capped"]
+
+    assert caps == [5, 20]
+    assert alert["properties"]["severity"] == 1
+    assert _watched(alert) == EVERYTHING.only("Microsoft.OperationalInsights/workspaces")["id"]
+
+
+def test_somebody_is_woken_before_a_dead_letter_is_deleted():
+    (alert,) = [alert for alert in METRIC_ALERTS if _name(alert) == "dead-letters-ending"]
+    (condition,) = alert["properties"]["criteria"]["allOf"]
+
+    assert alert["properties"]["severity"] == 1
+    assert condition["dimensions"][0]["values"] == ["opt-ins-dead-letter-ending"]
+    assert (condition["metricName"], condition["operator"], condition["threshold"]) == (
+        "ActiveMessages",
+        "GreaterThan",
+        0,
+    )
 
 
 def test_the_workbook_is_one_page_that_azure_can_open():
