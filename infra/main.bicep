@@ -96,7 +96,7 @@ param workspaceId string = ''
 @allowed([30, 31, 60, 90, 120, 180, 270, 365, 550, 730])
 param logRetentionDays int = 90
 
-@description('Most that is logged on a day, in GB; then nothing more until the next day, and an alert says so. docs/capacity.md has what to expect.')
+@description('Most that is logged on a day, in GB; then nothing more until the next day, and an alert says so. docs/metrics.md has what to expect.')
 @minValue(1)
 param logDailyCapGB int = 5
 

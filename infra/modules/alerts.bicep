@@ -251,8 +251,9 @@ var ledgerAlerts = [
   }
 ]
 
-// Metrics of optout_core/adapters/telemetry.py. Each query gives a column `measured`. A minute's metric is exported within
-// a minute and can be asked for some minutes later: a window of five minutes would often miss it.
+// Lines and metrics of optout_core/adapters/telemetry.py. Each query gives a column `measured`. What tells of one event is
+// asked of the lines: a metric is exported within a minute, and lost with an instance that is taken away before. Either can
+// be asked for some minutes later: a window of five minutes would often miss it.
 var logAlerts = [
   {
     name: 'dead-letters-rising'
@@ -260,9 +261,11 @@ var logAlerts = [
     description: 'More than 25 new dead letters of one reason in 15 minutes; the alert carries the reason.'
     window: 'PT15M'
     query: '''
-customMetrics
-| where name == 'optout.dead_letters'
-| project timestamp, reason = tostring(customDimensions.reason), measured = valueSum
+traces
+| where message startswith 'settled '
+| mv-expand key = bag_keys(customDimensions) to typeof(string)
+| where key matches regex @'^optout\.[A-Z]'
+| project timestamp, reason = substring(key, 7), measured = toint(customDimensions[key])
 '''
     aggregation: 'Total'
     threshold: 25
@@ -282,10 +285,10 @@ customMetrics
     description: 'A STOP names no number that is one person\'s for certain: it holds back no opt-in until somebody corrects it.'
     window: 'PT15M'
     query: '''
-customMetrics
-| where name == 'optout.dead_letters'
-| where tostring(customDimensions.reason) == 'UnclearOptOut'
-| project timestamp, measured = valueSum
+traces
+| where message startswith 'settled '
+| project timestamp, measured = toint(customDimensions['optout.UnclearOptOut'])
+| where measured > 0
 '''
     aggregation: 'Total'
     threshold: 0
@@ -299,10 +302,11 @@ customMetrics
     description: 'ACS does not take STOPs: they are dead letters, and these people may get texts.'
     window: 'PT15M'
     query: '''
-customMetrics
-| where name == 'optout.dead_letters'
-| where tostring(customDimensions.reason) startswith 'OptOut' or tostring(customDimensions.reason) == 'NotOptedOut'
-| project timestamp, measured = valueSum
+traces
+| where message startswith 'settled '
+| mv-expand key = bag_keys(customDimensions) to typeof(string)
+| where key startswith 'optout.OptOut' or key == 'optout.NotOptedOut'
+| project timestamp, measured = toint(customDimensions[key])
 '''
     aggregation: 'Total'
     threshold: 0
@@ -333,10 +337,9 @@ customMetrics
     description: 'Statements to the consent ledger fail: nothing is called, STOPs included, and everybody waits.'
     window: 'PT15M'
     query: '''
-customMetrics
-| where name == 'optout.ledger.duration'
-| where tostring(customDimensions.result) == 'failed'
-| project timestamp, measured = valueCount
+traces
+| where isnotempty(customDimensions['optout.statement'])
+| project timestamp, measured = 1
 '''
     aggregation: 'Total'
     threshold: 5
@@ -350,9 +353,9 @@ customMetrics
     description: 'A queue takes no message of ours and the other one does: it is full, disabled, or we may not send to it; the alert carries the queue.'
     window: 'PT15M'
     query: '''
-customMetrics
-| where name == 'optout.detours'
-| project timestamp, queue = tostring(customDimensions.queue), measured = valueSum
+traces
+| where isnotempty(customDimensions['optout.detours'])
+| project timestamp, queue = tostring(customDimensions['optout.queue']), measured = toint(customDimensions['optout.detours'])
 '''
     aggregation: 'Total'
     threshold: 0
@@ -389,10 +392,9 @@ customMetrics
     description: 'ACS refuses us (401, 403, 404 or the API version): every opt-in fails until our configuration is mended.'
     window: 'PT15M'
     query: '''
-customMetrics
-| where name == 'optout.requests'
-| where tostring(customDimensions.status_class) == 'refused'
-| project timestamp, measured = valueSum
+traces
+| where message startswith 'ACS refuses us'
+| project timestamp, measured = 1
 '''
     aggregation: 'Total'
     threshold: 0

@@ -163,6 +163,14 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
         APPLICATIONINSIGHTS_CONNECTION_STRING: applicationInsights.properties.ConnectionString
         APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.properties.clientId};Authorization=AAD'
         PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'
+        // The worker sends log lines and leaves metrics and traces to optout_core/adapters/azure_monitor.py; each call is
+        // traced once, by us; nothing is sent about the library itself. docs/metrics.md says what that costs.
+        OTEL_METRICS_EXPORTER: 'none'
+        OTEL_TRACES_EXPORTER: 'none'
+        OTEL_PYTHON_DISABLED_INSTRUMENTATIONS: 'azure_sdk,django,fastapi,flask,httpx,httpx2,psycopg2,requests,urllib,urllib3'
+        OTEL_BLRP_SCHEDULE_DELAY: '1000' // ms: what an instance has not sent when it is taken away is gone
+        APPLICATIONINSIGHTS_OPENTELEMETRY_RESOURCE_METRIC_DISABLED: 'true'
+        APPLICATIONINSIGHTS_SDKSTATS_DISABLED: 'true'
         // The version is that of optout_core/__init__.py.
         OTEL_RESOURCE_ATTRIBUTES: 'service.name=acs-opt-in,service.version=1.0.0'
         AZURE_CLIENT_ID: identity.properties.clientId

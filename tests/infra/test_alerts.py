@@ -4,12 +4,13 @@ import json
 import re
 
 import pytest
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from optout_core.adapters.telemetry import Telemetry
 from optout_core.batches import Operation
-from optout_core.errors import RequestRefused
+from optout_core.errors import LedgerUnavailable, RequestRefused
+from optout_core.outgoing import Outgoing, Queue
+from optout_core.reasons import Reason
+from optout_core.reports import Dispatched, Report
 from optout_core.settings import Settings
 from tests.infra.snapshots import deployment
 from tests.infra.sources import INFRA, ROOT
@@ -297,22 +298,67 @@ def test_a_log_alert_measures_the_column_its_query_gives():
             assert f"{dimension['name']} = " in columns
 
 
-def test_a_refusal_is_counted_under_the_name_the_alert_asks_for():
-    reader = InMemoryMetricReader()
-    telemetry = Telemetry(MeterProvider([reader]))
+def _query(name: str) -> str:
+    (alert,) = [alert for alert in LOG_ALERTS if _name(alert) == name]
+    query: str = alert["properties"]["criteria"]["allOf"][0]["query"]
+    return query
 
+
+#: What tells of one event, and wakes somebody: what was measured and not yet exported is lost with its instance.
+OF_ONE_EVENT = {
+    "dead-letters-rising",
+    "endpoint-refuses",
+    "ledger-fails",
+    "opt-outs-failing",
+    "queue-refuses",
+    "unclear-opt-out",
+}
+
+
+def test_what_tells_of_one_event_is_asked_of_the_lines_and_not_of_metrics():
+    for name in OF_ONE_EVENT:
+        assert _query(name).startswith("traces\n"), name
+
+    rest_on_metrics = {_name(alert) for alert in LOG_ALERTS if "customMetrics" in _query(_name(alert))}
+    assert rest_on_metrics == {"breaker-open", "oldest-opt-in-too-old", "stops-unsettled"}
+
+
+def test_the_alerts_ask_for_lines_and_attributes_that_the_code_writes(caplog):
+    caplog.set_level("INFO")
+    telemetry = Telemetry()
     with pytest.raises(RequestRefused), telemetry.request(Operation.REMOVE, 1):
         raise RequestRefused("Denied", 401)
-
-    (alert,) = [alert for alert in LOG_ALERTS if _name(alert).startswith("endpoint-refuses")]
-    (asked,) = re.findall(r"status_class\) == '(\w+)'", alert["properties"]["criteria"]["allOf"][0]["query"])
-    collected = reader.get_metrics_data()
-    assert collected is not None
-    counted = json.loads(collected.to_json())["resource_metrics"][0]["scope_metrics"][0]["metrics"]
-    (requests,) = [metric for metric in counted if metric["name"] == "optout.requests"]
-    assert [point["attributes"] for point in requests["data"]["data_points"]] == [
-        {"status_class": asked, "operation": "remove"}
+    with pytest.raises(LedgerUnavailable), telemetry.ledger("admit"):
+        raise LedgerUnavailable("gone")
+    sent = [
+        Outgoing(queue=Queue.DEAD_LETTERS, message_id="", body=b"", content_type=None, properties={}, reason=reason)
+        for reason in Reason
     ]
+    telemetry.report(Report(messages=1, dispatched=Dispatched(dead_letters=sent, parked=sent[:2])))
+
+    refused, failed, detoured, settled = caplog.records
+    assert refused.getMessage().startswith(re.findall(r"startswith '([^']+)'", _query("endpoint-refuses"))[0])
+    assert "optout.statement" in vars(failed)
+    assert "['optout.statement']" in _query("ledger-fails")
+    assert (vars(detoured)["optout.detours"], vars(detoured)["optout.queue"]) == (2, "dead_letters")
+    assert re.findall(r"\['(optout\.\w+)'\]", _query("queue-refuses")) == [
+        "optout.detours",
+        "optout.queue",
+        "optout.detours",
+    ]
+    keys = {key for key in vars(settled) if key.startswith("optout.")}
+    reasons = {key.removeprefix("optout.") for key in keys if re.match(r"^optout\.[A-Z]", key)}
+    assert settled.getMessage().startswith("settled ")
+    assert reasons == {reason.value for reason in Reason}
+    assert "matches regex @'^optout\\.[A-Z]'" in _query("dead-letters-rising")
+    assert "optout.UnclearOptOut" in keys
+    assert "'optout.UnclearOptOut'" in _query("unclear-opt-out")
+    # Every reason of a STOP that failed, and no other: the STOP that names nobody for certain has an alert of its own.
+    asked = re.findall(r"'optout\.(\w+)'", _query("opt-outs-failing"))
+    assert asked == ["OptOut", "NotOptedOut"]
+    assert {reason for reason in reasons if reason.startswith("OptOut")} == {
+        *("OptOutRejected", "OptOutSenderRejected", "OptOutRefused", "OptOutRetriesExhausted"),
+    }
 
 
 @pytest.mark.parametrize(("name", "instances"), [("everything", 40), ("required", 10)])

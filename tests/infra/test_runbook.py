@@ -10,6 +10,7 @@ from tests.infra.sources import ROOT
 
 RUNBOOK = (ROOT / "docs/runbook.md").read_text()
 DEPLOY = (ROOT / "docs/deploy.md").read_text()
+METRICS = (ROOT / "docs/metrics.md").read_text()
 SECURITY = (ROOT / "docs/security.md").read_text()
 EVENTS = (ROOT / "docs/events.md").read_text()
 ALERTS = {
@@ -91,6 +92,7 @@ def test_every_link_leads_somewhere(page: str):
             "deploy.md": DEPLOY,
             "events.md": EVENTS,
             "security.md": SECURITY,
+            "metrics.md": METRICS,
             "": page,
         }.items()
     }
