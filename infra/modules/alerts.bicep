@@ -403,6 +403,24 @@ traces
     failing: 1
   }
   {
+    // 429 is honoured and uses up no attempt: without this nobody would hear of it before opt-ins are six hours old.
+    name: 'acs-throttles'
+    severity: 2
+    description: 'ACS answered more than 100 requests with 4xx in an hour, most likely 429: we ask too much at a time.'
+    window: 'PT1H'
+    query: '''
+customMetrics
+| where name == 'optout.requests'
+| where tostring(customDimensions.status_class) == '4xx'
+| project timestamp, measured = valueSum
+'''
+    aggregation: 'Total'
+    threshold: 100
+    dimensions: []
+    periods: 1
+    failing: 1
+  }
+  {
     // A breaker is open for half a minute at a time, and a sample is taken each minute: with little traffic it is never
     // seen open, so five minutes in which ACS answered nothing count as well. Two of them in an hour: one blip is not
     // worth a mail, since nothing is lost by waiting, and opt-ins that wait are tried every 18 minutes at least.

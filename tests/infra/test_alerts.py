@@ -320,7 +320,7 @@ def test_what_tells_of_one_event_is_asked_of_the_lines_and_not_of_metrics():
         assert _query(name).startswith("traces\n"), name
 
     rest_on_metrics = {_name(alert) for alert in LOG_ALERTS if "customMetrics" in _query(_name(alert))}
-    assert rest_on_metrics == {"breaker-open", "oldest-opt-in-too-old", "stops-unsettled"}
+    assert rest_on_metrics == {"acs-throttles", "breaker-open", "oldest-opt-in-too-old", "stops-unsettled"}
 
 
 def test_the_alerts_ask_for_lines_and_attributes_that_the_code_writes(caplog):

@@ -68,7 +68,7 @@ QUERIES = {**_of_alerts("everything"), **_of_alerts("required"), **_of_the_workb
 
 
 def test_every_query_is_looked_at():
-    assert len(_of_alerts("everything")) == len(_of_alerts("required")) == 14
+    assert len(_of_alerts("everything")) == len(_of_alerts("required")) == 15
     assert len(_of_the_workbook()) == 12
     assert len(_of_pages()) >= 6
 
