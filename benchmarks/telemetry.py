@@ -393,9 +393,9 @@ def lines_of(cost: Cost, model: Model) -> Iterator[str]:
         ),
     )
     yield from paragraph(
-        f"So a day costs this, with *T* of [capacity.md](capacity.md), instances of {MEMORY} GB, at least"
-        f" {LEAST_BILLED:g} s billed for an execution, and ${GIGABYTE:.2f} a GB (**assumed**, as are the other prices:"
-        " [deploy.md](deploy.md#cost)):"
+        f"So a day costs this, with *T* as [capacity.md](capacity.md) has it (of {number(model.message * 1e6)} µs and"
+        f" {number(model.many * 1e6)} µs a message), instances of {MEMORY} GB, at least {LEAST_BILLED:g} s billed for"
+        f" an execution, and ${GIGABYTE:.2f} a GB (**assumed**, as are the other prices: [deploy.md](deploy.md#cost)):"
     )
     yield ""
     yield from table(

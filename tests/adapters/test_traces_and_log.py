@@ -30,6 +30,7 @@ def measured():
 @pytest.fixture
 def log(caplog):
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "optout_core")  # benchmarks silence it in their process
     return caplog
 
 

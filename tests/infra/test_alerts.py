@@ -324,7 +324,7 @@ def test_what_tells_of_one_event_is_asked_of_the_lines_and_not_of_metrics():
 
 
 def test_the_alerts_ask_for_lines_and_attributes_that_the_code_writes(caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "optout_core")
     telemetry = Telemetry()
     with pytest.raises(RequestRefused), telemetry.request(Operation.REMOVE, 1):
         raise RequestRefused("Denied", 401)
