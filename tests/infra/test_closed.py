@@ -23,6 +23,14 @@ def test_nothing_takes_a_key_or_a_password(deployed):
 
 
 @every_deployment
+def test_who_may_read_one_resource_reads_its_log_and_no_other(deployed):
+    """https://learn.microsoft.com/azure/azure-monitor/logs/manage-access#access-control-mode"""
+    workspace = deployed.only("Microsoft.OperationalInsights/workspaces")["properties"]
+
+    assert workspace["features"]["enableLogAccessUsingOnlyResourcePermissions"] is True
+
+
+@every_deployment
 def test_nothing_speaks_old_tls_or_none(deployed):
     storage, site = deployed.only("Microsoft.Storage/storageAccounts"), deployed.only("Microsoft.Web/sites")
 
