@@ -11,7 +11,8 @@ every_deployment = pytest.mark.parametrize("deployed", [EVERYTHING, REQUIRED], i
 @every_deployment
 def test_nothing_takes_a_key_or_a_password(deployed):
     assert deployed.only("Microsoft.ServiceBus/namespaces")["properties"]["disableLocalAuth"] is True
-    assert deployed.only("Microsoft.Storage/storageAccounts")["properties"]["allowSharedKeyAccess"] is False
+    storage = deployed.only("Microsoft.Storage/storageAccounts")["properties"]
+    assert (storage["allowSharedKeyAccess"], storage["defaultToOAuthAuthentication"]) == (False, True)
     assert deployed.only("Microsoft.Insights/components")["properties"]["DisableLocalAuth"] is True
     workspace = deployed.only("Microsoft.OperationalInsights/workspaces")["properties"]
     assert workspace["features"]["disableLocalAuth"] is True
