@@ -118,7 +118,8 @@ def _kind(item: dict[str, Any]) -> str:
 def _about(item: dict[str, Any]) -> str:
     kind, said = _kind(item), item["data"]["baseData"]
     if kind == "Message":
-        return "line" if said["message"].startswith("settled ") else "dead event"
+        named = {"settled ": "line", "event ": "dead event"}
+        return next((about for start, about in named.items() if said["message"].startswith(start)), "another line")
     if kind in {"RemoteDependency", "Request"}:
         return "invocation" if said["name"] == "process opt-ins" else "call"
     return "metrics" if kind == "Metric" else kind
