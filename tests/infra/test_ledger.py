@@ -278,15 +278,3 @@ def test_the_command_says_how_to_use_it(arguments, tmp_path):
 
     assert ran.returncode == 2
     assert ran.stderr == "usage: infra/ledger-rights HOST DATABASE NAME OBJECT_ID [service|group]\n"
-
-
-@pytest.mark.parametrize(
-    ("size", "tier"),
-    [("Standard_B2s", "Burstable"), ("Standard_D2ds_v5", "GeneralPurpose"), ("Standard_E2ds_v5", "MemoryOptimized")],
-)
-def test_a_compute_size_says_its_tier(size, tier, compiler, parameter_file):
-    """https://learn.microsoft.com/azure/postgresql/flexible-server/concepts-compute"""
-    made = compiler.snapshot(parameter_file("smallest", f"param ledgerComputeSize = '{size}'"))
-
-    (server,) = [each for each in made if each["type"] == SERVER]
-    assert server["sku"] == {"name": size, "tier": tier}
