@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import broker, capacity, masking, page, replay
+from benchmarks import broker, capacity, masking, page, replay, telemetry
 from benchmarks.results import goals, measure
 from benchmarks.scale import LONG, ORDINARY, TINY
 
@@ -18,6 +18,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measure what
 app.command("broker")(broker.main)
 app.command("replay")(replay.main)
 app.command("masking")(masking.main)
+app.command("telemetry")(telemetry.main)
 
 
 @app.command()

@@ -4,7 +4,7 @@ metadata name = 'SMS opt-in'
 metadata description = 'Removes people who opted in again from the Azure Communication Services SMS opt-out list, event by event.'
 
 import { isObjectId, otherCharacters } from 'modules/input.bicep'
-import { processorSettings } from 'modules/types.bicep'
+import { customerKey, dnsZones, processorSettings, subnets } from 'modules/types.bicep'
 
 @description('Region of everything that has one. It must offer Flex Consumption.')
 param location string = resourceGroup().location
@@ -76,6 +76,32 @@ param privateNetworking bool = false
 
 @description('Address space of that network, /23 or larger.')
 param virtualNetworkAddressPrefix string = '10.60.0.0/23'
+
+@description('Subnets of a network that exists, in place of one that is made. Goes with privateNetworking.')
+param existingSubnets subnets?
+
+@description('Private DNS zones that exist and are linked to your network; what is left out is made. Goes with privateNetworking.')
+param existingDnsZones dnsZones = {}
+
+@description('Everything outlives a zone that fails: storage, function, and the namespace where its region does not do so by itself. Flex Consumption then keeps two always-ready instances at least, and bills them. The region must offer zones; the ledger has ledgerStandby.')
+param zoneRedundant bool = false
+
+@description('A key of yours that encrypts what queues, storage and ledger hold. Needs Premium.')
+param encryption customerKey?
+
+@description('Resource id of a Log Analytics workspace that exists. Empty: one is made. How long it keeps what, and how much it takes, is then up to it.')
+param workspaceId string = ''
+
+@description('How long what is logged is kept, in days: by default as long as a dead letter.')
+@allowed([30, 31, 60, 90, 120, 180, 270, 365, 550, 730])
+param logRetentionDays int = 90
+
+@description('Most that is logged on a day, in GB; then nothing more until the next day, and an alert says so. docs/metrics.md has what to expect.')
+@minValue(1)
+param logDailyCapGB int = 5
+
+@description('Logs who uses the ACS resource, its opt-out list among the rest. Also what others do with it.')
+param logCommunicationService bool = true
 
 @description('Takes START and STOP texts from ACS itself, through Event Grid. ACS must not have a system topic yet: there can be only one.')
 param receiveTexts bool = false
@@ -204,6 +230,30 @@ var effectiveStandby = ledgerStandby != 'Disabled' && startsWith(ledgerComputeSi
   ? fail('ledgerStandby needs a ledgerComputeSize that is not Burstable, such as Standard_D2ds_v5.')
   : ledgerStandby
 
+// Service Bus takes a key of yours on Premium only; half of what holds numbers would be encrypted with it.
+var checkedEncryption = encryption != null && effectiveSku != 'Premium'
+  ? fail('encryption needs serviceBusSku Premium: Standard takes no key of yours.')
+  : encryption
+var checkedSubnets = existingSubnets != null && !privateNetworking
+  ? fail('existingSubnets goes with privateNetworking, which is off: the function would join none of them.')
+  : existingSubnets
+var functionSubnetId = privateNetworking
+  ? checkedSubnets.?function ?? resourceId(
+      'Microsoft.Network/virtualNetworks/subnets',
+      names.virtualNetwork,
+      'function'
+    )
+  : ''
+var checkedWorkspaceId = empty(trim(workspaceId)) || contains(
+    toLower(workspaceId),
+    '/providers/microsoft.operationalinsights/workspaces/'
+  )
+  ? trim(workspaceId)
+  : fail('workspaceId is "${workspaceId}", and that is not the id of a Log Analytics workspace.')
+var usedWorkspaceId = empty(checkedWorkspaceId)
+  ? resourceId('Microsoft.OperationalInsights/workspaces', names.workspace)
+  : checkedWorkspaceId
+
 var effectiveQueueSize = queueSizeMB > 5120 && effectiveSku != 'Premium'
   ? fail('queueSizeMB above 5120 needs serviceBusSku Premium.')
   : queueSizeMB
@@ -229,7 +279,13 @@ module messaging 'modules/messaging.bicep' = {
     queueSizeMB: effectiveQueueSize
     messagingUnits: messagingUnits
     isPrivate: privateNetworking
+    zoneRedundant: zoneRedundant
+    encryption: checkedEncryption
+    workspaceId: usedWorkspaceId
   }
+  dependsOn: [
+    monitoring
+  ]
 }
 
 module storage 'modules/storage.bicep' = {
@@ -239,6 +295,8 @@ module storage 'modules/storage.bicep' = {
     name: names.storage
     packageContainer: packageContainer
     isPrivate: privateNetworking
+    zoneRedundant: zoneRedundant
+    encryption: checkedEncryption
   }
 }
 
@@ -254,6 +312,7 @@ module ledger 'modules/ledger.bicep' = if (consentLedger) {
     standby: effectiveStandby
     geoRedundantBackup: ledgerGeoRedundantBackup
     isPrivate: privateNetworking
+    encryption: checkedEncryption
     isLocked: deleteLock
   }
 }
@@ -263,7 +322,10 @@ module monitoring 'modules/monitoring.bicep' = {
     location: location
     tags: allTags
     workspaceName: names.workspace
+    workspaceId: checkedWorkspaceId
     applicationInsightsName: names.applicationInsights
+    retentionDays: logRetentionDays
+    dailyCapGB: logDailyCapGB
     isLocked: deleteLock
   }
 }
@@ -275,7 +337,7 @@ module alerts 'modules/alerts.bicep' = {
     nameSuffix: '${checkedName}-${suffix}'
     namespaceName: names.namespace
     applicationInsightsName: names.applicationInsights
-    workspaceName: names.workspace
+    workspaceId: usedWorkspaceId
     hasLedger: consentLedger
     ledgerName: names.ledger
     queueSizeMB: queueSizeMB
@@ -353,6 +415,18 @@ module communicationRole 'modules/communication-role.bicep' = {
   }
 }
 
+module communicationLog 'modules/communication-log.bicep' = if (logCommunicationService) {
+  scope: resourceGroup(communicationService.subscriptionId, communicationService.resourceGroup)
+  params: {
+    communicationServiceName: communicationService.name
+    workspaceId: usedWorkspaceId
+    name: 'optin-${checkedName}-${suffix}'
+  }
+  dependsOn: [
+    monitoring
+  ]
+}
+
 module network 'modules/network.bicep' = if (privateNetworking) {
   params: {
     location: location
@@ -360,6 +434,8 @@ module network 'modules/network.bicep' = if (privateNetworking) {
     nameSuffix: '${checkedName}-${suffix}'
     virtualNetworkName: names.virtualNetwork
     addressPrefix: virtualNetworkAddressPrefix
+    existingSubnets: checkedSubnets
+    existingZones: existingDnsZones
     namespaceName: names.namespace
     namespaceHostName: messaging.outputs.hostName
     storageName: names.storage
@@ -387,7 +463,8 @@ module processor 'modules/function.bicep' = {
     hasLedger: consentLedger
     ledgerName: names.ledger
     ledgerDatabase: ledgerDatabase
-    virtualNetworkName: privateNetworking ? names.virtualNetwork : ''
+    subnetId: functionSubnetId
+    zoneRedundant: zoneRedundant
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstanceCount
     alwaysReadyInstanceCount: checkedReadyCount

@@ -6,7 +6,8 @@
     infra/variables.py ask                            the same for azd, which asks for them at a terminal
 
 What is needed stands in the parameter file alone: whatever it refuses to do without. Absent, empty, blank and a lone
-comma are the same.
+comma are the same. For an environment that is no test environment, .github/CODEOWNERS has to name who is asked before
+the pipeline itself changes: while the placeholder stands there GitHub asks nobody, without a word.
 
 Exit codes: 0 all are there, 1 some are missing, 2 usage.
 """
@@ -19,6 +20,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 _HERE = Path(__file__).parent
+_CODE_OWNERS = _HERE.parent / ".github" / "CODEOWNERS"
+_PLACEHOLDER = "@OWNER/"
+_TEST_ENVIRONMENT = "dev"
 _NEEDED = re.compile(r"fail\('([A-Z_]+) is empty or not set\. It takes (.+?)\.'\)")
 #: azd asks for these too: nobody could use an environment without them.
 _WORTH_ASKING = {
@@ -41,6 +45,15 @@ def is_given(value: str | None) -> bool:
 def check(environment: str, others: list[str], variables: Mapping[str, str]) -> list[str]:
     """Give a line for each variable that is missing."""
     return _missing(needed(environment), others, variables)
+
+
+def unowned(environment: str, owners: Path = _CODE_OWNERS) -> list[str]:
+    """Give a line when nobody would be asked about a change of what deploys this environment."""
+    text = owners.read_text() if owners.exists() else ""
+    named = [line for line in text.splitlines() if "@" in line and not line.lstrip().startswith("#")]
+    if environment == _TEST_ENVIRONMENT or (named and not any(_PLACEHOLDER in line for line in named)):
+        return []
+    return [".github/CODEOWNERS names nobody. It takes the team that may deploy, in the place of @OWNER/deployers."]
 
 
 def _missing(takes: Mapping[str, str], others: list[str], variables: Mapping[str, str]) -> list[str]:
@@ -67,9 +80,10 @@ def _keep(name: str, value: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run the command."""
+    unasked: list[str] = []
     match arguments:
         case ["check", environment, *others] if (_HERE / f"{environment}.bicepparam").exists():
-            missing = check(environment, others, os.environ)
+            missing, unasked = check(environment, others, os.environ), unowned(environment)
             where = f"Set it for the environment {environment}"
         case ["named", first, *others]:
             missing = _missing({}, [first, *others], os.environ)
@@ -82,7 +96,9 @@ def main(arguments: list[str]) -> int:
             return 2
     for line in missing:
         sys.stderr.write(f"{line} {where}: docs/deploy.md says what for.\n")
-    return 1 if missing else 0
+    for line in unasked:
+        sys.stderr.write(f"{line} Commit it: docs/deploy.md says what for.\n")
+    return 1 if missing or unasked else 0
 
 
 if __name__ == "__main__":

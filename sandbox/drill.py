@@ -27,7 +27,7 @@ from sandbox.mess import Mess
 from sandbox.publishing import Publication, publish
 from servicebus_sandbox import Broker
 
-#: The oldest and the youngest incident; the dead-letter queue keeps letters for 90 days.
+#: The oldest and the youngest incident; the dead-letter queue keeps letters for 76 days.
 _OLDEST, _YOUNGEST = timedelta(days=30), timedelta(minutes=2)
 _MOST_INCIDENTS = 40
 #: What the publisher of a message that nobody looked at in time gave it.

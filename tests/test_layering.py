@@ -50,7 +50,11 @@ USERS = {
     "azure.servicebus": ("optout_core/adapters", "optout_ops/queues", "sandbox"),
     "azurefunctions": ("optout_core/adapters/trigger.py", "sandbox"),
     "httpx": (),
-    "opentelemetry": ("optout_core/adapters/telemetry.py", "sandbox/telemetry.py"),
+    "opentelemetry": (
+        "optout_core/adapters/azure_monitor.py",
+        "optout_core/adapters/telemetry.py",
+        "sandbox/telemetry.py",
+    ),
     "rich": ("optout_ops/cli", "sandbox"),
     "typer": ("optout_ops/cli", "optout_ops/__main__.py", "optout_ops/machine.py", "sandbox"),
 }

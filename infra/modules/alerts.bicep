@@ -6,7 +6,10 @@ param tags object
 param nameSuffix string
 param namespaceName string
 param applicationInsightsName string
-param workspaceName string
+
+@description('Resource id of the workspace, which others may use as well.')
+param workspaceId string
+
 param hasLedger bool
 param ledgerName string
 
@@ -52,15 +55,31 @@ var metricAlerts = [
     ]
   }
   {
+    name: 'dead-letters-ending'
+    severity: 1
+    description: 'Dead letters are in their last days: what lies in ${queues.endingDeadLetters.name} is deleted two weeks after it came there.'
+    window: 'PT15M'
+    conditions: [
+      {
+        name: 'waiting'
+        metric: 'ActiveMessages'
+        queues: [queues.endingDeadLetters.name]
+        aggregation: 'Maximum'
+        operator: 'GreaterThan'
+        threshold: 0
+      }
+    ]
+  }
+  {
     name: 'dead-letters-out-of-reach'
     severity: 1
-    description: 'Messages lie where the operators\' tool does not look: dead letters that expired after 90 days or were abandoned too often, or opt-ins that could not be forwarded.'
+    description: 'Messages lie where the operators\' tool does not look and nothing ever ends: they could not be forwarded, or were given back 2,000 times in their last days.'
     window: 'PT15M'
     conditions: [
       {
         name: 'expired'
         metric: 'DeadletteredMessages'
-        queues: [queues.deadLetters.name, queues.optIns.name]
+        queues: [queues.deadLetters.name, queues.optIns.name, queues.endingDeadLetters.name]
         // What the broker dead-letters passes through the opt-in queue on its way: only what stays counts.
         aggregation: 'Minimum'
         operator: 'GreaterThan'
@@ -118,7 +137,7 @@ var metricAlerts = [
       {
         name: 'size'
         metric: 'Size'
-        queues: [queues.optIns.name, queues.deadLetters.name]
+        queues: [queues.optIns.name, queues.deadLetters.name, queues.endingDeadLetters.name]
         aggregation: 'Average'
         operator: 'GreaterThan'
         threshold: queueSizeMB * 60 / 100 * bytesInMB
@@ -134,7 +153,7 @@ var metricAlerts = [
       {
         name: 'size'
         metric: 'Size'
-        queues: [queues.optIns.name, queues.deadLetters.name]
+        queues: [queues.optIns.name, queues.deadLetters.name, queues.endingDeadLetters.name]
         aggregation: 'Average'
         operator: 'GreaterThan'
         threshold: queueSizeMB * 80 / 100 * bytesInMB
@@ -232,8 +251,9 @@ var ledgerAlerts = [
   }
 ]
 
-// Metrics of optout_core/adapters/telemetry.py. Each query gives a column `measured`. A minute's metric is exported within
-// a minute and can be asked for some minutes later: a window of five minutes would often miss it.
+// Lines and metrics of optout_core/adapters/telemetry.py. Each query gives a column `measured`. What tells of one event is
+// asked of the lines: a metric is exported within a minute, and lost with an instance that is taken away before. Either can
+// be asked for some minutes later: a window of five minutes would often miss it.
 var logAlerts = [
   {
     name: 'dead-letters-rising'
@@ -241,9 +261,11 @@ var logAlerts = [
     description: 'More than 25 new dead letters of one reason in 15 minutes; the alert carries the reason.'
     window: 'PT15M'
     query: '''
-customMetrics
-| where name == 'optout.dead_letters'
-| project timestamp, reason = tostring(customDimensions.reason), measured = valueSum
+traces
+| where message startswith 'settled '
+| mv-expand key = bag_keys(customDimensions) to typeof(string)
+| where key matches regex @'^optout\.[A-Z]'
+| project timestamp, reason = substring(key, 7), measured = toint(customDimensions[key])
 '''
     aggregation: 'Total'
     threshold: 25
@@ -263,10 +285,10 @@ customMetrics
     description: 'A STOP names no number that is one person\'s for certain: it holds back no opt-in until somebody corrects it.'
     window: 'PT15M'
     query: '''
-customMetrics
-| where name == 'optout.dead_letters'
-| where tostring(customDimensions.reason) == 'UnclearOptOut'
-| project timestamp, measured = valueSum
+traces
+| where message startswith 'settled '
+| project timestamp, measured = toint(customDimensions['optout.UnclearOptOut'])
+| where measured > 0
 '''
     aggregation: 'Total'
     threshold: 0
@@ -280,10 +302,11 @@ customMetrics
     description: 'ACS does not take STOPs: they are dead letters, and these people may get texts.'
     window: 'PT15M'
     query: '''
-customMetrics
-| where name == 'optout.dead_letters'
-| where tostring(customDimensions.reason) startswith 'OptOut' or tostring(customDimensions.reason) == 'NotOptedOut'
-| project timestamp, measured = valueSum
+traces
+| where message startswith 'settled '
+| mv-expand key = bag_keys(customDimensions) to typeof(string)
+| where key startswith 'optout.OptOut' or key == 'optout.NotOptedOut'
+| project timestamp, measured = toint(customDimensions[key])
 '''
     aggregation: 'Total'
     threshold: 0
@@ -314,10 +337,9 @@ customMetrics
     description: 'Statements to the consent ledger fail: nothing is called, STOPs included, and everybody waits.'
     window: 'PT15M'
     query: '''
-customMetrics
-| where name == 'optout.ledger.duration'
-| where tostring(customDimensions.result) == 'failed'
-| project timestamp, measured = valueCount
+traces
+| where isnotempty(customDimensions['optout.statement'])
+| project timestamp, measured = 1
 '''
     aggregation: 'Total'
     threshold: 5
@@ -331,9 +353,9 @@ customMetrics
     description: 'A queue takes no message of ours and the other one does: it is full, disabled, or we may not send to it; the alert carries the queue.'
     window: 'PT15M'
     query: '''
-customMetrics
-| where name == 'optout.detours'
-| project timestamp, queue = tostring(customDimensions.queue), measured = valueSum
+traces
+| where isnotempty(customDimensions['optout.detours'])
+| project timestamp, queue = tostring(customDimensions['optout.queue']), measured = toint(customDimensions['optout.detours'])
 '''
     aggregation: 'Total'
     threshold: 0
@@ -370,13 +392,30 @@ customMetrics
     description: 'ACS refuses us (401, 403, 404 or the API version): every opt-in fails until our configuration is mended.'
     window: 'PT15M'
     query: '''
-customMetrics
-| where name == 'optout.requests'
-| where tostring(customDimensions.status_class) == 'refused'
-| project timestamp, measured = valueSum
+traces
+| where message startswith 'ACS refuses us'
+| project timestamp, measured = 1
 '''
     aggregation: 'Total'
     threshold: 0
+    dimensions: []
+    periods: 1
+    failing: 1
+  }
+  {
+    // 429 is honoured and uses up no attempt: without this nobody would hear of it before opt-ins are six hours old.
+    name: 'acs-throttles'
+    severity: 2
+    description: 'ACS answered more than 100 requests with 4xx in an hour, most likely 429: we ask too much at a time.'
+    window: 'PT1H'
+    query: '''
+customMetrics
+| where name == 'optout.requests'
+| where tostring(customDimensions.status_class) == '4xx'
+| project timestamp, measured = valueSum
+'''
+    aggregation: 'Total'
+    threshold: 100
     dimensions: []
     periods: 1
     failing: 1
@@ -414,16 +453,28 @@ union traces, exceptions
 | where strcat(message, outerMessage) has 'message batch receive loop'
 | project timestamp, measured = itemCount
 '''
-// What Service Bus completed, over both queues: exported metrics lose their dimension. What operators complete counts too.
+// What Service Bus completed, over all queues: exported metrics lose their dimension. What operators complete counts too.
+// The workspace may be everybody's: only what our own resources wrote counts.
 var completedQuery = '''
 AzureMetrics
-| where ResourceProvider == 'MICROSOFT.SERVICEBUS' and MetricName == 'CompleteMessage'
+| where _ResourceId =~ '{namespace}' and MetricName == 'CompleteMessage'
 | summarize completed = sum(Total), TimeGenerated = max(TimeGenerated)
 | extend seen = coalesce(toscalar(
     AppTraces
-    | where Message startswith 'settled '
+    | where _ResourceId =~ '{applicationInsights}' and Message startswith 'settled '
     | summarize sum(toint(Properties['optout.messages']))
   ), 0)
+'''
+var completedOfOurs = replace(
+  replace(completedQuery, '{namespace}', namespace.id),
+  '{applicationInsights}',
+  applicationInsights.id
+)
+// https://learn.microsoft.com/azure/azure-monitor/logs/daily-cap
+var cappedQuery = '''
+_LogOperation
+| where Category =~ 'Ingestion' and Detail contains 'OverQuota'
+| project TimeGenerated, measured = 1
 '''
 var hostAlerts = [
   {
@@ -449,7 +500,7 @@ var hostAlerts = [
     severity: 2
     description: 'Service Bus completed messages for an hour and the function said nothing: the alerts that rest on what it says are blind.'
     window: 'PT1H'
-    query: '${completedQuery}| project TimeGenerated, measured = iff(completed >= 50 and seen == 0, 1, 0)\n'
+    query: '${completedOfOurs}| project TimeGenerated, measured = iff(completed >= 50 and seen == 0, 1, 0)\n'
     threshold: 0
     onWorkspace: true
   }
@@ -458,7 +509,16 @@ var hostAlerts = [
     severity: 2
     description: 'Service Bus completed more messages than the function has seen: some are gone and nobody acted on them.'
     window: 'PT1H'
-    query: '${completedQuery}| project TimeGenerated, measured = iff(seen > 0 and completed - seen > max_of(50, completed * ${unseenShare} / 100), completed - seen, 0)\n'
+    query: '${completedOfOurs}| project TimeGenerated, measured = iff(seen > 0 and completed - seen > max_of(50, completed * ${unseenShare} / 100), completed - seen, 0)\n'
+    threshold: 0
+    onWorkspace: true
+  }
+  {
+    name: 'log-capped'
+    severity: 1
+    description: 'The workspace has taken in all that it may on one day: nothing more is logged until the next, and the alerts that rest on it are blind.'
+    window: 'PT15M'
+    query: cappedQuery
     threshold: 0
     onWorkspace: true
   }
@@ -470,25 +530,6 @@ resource namespace 'Microsoft.ServiceBus/namespaces@2024-01-01' existing = {
 
 resource applicationInsights 'Microsoft.Insights/components@2020-02-02' existing = {
   name: applicationInsightsName
-}
-
-resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' existing = {
-  name: workspaceName
-}
-
-// So that a query can hold what the broker completed against what the function has seen.
-resource countsToTheWorkspace 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  scope: namespace
-  name: 'counts-to-the-workspace'
-  properties: {
-    workspaceId: workspace.id
-    metrics: [
-      {
-        category: 'AllMetrics'
-        enabled: true
-      }
-    ]
-  }
 }
 
 resource operators 'Microsoft.Insights/actionGroups@2023-01-01' = {
@@ -600,7 +641,7 @@ resource hostAlertRules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
       autoMitigate: true
       skipQueryValidation: true // a workspace that was made a moment ago has no tables yet
       scopes: [
-        alert.onWorkspace ? workspace.id : applicationInsights.id
+        alert.onWorkspace ? workspaceId : applicationInsights.id
       ]
       targetResourceTypes: [
         alert.onWorkspace ? 'microsoft.operationalinsights/workspaces' : 'microsoft.insights/components'

@@ -26,8 +26,11 @@ param hasLedger bool
 param ledgerName string
 param ledgerDatabase string
 
-@description('The virtual network whose subnet `function` the app joins. Empty: none.')
-param virtualNetworkName string
+@description('Resource id of the subnet that the app joins. Empty: none.')
+param subnetId string
+
+@description('Whether the app outlives a zone. The platform then keeps two always-ready instances at least, and bills them.')
+param zoneRedundant bool
 
 param instanceMemoryMB int
 param maximumInstanceCount int
@@ -74,6 +77,7 @@ resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   }
   properties: {
     reserved: true // Linux
+    zoneRedundant: zoneRedundant
   }
 }
 
@@ -91,9 +95,7 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
   properties: {
     serverFarmId: plan.id
     httpsOnly: true
-    virtualNetworkSubnetId: empty(virtualNetworkName)
-      ? null
-      : resourceId('Microsoft.Network/virtualNetworks/subnets', virtualNetworkName, 'function')
+    virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
     functionAppConfig: {
       deployment: {
         storage: {
@@ -161,6 +163,14 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
         APPLICATIONINSIGHTS_CONNECTION_STRING: applicationInsights.properties.ConnectionString
         APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.properties.clientId};Authorization=AAD'
         PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'
+        // The worker sends log lines and leaves metrics and traces to optout_core/adapters/azure_monitor.py; each call is
+        // traced once, by us; nothing is sent about the library itself. docs/metrics.md says what that costs.
+        OTEL_METRICS_EXPORTER: 'none'
+        OTEL_TRACES_EXPORTER: 'none'
+        OTEL_PYTHON_DISABLED_INSTRUMENTATIONS: 'azure_sdk,django,fastapi,flask,httpx,httpx2,psycopg2,requests,urllib,urllib3'
+        OTEL_BLRP_SCHEDULE_DELAY: '1000' // ms: what an instance has not sent when it is taken away is gone
+        APPLICATIONINSIGHTS_OPENTELEMETRY_RESOURCE_METRIC_DISABLED: 'true'
+        APPLICATIONINSIGHTS_SDKSTATS_DISABLED: 'true'
         // The version is that of optout_core/__init__.py.
         OTEL_RESOURCE_ATTRIBUTES: 'service.name=acs-opt-in,service.version=1.0.0'
         AZURE_CLIENT_ID: identity.properties.clientId

@@ -1,6 +1,8 @@
 metadata name = 'Ledger'
 metadata description = 'The consent ledger: a PostgreSQL server that takes Entra ID only, and the database on it. The role of the function is made by infra/ledger-rights: Azure Resource Manager cannot.'
 
+import { customerKey } from 'types.bicep'
+
 param location string
 param tags object
 
@@ -29,6 +31,9 @@ param geoRedundantBackup bool
 @description('Whether only private endpoints reach the server. Fixed when the server is made.')
 param isPrivate bool
 
+@description('The key that encrypts what the server holds. Fixed when the server is made.')
+param encryption customerKey?
+
 @description('Whether the server may not be deleted.')
 param isLocked bool
 
@@ -42,6 +47,14 @@ resource server 'Microsoft.DBforPostgreSQL/flexibleServers@2025-08-01' = {
   name: name
   location: location
   tags: tags
+  identity: encryption == null
+    ? null
+    : {
+        type: 'UserAssigned'
+        userAssignedIdentities: {
+          '${encryption!.identityId}': {}
+        }
+      }
   sku: {
     name: computeSize
     tier: tiers[substring(computeSize, length('Standard_'), 1)]
@@ -62,6 +75,13 @@ resource server 'Microsoft.DBforPostgreSQL/flexibleServers@2025-08-01' = {
       backupRetentionDays: 35 // the most there is: the ledger is the proof of consent
       geoRedundantBackup: geoRedundantBackup ? 'Enabled' : 'Disabled'
     }
+    dataEncryption: encryption == null
+      ? null
+      : {
+          type: 'AzureKeyVault'
+          primaryKeyURI: '${encryption!.vaultUri}keys/${encryption!.keyName}'
+          primaryUserAssignedIdentityId: encryption!.identityId
+        }
     highAvailability: {
       mode: standby
     }

@@ -1,11 +1,19 @@
 metadata name = 'Network'
 metadata description = 'The virtual network of the function, private endpoints for what it stores and sends, and one way out.'
 
+import { dnsZones, subnets } from 'types.bicep'
+
 param location string
 param tags object
 param nameSuffix string
 param virtualNetworkName string
 param addressPrefix string
+
+@description('Subnets that exist. Left out: a network with both is made, with one way out.')
+param existingSubnets subnets?
+
+@description('Private DNS zones that exist, linked to the network by whoever has them.')
+param existingZones dnsZones
 param namespaceName string
 
 @description('Host name of the namespace: the private DNS zone has its domain.')
@@ -19,6 +27,9 @@ param ledgerName string
 @description('Host name of the ledger: its private DNS zone has its domain. Empty: there is no ledger.')
 param ledgerHostName string
 
+var isOwn = existingSubnets == null
+var endpointSubnetId = existingSubnets.?endpoints ?? '${virtualNetwork.id}/subnets/private-endpoints'
+var networkId = isOwn ? virtualNetwork.id : split(endpointSubnetId, '/subnets/')[0]
 var storageSuffix = environment().suffixes.storage
 var alwaysThere = [
   {
@@ -47,6 +58,7 @@ var ofTheLedger = {
   target: resourceId('Microsoft.DBforPostgreSQL/flexibleServers', ledgerName)
 }
 var endpoints = concat(alwaysThere, hasLedger ? [ofTheLedger] : [])
+var broughtAlong = [for endpoint in endpoints: existingZones[?endpoint.group] ?? '']
 
 resource namespace 'Microsoft.ServiceBus/namespaces@2024-01-01' existing = {
   name: namespaceName
@@ -57,7 +69,7 @@ resource storage 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
 }
 
 // ACS, Entra ID and Application Insights are public endpoints, and a new subnet has no way out of its own.
-resource outboundAddress 'Microsoft.Network/publicIPAddresses@2024-05-01' = {
+resource outboundAddress 'Microsoft.Network/publicIPAddresses@2024-05-01' = if (isOwn) {
   name: 'pip-optin-${nameSuffix}'
   location: location
   tags: tags
@@ -69,7 +81,7 @@ resource outboundAddress 'Microsoft.Network/publicIPAddresses@2024-05-01' = {
   }
 }
 
-resource natGateway 'Microsoft.Network/natGateways@2024-05-01' = {
+resource natGateway 'Microsoft.Network/natGateways@2024-05-01' = if (isOwn) {
   name: 'ng-optin-${nameSuffix}'
   location: location
   tags: tags
@@ -85,7 +97,7 @@ resource natGateway 'Microsoft.Network/natGateways@2024-05-01' = {
   }
 }
 
-resource virtualNetwork 'Microsoft.Network/virtualNetworks@2024-05-01' = {
+resource virtualNetwork 'Microsoft.Network/virtualNetworks@2024-05-01' = if (isOwn) {
   name: virtualNetworkName
   location: location
   tags: tags
@@ -123,14 +135,10 @@ resource virtualNetwork 'Microsoft.Network/virtualNetworks@2024-05-01' = {
       }
     ]
   }
-
-  resource endpointSubnet 'subnets' existing = {
-    name: 'private-endpoints'
-  }
 }
 
 resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [
-  for endpoint in endpoints: {
+  for (endpoint, index) in endpoints: if (empty(broughtAlong[index])) {
     name: endpoint.zone
     location: 'global'
     tags: tags
@@ -138,15 +146,15 @@ resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [
 ]
 
 resource zoneLinks 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [
-  for (endpoint, index) in endpoints: {
+  for (endpoint, index) in endpoints: if (empty(broughtAlong[index])) {
     parent: zones[index]
-    name: virtualNetworkName
+    name: last(split(networkId, '/'))
     location: 'global'
     tags: tags
     properties: {
       registrationEnabled: false
       virtualNetwork: {
-        id: virtualNetwork.id
+        id: networkId
       }
     }
   }
@@ -160,7 +168,7 @@ resource privateEndpoints 'Microsoft.Network/privateEndpoints@2024-05-01' = [
     tags: tags
     properties: {
       subnet: {
-        id: virtualNetwork::endpointSubnet.id
+        id: endpointSubnetId
       }
       privateLinkServiceConnections: [
         {
@@ -186,7 +194,7 @@ resource zoneGroups 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@202
         {
           name: endpoint.name
           properties: {
-            privateDnsZoneId: zones[index].id
+            privateDnsZoneId: empty(broughtAlong[index]) ? zones[index].id : broughtAlong[index]
           }
         }
       ]

@@ -31,6 +31,10 @@ resource namespace 'Microsoft.ServiceBus/namespaces@2024-01-01' existing = {
   resource deadLetters 'queues' existing = {
     name: queues.deadLetters.name
   }
+
+  resource endingDeadLetters 'queues' existing = {
+    name: queues.endingDeadLetters.name
+  }
 }
 
 resource applicationInsights 'Microsoft.Insights/components@2020-02-02' existing = {
@@ -62,6 +66,17 @@ resource operatorsUseDeadLetters 'Microsoft.Authorization/roleAssignments@2022-0
     }
   }
 ]
+
+resource operatorsReadEndingDeadLetters 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(operatorsGroupId)) {
+  name: guid(namespace::endingDeadLetters.id, operatorsGroupId, roles.serviceBusDataReceiver)
+  scope: namespace::endingDeadLetters
+  properties: {
+    description: 'Operators read and complete dead letters in their last days.'
+    principalId: operatorsGroupId
+    principalType: 'Group'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.serviceBusDataReceiver)
+  }
+}
 
 // The smoke test publishes as well. No principalType: a publisher may be a managed identity, a service principal or, in a test environment, a person.
 resource publishersSendOptIns 'Microsoft.Authorization/roleAssignments@2022-04-01' = [

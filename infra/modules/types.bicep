@@ -2,6 +2,48 @@ metadata name = 'Types'
 metadata description = 'Types that more than one template uses.'
 
 @export()
+@description('A key of yours that encrypts what Azure stores for us. It must exist, in a vault with purge protection, and the identity must be allowed to use it (Key Vault Crypto Service Encryption User).')
+@sealed()
+type customerKey = {
+  @description('Address of the vault, with a slash at its end.')
+  vaultUri: string
+
+  @description('Name of the key. Its newest version counts.')
+  keyName: string
+
+  @description('Resource id of a user-assigned identity that may use the key.')
+  identityId: string
+}
+
+@export()
+@description('Subnets of a network that exists. The one of the function is delegated to Microsoft.App/environments, /27 or larger, and has a way out.')
+@sealed()
+type subnets = {
+  @description('Resource id of the subnet that the function joins.')
+  function: string
+
+  @description('Resource id of the subnet of the private endpoints.')
+  endpoints: string
+}
+
+@export()
+@description('Resource ids of private DNS zones that exist and are linked to the network. What is left out is made.')
+@sealed()
+type dnsZones = {
+  @description('privatelink.servicebus.…')
+  namespace: string?
+
+  @description('privatelink.blob.…')
+  blob: string?
+
+  @description('privatelink.table.…')
+  table: string?
+
+  @description('privatelink.postgres.…')
+  postgresqlServer: string?
+}
+
+@export()
 @description('Settings of the processor that have a default in optout_core/settings.py. What is left out keeps that default.')
 @sealed()
 type processorSettings = {

@@ -20,7 +20,7 @@ from optout_core.adapters.ledger.publishing import Publisher
 from optout_core.adapters.ledger.replays import AppliedReplays
 from optout_core.adapters.outbox import SEND_TIMEOUT, ServiceBusOutbox
 from optout_core.adapters.requests import Limits, OptOutsClient
-from optout_core.adapters.telemetry import Telemetry
+from optout_core.adapters.telemetry import Telemetry, is_ours_to_send
 from optout_core.adapters.trigger import WholeMessage
 from optout_core.addresses import PostgresAddress, SqliteAddress
 from optout_core.arrivals import Arrival
@@ -91,6 +91,7 @@ class Service:
             version=__version__,
             settings=settings_to_publish(settings),
         )
+        self._is_ours_to_send = is_ours_to_send(environ)
         self._sleep = sleep
         self._has_warned = False
         self._starting = asyncio.Lock()
@@ -174,6 +175,11 @@ class Service:
         # They tell of every link, retry and request at INFO; what matters to us comes as an error or is measured.
         for library in ("azure", "aiohttp"):
             logging.getLogger(library).setLevel(logging.WARNING)
+        if self._is_ours_to_send:
+            # Imported late: only on Azure, where the worker has imported most of it already.
+            from optout_core.adapters import azure_monitor
+
+            azure_monitor.send()
         telemetry = Telemetry(observers=[self._observe])
         await self._resources.enter_async_context(self._credentials)
         await self._resources.enter_async_context(self._acs)

@@ -46,6 +46,34 @@ _Recipients = Counter[tuple[RecipientOutcome, Reason | None]]
 
 _log = logging.getLogger(NAME)
 
+#: Lines of one kind that are written at once, and seconds for each more: what is refused may be refused a hundred times
+#: a second, and each line costs as much as that of an invocation.
+_LINES, _LINE_SECONDS = 20, 6.0
+
+
+class _Lines:
+    """How many lines of one kind may be written, and how many were left out."""
+
+    def __init__(self) -> None:
+        self._left, self._since = float(_LINES), monotonic()
+        self.left_out = 0
+
+    def may(self) -> bool:
+        """Tell whether one more may be written; otherwise it counts as left out."""
+        now = monotonic()
+        self._left = min(_LINES, self._left + (now - self._since) / _LINE_SECONDS)
+        self._since = now
+        if self._left < 1:
+            self.left_out += 1
+            return False
+        self._left -= 1
+        return True
+
+    def take(self) -> int:
+        """Give how many were left out since this was asked."""
+        count, self.left_out = self.left_out, 0
+        return count
+
 
 class Telemetry:
     """Count, time and trace; attribute sets are in docs/metrics.md."""
@@ -61,6 +89,8 @@ class Telemetry:
         `observers` are called with each report.
         """
         self._observers = observers
+        self._lines = tuple(_Lines() for _ in range(4))
+        self._dead_lines, self._detour_lines, self._refusals, self._failures = self._lines
         meter = metrics.get_meter(NAME, __version__, meter_provider=meters)
         self._meter = meter
         self._tracer = trace.get_tracer(NAME, __version__, tracer_provider=tracers)
@@ -161,11 +191,13 @@ class Telemetry:
                 yield answered
             except RequestRefused as error:
                 refused = True
-                _log.error(
-                    "ACS refuses us (%s); the recipients wait for their next try; check endpoint, key or role, sender",
-                    error,
-                    extra={"optout.status": error.status, "optout.ms_cv": error.ms_cv},
-                )
+                if self._refusals.may():
+                    _log.error(
+                        "ACS refuses us (%s); the recipients wait for their next try; check endpoint, key or role,"
+                        " sender",
+                        error,
+                        extra={"optout.status": error.status, "optout.ms_cv": error.ms_cv},
+                    )
                 raise
             finally:
                 status_class = "refused" if refused else f"{status // 100}xx" if status else "none"
@@ -181,7 +213,8 @@ class Telemetry:
             yield
             result = "done"
         except LedgerUnavailable as error:
-            _log.error("%s", error, extra={"optout.statement": statement})
+            if self._failures.may():
+                _log.error("%s", error, extra={"optout.statement": statement})
             raise
         finally:
             self._ledger_time.record(monotonic() - started, {"statement": statement, "result": result})
@@ -219,7 +252,9 @@ class Telemetry:
         for queue, detoured in (("dead_letters", dispatched.parked), ("opt_ins", dispatched.refused)):
             if detoured:
                 self._detours.add(len(detoured), {"queue": queue})
-                _log.error(_DETOURS[queue], len(detoured), extra={"optout.detours": len(detoured)})
+                if self._detour_lines.may():
+                    facts = {"optout.detours": len(detoured), "optout.queue": queue}
+                    _log.error(_DETOURS[queue], len(detoured), extra=facts)
         reasons = Counter(each.reason for each in (*dispatched.dead_letters, *dispatched.refused) if each.reason)
         for reason, count in reasons.items():
             self._dead_letters.add(count, {"reason": reason.value})
@@ -233,22 +268,36 @@ class Telemetry:
             counts[outcome.value] += count
         dead = {reason.value: count for reason, count in reasons.items()}
         said = {f"consent.{effect}": count for effect, count in effects.items()}
+        named = [each for each in _dead_events(report).items() if self._dead_lines.may()]
+        left_out = {"lines_left_out": count} if (count := sum(lines.take() for lines in self._lines)) else {}
         _log.info(
             "settled %d messages: %s%s (version %s)",
             report.messages,
             ", ".join(f"{count} {name}" for name, count in counts.items()),
-            "".join(f" {counted}" for counted in (dead, said) if counted),
+            "".join(f" {counted}" for counted in (dead, said, left_out) if counted),
             __version__,
-            extra={f"optout.{name}": count for name, count in (counts | said | {"messages": report.messages}).items()}
+            extra={
+                f"optout.{name}": count
+                for name, count in (counts | dead | said | left_out | {"messages": report.messages}).items()
+            }
             | {"optout.version": __version__},
         )
-        for event_id, reasons_of_event in _dead_events(report).items():
+        for event_id, reasons_of_event in named:
             _log.warning(
                 "event %r: dead letters %s",
                 event_id,
                 dict(reasons_of_event),
                 extra={"optout.event_id": event_id, "optout.reasons": ",".join(sorted(reasons_of_event))},
             )
+
+
+def is_ours_to_send(environ: Mapping[str, str]) -> bool:
+    """Tell whether the worker leaves it to us to send metrics and traces.
+
+    https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#exporter-selection
+    """
+    left_out = (environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() for signal in ("METRICS", "TRACES"))
+    return bool(environ.get("APPLICATIONINSIGHTS_CONNECTION_STRING")) and all(each == "none" for each in left_out)
 
 
 def _span_context(carried: Mapping[str, str]) -> SpanContext:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from optout_ops import files, machine
-from optout_ops.cli.options import Reach, Reveal, Which
+from optout_ops.cli.options import Ending, Reach, Reveal, Which
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.terminal import say, show_json
 from optout_ops.exits import ExitCode, Mistake
@@ -25,12 +25,13 @@ def export(
         str, typer.Option("--output", "-o", metavar="FILE|-", help="A new file, or - for standard output.")
     ] = "-",
     reveal: Reveal = False,
+    ending: Ending = False,
 ) -> int:
     """Write dead letters as JSON Lines. Nothing is removed.
 
     Only with --reveal the file holds the numbers, and only then it can be imported again.
     """
-    settings, now = outside.settings(reach.namespace), outside.now()
+    settings, now = outside.settings(reach.namespace, ending=ending), outside.now()
     wanted = which.filter(now)
     if output == "-" and reach.as_json:
         raise Mistake(

@@ -7,7 +7,7 @@ from typing import Any
 
 from optout_core.reasons import Replay
 from optout_ops import machine
-from optout_ops.cli.options import Limits, Reach, Which
+from optout_ops.cli.options import Ending, Limits, Reach, Which
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.terminal import coloured, out, plain, say, show_json, show_table
 from optout_ops.exits import ExitCode
@@ -23,9 +23,9 @@ _SCREENS = 1_000
 _NOT_GIVEN_OUT = {str(state): f", {state}" for state in MessageState if state is not MessageState.ACTIVE}
 
 
-def list_(outside: Outside, reach: Reach, which: Which, judging: Limits) -> int:
+def list_(outside: Outside, reach: Reach, which: Which, judging: Limits, ending: Ending = False) -> int:
     """List the dead letters, one line each, the newest first."""
-    settings, now = outside.settings(reach.namespace), outside.now()
+    settings, now = outside.settings(reach.namespace, ending=ending), outside.now()
     wanted, rule = which.filter(now), judging.rule(settings.opt_in_max_age)
 
     bursts = Bursts()

@@ -27,6 +27,10 @@ _CHANGING = frozenset({"send", "replay", "import", "edit", "purge"})
 _STATUS = re.compile(r"[1-5]([0-9]{2}|xx)", re.IGNORECASE)
 
 
+Ending = Annotated[
+    bool,
+    typer.Option("--ending", help="Those in their last days, in the queue from which the broker deletes them."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output and nothing else.")]
 
 

@@ -23,7 +23,7 @@ from optout_ops.consent.places import places_of
 from optout_ops.consent.queues import InformedQueues
 from optout_ops.exits import OutOfReach
 from optout_ops.health.deployed import NOT_READ, NOT_SAID, Deployed, go_by
-from optout_ops.health.findings import Finding, Health
+from optout_ops.health.findings import Finding, Health, ending_queue
 from optout_ops.health.whereabouts import Place, Wanted
 from optout_ops.queues.client import ServiceBusQueues
 from optout_ops.queues.protocols import QueuePair
@@ -53,9 +53,14 @@ class Outside:
     )
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
-    def settings(self, namespace: str | None, *, needs_acs: bool = False, needs_queues: bool = True) -> Settings:
-        """Read the settings, as `machine.read_settings` does."""
-        return machine.read_settings(self.environ, namespace, needs_acs=needs_acs, needs_queues=needs_queues)
+    def settings(
+        self, namespace: str | None, *, needs_acs: bool = False, needs_queues: bool = True, ending: bool = False
+    ) -> Settings:
+        """Read the settings, as `machine.read_settings` does; `ending` is for the dead letters in their last days."""
+        settings = machine.read_settings(self.environ, namespace, needs_acs=needs_acs, needs_queues=needs_queues)
+        if not ending:
+            return settings
+        return settings.model_copy(update={"dead_letter_queue": ending_queue(settings)})
 
     @asynccontextmanager
     async def informed_queues(self, settings: Settings) -> AsyncIterator[QueuePair]:

@@ -8,7 +8,7 @@ import typer
 
 from optout_ops import files, machine
 from optout_ops.changes.purge import check_confirmation, choose, remove, words
-from optout_ops.cli.options import Note, Reach, Which
+from optout_ops.cli.options import Ending, Note, Reach, Which
 from optout_ops.cli.outcome import leftover_lines
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.terminal import confirm, out, say, say_stopping, show_json
@@ -29,6 +29,7 @@ def purge(
     typed: Annotated[
         str | None, typer.Option("--confirm", metavar="'purge N'", help="The words to type, for scripts.")
     ] = None,
+    ending: Ending = False,
     note: Note = None,
 ) -> int:
     """Remove dead letters for good, after archiving them.
@@ -37,7 +38,7 @@ def purge(
     Only the dead letters that were counted are removed; one that arrives later stays, and the others keep their
     place in the queue, as with a replay. What is deferred or scheduled cannot be taken, and is named.
     """
-    settings, now = outside.settings(reach.namespace), outside.now()
+    settings, now = outside.settings(reach.namespace, ending=ending), outside.now()
     wanted = which.filter(now)
     if str(archive_to) == "-":
         raise Mistake("--archive names a file; nothing was touched")

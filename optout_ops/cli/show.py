@@ -7,7 +7,7 @@ import typer
 
 from optout_core import masking
 from optout_ops import machine
-from optout_ops.cli.options import Limits, Reach, Reveal
+from optout_ops.cli.options import Ending, Limits, Reach, Reveal
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.terminal import coloured, out, plain, show_json
 from optout_ops.exits import ExitCode
@@ -22,12 +22,13 @@ def show(
     judging: Limits,
     name: Annotated[str, typer.Argument(metavar="ID", help="Sequence number, MessageId or event id.")],
     reveal: Reveal = False,
+    ending: Ending = False,
 ) -> int:
     """Show one dead letter, and what to do about it.
 
     Its event and recipients, how often it was tried, what ACS said last, whether it may be replayed, and its body.
     """
-    settings, now = outside.settings(reach.namespace), outside.now()
+    settings, now = outside.settings(reach.namespace, ending=ending), outside.now()
     rule = judging.rule(settings.opt_in_max_age)
 
     async def work(_: asyncio.Event) -> Letter:

@@ -8,7 +8,7 @@ import typer
 from optout_core.masking import show
 from optout_core.reasons import Replay
 from optout_ops import machine
-from optout_ops.cli.options import Limits, Reach, Which
+from optout_ops.cli.options import Ending, Limits, Reach, Which
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.terminal import out, plain, show_json, show_table
 from optout_ops.exits import ExitCode
@@ -24,9 +24,10 @@ def summary(
     which: Which,
     judging: Limits,
     by: Annotated[By, typer.Option("--by", help="Count them by this.")] = By.REASON,
+    ending: Ending = False,
 ) -> int:
     """Count the dead letters by reason, and say which may be replayed."""
-    settings, now = outside.settings(reach.namespace), outside.now()
+    settings, now = outside.settings(reach.namespace, ending=ending), outside.now()
     wanted, rule = which.filter(now), judging.rule(settings.opt_in_max_age)
 
     async def work(_: asyncio.Event) -> Summary:

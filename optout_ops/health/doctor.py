@@ -16,7 +16,15 @@ from optout_core.settings import Settings
 from optout_ops.audit import AuditTrail
 from optout_ops.exits import ExitCode, Mistake, OpsError, OutOfReach
 from optout_ops.health.deployed import Deployed
-from optout_ops.health.findings import Finding, Health, compare_queue, duplicate_detection, outage_budget
+from optout_ops.health.findings import (
+    Finding,
+    Health,
+    compare_queue,
+    duplicate_detection,
+    ending_queue,
+    last_day,
+    outage_budget,
+)
 from optout_ops.health.look import Look
 from optout_ops.queues.protocols import QueuePair
 
@@ -88,6 +96,7 @@ def read_wanted(file: Path, settings: Settings) -> dict[str, dict[str, Any]]:
         return {
             settings.opt_in_queue: dict(document["optIns"]["properties"]),
             settings.dead_letter_queue: dict(document["deadLetters"]["properties"]),
+            ending_queue(settings): dict(document["endingDeadLetters"]["properties"]),
         }
     except (OSError, ValueError, KeyError, TypeError):
         raise Mistake(f"{file} does not say what the queues should be; name infra/queues.json with --queues") from None
@@ -129,6 +138,8 @@ async def _look_at_queues(
     patient: Patient, wanted: Mapping[str, Mapping[str, object]], deployed: Awaitable[Deployed]
 ) -> list[Finding]:
     findings: list[Finding] = []
+    properties_of: dict[str, Mapping[str, object]] = {}
+    told = set()
     for name, properties in wanted.items():
         found = await asyncio.to_thread(patient.read_properties, name, properties)
         if found is None:
@@ -137,13 +148,16 @@ async def _look_at_queues(
             )
         else:
             findings += compare_queue(name, properties, found)
+            told.add(name)
+        seen = properties_of[name] = properties if found is None else found
         if name == patient.settings.opt_in_queue:
-            seen = properties if found is None else found
             findings.append(duplicate_detection(name, seen, seen=found is not None))
             time_to_live = seen.get("defaultMessageTimeToLive")
             findings += outage_budget(
                 (await deployed).settings, None if time_to_live is None else _SPAN.validate_python(time_to_live)
             )
+    both = patient.settings.dead_letter_queue, ending_queue(patient.settings)
+    findings.append(last_day(*(properties_of[name] for name in both), seen=told.issuperset(both)))
     return findings
 
 

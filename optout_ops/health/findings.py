@@ -16,6 +16,10 @@ _SPAN = TypeAdapter(timedelta)
 _SPANS = frozenset({"lockDuration", "duplicateDetectionHistoryTimeWindow", "defaultMessageTimeToLive"})
 
 
+#: What the queue of a dead letter's last days is called, after the queue of the dead letters (infra/queues.json).
+_ENDING = "-ending"
+
+
 class Health(StrEnum):
     """The health of one thing."""
 
@@ -80,6 +84,32 @@ def duplicate_detection(name: str, properties: Mapping[str, object], *, seen: bo
         )
     window = duration(_SPAN.validate_python(properties["duplicateDetectionHistoryTimeWindow"]))
     return Finding("duplicates", Health.GOOD, f"{name} drops messages that are sent twice within {window}")
+
+
+def ending_queue(settings: Settings) -> str:
+    """Name the queue in which dead letters spend their last days."""
+    return settings.dead_letter_queue + _ENDING
+
+
+def last_day(dead_letters: Mapping[str, object], ending: Mapping[str, object], *, seen: bool) -> Finding:
+    """Say when the broker ends a dead letter, or that it does not.
+
+    Args:
+        dead_letters: The properties of the queue of the dead letters.
+        ending: The properties of the queue of their last days.
+        seen: Whether the namespace told both; otherwise they are those of infra/queues.json.
+    """
+    moves = ("deadLetteringOnMessageExpiration", "forwardDeadLetteredMessagesTo")
+    if not all(dead_letters.get(each) for each in moves):
+        text = "a dead letter that expires does not move on to its last days: nobody is told in time"
+        return Finding("last day", Health.BAD, text)
+    if ending.get("deadLetteringOnMessageExpiration"):
+        return Finding("last day", Health.BAD, "what expires in its last days is kept without end, numbers and all")
+    first, last = (_SPAN.validate_python(each["defaultMessageTimeToLive"]) for each in (dead_letters, ending))
+    text = f"the broker deletes a dead letter after {duration(first + last)}; an alert comes {duration(last)} before"
+    if not seen:
+        return Finding("last day", Health.UNKNOWN, f"cannot be seen with your rights; infra/queues.json says: {text}")
+    return Finding("last day", Health.GOOD, text)
 
 
 def skew(ahead: timedelta | None) -> Finding:

@@ -8,6 +8,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 from optout_core import __version__
 from optout_core.batches import Operation
 from optout_core.errors import EndpointUnavailable, RequestRefused
+from optout_core.masking import Untrusted
+from optout_core.reasons import Reason
+from optout_core.reports import EventReport, EventResult, Report
 from sandbox.endpoint import REFERENCE_FAULTS, Fault
 from tests.adapters.acs_client import PERSON, open_client
 from tests.adapters.telemetry import open_telemetry
@@ -27,6 +30,7 @@ def measured():
 @pytest.fixture
 def log(caplog):
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "optout_core")  # benchmarks silence it in their process
     return caplog
 
 
@@ -166,9 +170,44 @@ async def test_an_invocation_is_one_line_of_counts_and_one_for_each_event_with_a
         "optout.added": 0,
         "optout.waiting": 1,
         "optout.dead_lettered": 1,
+        "optout.MalformedEvent": 1,
+        "optout.RecipientRejected": 1,
     }
     assert vars(ours[2])["optout.event_id"] == "ev-1"
     assert vars(ours[2])["optout.reasons"] == "RecipientRejected"
+
+
+def dead(number):
+    return EventReport(
+        source=Untrusted(""),
+        id=Untrusted(f"m-{number}"),
+        form="unknown",
+        result=EventResult.DEAD_LETTERED,
+        reason=Reason.MALFORMED_EVENT,
+    )
+
+
+def test_a_publisher_that_sends_nothing_but_nonsense_fills_no_log_and_what_is_left_out_is_counted(measured, log):
+    for _ in range(10):
+        measured.telemetry.report(Report(messages=100, events=tuple(map(dead, range(100)))))
+
+    warnings = [record for record in log.records if record.levelname == "WARNING"]
+    settled = [record for record in log.records if record.levelname == "INFO"]
+    left_out = [vars(record).get("optout.lines_left_out", 0) for record in settled]
+    assert len(settled) == 10
+    assert len(warnings) == 20
+    assert "{'lines_left_out': 80}" in settled[0].getMessage()
+    assert len(warnings) + sum(left_out) == 1000
+
+
+def test_a_flood_of_refusals_does_not_hide_the_events_that_were_dead_lettered(measured, log):
+    for _ in range(50):
+        with pytest.raises(RequestRefused), measured.telemetry.request(Operation.REMOVE, 1):
+            raise RequestRefused("Denied", 401)
+    measured.telemetry.report(Report(messages=1, events=(dead(1),)))
+
+    assert [record.levelname for record in log.records] == ["ERROR"] * 20 + ["INFO", "WARNING"]
+    assert vars(log.records[20])["optout.lines_left_out"] == 30
 
 
 async def test_no_line_no_span_and_no_metric_holds_a_number_or_a_key(measured, endpoint, log):

@@ -64,8 +64,8 @@ def deployment(name: str) -> Deployment:
     return Deployment(tuple(read(name)))
 
 
-def sources() -> dict[str, str]:
-    """Give the hash of every file that the snapshots are made of."""
+def sources(root: Path = ROOT) -> dict[str, str]:
+    """Give the hash of every file that the snapshots are made of, in this checkout or in a copy."""
     paths = [
         *TEMPLATES,
         *PARAMETER_FILES,
@@ -75,18 +75,23 @@ def sources() -> dict[str, str]:
         *(INFRA / "modules").glob("*.json"),
         *(INFRA / "modules").glob("*.kql"),
     ]
-    return {str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(paths)}
+    names = sorted(path.relative_to(ROOT) for path in paths)
+    return {str(name): hashlib.sha256((root / name).read_bytes()).hexdigest() for name in names}
 
 
-def make(running: compiler.Compiler) -> dict[str, Any]:
-    """Evaluate everything; give the content of each file."""
-    main = running.template(INFRA / "main.bicep")
+def make(running: compiler.Compiler, root: Path = ROOT) -> dict[str, Any]:
+    """Evaluate everything, of this checkout or of a copy; give the content of each file."""
+
+    def there(path: Path) -> Path:
+        return root / path.relative_to(ROOT)
+
+    main = running.template(there(INFRA / "main.bicep"))
     files: dict[str, Any] = {"template": {part: main[part] for part in ("parameters", "outputs", "definitions")}}
-    files["graph"] = {path.stem: graph for path in TEMPLATES if (graph := running.graph(path))}
+    files["graph"] = {path.stem: graph for path in TEMPLATES if (graph := running.graph(there(path)))}
     for path in PARAMETER_FILES:
-        files[path.stem] = running.parameters(path)
+        files[path.stem] = running.parameters(there(path))
     for path in sorted(ENVIRONMENTS.glob("*.bicepparam")):
-        files[path.stem] = readable(running.snapshot(path))
+        files[path.stem] = readable(running.snapshot(there(path)))
     return files
 
 

@@ -4,12 +4,13 @@ import json
 import re
 
 import pytest
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from optout_core.adapters.telemetry import Telemetry
 from optout_core.batches import Operation
-from optout_core.errors import RequestRefused
+from optout_core.errors import LedgerUnavailable, RequestRefused
+from optout_core.outgoing import Outgoing, Queue
+from optout_core.reasons import Reason
+from optout_core.reports import Dispatched, Report
 from optout_core.settings import Settings
 from tests.infra.snapshots import deployment
 from tests.infra.sources import INFRA, ROOT
@@ -225,7 +226,7 @@ def test_a_full_queue_is_announced_at_a_share_of_its_own_size(name, share, deplo
 
 def test_what_is_completed_is_held_against_what_was_seen():
     """The counts are in the workspace, and the line is one that the function writes."""
-    settings = EVERYTHING.only("Microsoft.Insights/diagnosticSettings")["properties"]
+    settings = EVERYTHING.only("Microsoft.Insights/diagnosticSettings", "counts-and-audit")["properties"]
     source = (ROOT / "optout_core/adapters/telemetry.py").read_text()
     workspace = EVERYTHING.only("Microsoft.OperationalInsights/workspaces")["id"]
 
@@ -239,6 +240,9 @@ def test_what_is_completed_is_held_against_what_was_seen():
         query = alert["properties"]["criteria"]["allOf"][0]["query"]
         assert "MetricName == 'CompleteMessage'" in query
         assert "Message startswith 'settled '" in query
+        # A workspace that was brought along holds the counts of others too.
+        for each in ("Microsoft.ServiceBus/namespaces", "Microsoft.Insights/components"):
+            assert f"_ResourceId =~ '{EVERYTHING.only(each)['id']}'" in query
         assert "optout.messages" in query
 
 
@@ -294,22 +298,67 @@ def test_a_log_alert_measures_the_column_its_query_gives():
             assert f"{dimension['name']} = " in columns
 
 
-def test_a_refusal_is_counted_under_the_name_the_alert_asks_for():
-    reader = InMemoryMetricReader()
-    telemetry = Telemetry(MeterProvider([reader]))
+def _query(name: str) -> str:
+    (alert,) = [alert for alert in LOG_ALERTS if _name(alert) == name]
+    query: str = alert["properties"]["criteria"]["allOf"][0]["query"]
+    return query
 
+
+#: What tells of one event, and wakes somebody: what was measured and not yet exported is lost with its instance.
+OF_ONE_EVENT = {
+    "dead-letters-rising",
+    "endpoint-refuses",
+    "ledger-fails",
+    "opt-outs-failing",
+    "queue-refuses",
+    "unclear-opt-out",
+}
+
+
+def test_what_tells_of_one_event_is_asked_of_the_lines_and_not_of_metrics():
+    for name in OF_ONE_EVENT:
+        assert _query(name).startswith("traces\n"), name
+
+    rest_on_metrics = {_name(alert) for alert in LOG_ALERTS if "customMetrics" in _query(_name(alert))}
+    assert rest_on_metrics == {"acs-throttles", "breaker-open", "oldest-opt-in-too-old", "stops-unsettled"}
+
+
+def test_the_alerts_ask_for_lines_and_attributes_that_the_code_writes(caplog):
+    caplog.set_level("INFO", "optout_core")
+    telemetry = Telemetry()
     with pytest.raises(RequestRefused), telemetry.request(Operation.REMOVE, 1):
         raise RequestRefused("Denied", 401)
-
-    (alert,) = [alert for alert in LOG_ALERTS if _name(alert).startswith("endpoint-refuses")]
-    (asked,) = re.findall(r"status_class\) == '(\w+)'", alert["properties"]["criteria"]["allOf"][0]["query"])
-    collected = reader.get_metrics_data()
-    assert collected is not None
-    counted = json.loads(collected.to_json())["resource_metrics"][0]["scope_metrics"][0]["metrics"]
-    (requests,) = [metric for metric in counted if metric["name"] == "optout.requests"]
-    assert [point["attributes"] for point in requests["data"]["data_points"]] == [
-        {"status_class": asked, "operation": "remove"}
+    with pytest.raises(LedgerUnavailable), telemetry.ledger("admit"):
+        raise LedgerUnavailable("gone")
+    sent = [
+        Outgoing(queue=Queue.DEAD_LETTERS, message_id="", body=b"", content_type=None, properties={}, reason=reason)
+        for reason in Reason
     ]
+    telemetry.report(Report(messages=1, dispatched=Dispatched(dead_letters=sent, parked=sent[:2])))
+
+    refused, failed, detoured, settled = caplog.records
+    assert refused.getMessage().startswith(re.findall(r"startswith '([^']+)'", _query("endpoint-refuses"))[0])
+    assert "optout.statement" in vars(failed)
+    assert "['optout.statement']" in _query("ledger-fails")
+    assert (vars(detoured)["optout.detours"], vars(detoured)["optout.queue"]) == (2, "dead_letters")
+    assert re.findall(r"\['(optout\.\w+)'\]", _query("queue-refuses")) == [
+        "optout.detours",
+        "optout.queue",
+        "optout.detours",
+    ]
+    keys = {key for key in vars(settled) if key.startswith("optout.")}
+    reasons = {key.removeprefix("optout.") for key in keys if re.match(r"^optout\.[A-Z]", key)}
+    assert settled.getMessage().startswith("settled ")
+    assert reasons == {reason.value for reason in Reason}
+    assert "matches regex @'^optout\\.[A-Z]'" in _query("dead-letters-rising")
+    assert "optout.UnclearOptOut" in keys
+    assert "'optout.UnclearOptOut'" in _query("unclear-opt-out")
+    # Every reason of a STOP that failed, and no other: the STOP that names nobody for certain has an alert of its own.
+    asked = re.findall(r"'optout\.(\w+)'", _query("opt-outs-failing"))
+    assert asked == ["OptOut", "NotOptedOut"]
+    assert {reason for reason in reasons if reason.startswith("OptOut")} == {
+        *("OptOutRejected", "OptOutSenderRejected", "OptOutRefused", "OptOutRetriesExhausted"),
+    }
 
 
 @pytest.mark.parametrize(("name", "instances"), [("everything", 40), ("required", 10)])
@@ -343,11 +392,43 @@ def test_an_opt_in_is_called_old_after_the_retries_and_well_before_it_is_thrown_
     assert retries < threshold < Settings.model_fields["opt_in_max_age"].default.total_seconds() / 2
 
 
-def test_telemetry_is_kept_as_long_as_a_dead_letter():
-    workspace = EVERYTHING.only("Microsoft.OperationalInsights/workspaces")
-    dead_letters = json.loads((INFRA / "queues.json").read_text())["deadLetters"]["properties"]
+def test_telemetry_is_kept_as_long_as_a_dead_letter_unless_one_says_otherwise():
+    queues = json.loads((INFRA / "queues.json").read_text())
+    days = sum(
+        int(queues[name]["properties"]["defaultMessageTimeToLive"].strip("PD"))
+        for name in ("deadLetters", "endingDeadLetters")
+    )
+    kept = [
+        each.only("Microsoft.OperationalInsights/workspaces")["properties"]["retentionInDays"]
+        for each in (deployment("required"), EVERYTHING)
+    ]
 
-    assert f"P{workspace['properties']['retentionInDays']}D" == dead_letters["defaultMessageTimeToLive"]
+    assert kept == [days, 180]
+
+
+def test_there_is_a_most_that_is_logged_on_a_day_and_an_alert_at_it():
+    caps = [
+        each.only("Microsoft.OperationalInsights/workspaces")["properties"]["workspaceCapping"]["dailyQuotaGb"]
+        for each in (deployment("required"), EVERYTHING)
+    ]
+    (alert,) = [alert for alert in LOG_ALERTS if _name(alert) == "log-capped"]
+
+    assert caps == [5, 20]
+    assert alert["properties"]["severity"] == 1
+    assert _watched(alert) == EVERYTHING.only("Microsoft.OperationalInsights/workspaces")["id"]
+
+
+def test_somebody_is_woken_before_a_dead_letter_is_deleted():
+    (alert,) = [alert for alert in METRIC_ALERTS if _name(alert) == "dead-letters-ending"]
+    (condition,) = alert["properties"]["criteria"]["allOf"]
+
+    assert alert["properties"]["severity"] == 1
+    assert condition["dimensions"][0]["values"] == ["opt-ins-dead-letter-ending"]
+    assert (condition["metricName"], condition["operator"], condition["threshold"]) == (
+        "ActiveMessages",
+        "GreaterThan",
+        0,
+    )
 
 
 def test_the_workbook_is_one_page_that_azure_can_open():

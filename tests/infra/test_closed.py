@@ -11,7 +11,8 @@ every_deployment = pytest.mark.parametrize("deployed", [EVERYTHING, REQUIRED], i
 @every_deployment
 def test_nothing_takes_a_key_or_a_password(deployed):
     assert deployed.only("Microsoft.ServiceBus/namespaces")["properties"]["disableLocalAuth"] is True
-    assert deployed.only("Microsoft.Storage/storageAccounts")["properties"]["allowSharedKeyAccess"] is False
+    storage = deployed.only("Microsoft.Storage/storageAccounts")["properties"]
+    assert (storage["allowSharedKeyAccess"], storage["defaultToOAuthAuthentication"]) == (False, True)
     assert deployed.only("Microsoft.Insights/components")["properties"]["DisableLocalAuth"] is True
     workspace = deployed.only("Microsoft.OperationalInsights/workspaces")["properties"]
     assert workspace["features"]["disableLocalAuth"] is True
@@ -20,6 +21,14 @@ def test_nothing_takes_a_key_or_a_password(deployed):
         "ftp": False,
         "scm": False,
     }
+
+
+@every_deployment
+def test_who_may_read_one_resource_reads_its_log_and_no_other(deployed):
+    """https://learn.microsoft.com/azure/azure-monitor/logs/manage-access#access-control-mode"""
+    workspace = deployed.only("Microsoft.OperationalInsights/workspaces")["properties"]
+
+    assert workspace["features"]["enableLogAccessUsingOnlyResourcePermissions"] is True
 
 
 @every_deployment

@@ -26,7 +26,13 @@ def test_the_page_counts_the_alert_rules_that_there_are():
         len(alerts.of_type(f"Microsoft.Insights/{kind}")) for kind in ("metricAlerts", "scheduledQueryRules")
     )
 
-    assert f"{metric} metric rules" in PAGE
+    series = sum(
+        len(condition["dimensions"][0]["values"]) if condition.get("dimensions") else 1
+        for alert in alerts.of_type("Microsoft.Insights/metricAlerts")
+        for condition in alert["properties"]["criteria"]["allOf"]
+    )
+
+    assert f"{metric} metric rules, {series} time series" in PAGE
     assert f"{log} log rules" in PAGE
 
 

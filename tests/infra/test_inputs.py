@@ -1,7 +1,9 @@
 """What people write down, leave out or mistype: a deployment that would be wrong ends in a sentence of ours."""
 
 import runpy
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -114,7 +116,7 @@ def test_the_pipeline_names_all_that_is_missing_before_it_signs_in(environment, 
     )
 
     assert ran.returncode == 1
-    named = {line.partition(" ")[0] for line in ran.stderr.splitlines()}
+    named = {line.partition(" ")[0] for line in ran.stderr.splitlines()} - {".github/CODEOWNERS"}
     assert named == {*(OF_PROD if environment == "prod" else OF_DEV), "RESOURCE_GROUP", "ALLOWED_SENDERS"}
     assert ran.stderr.count("ALLOWED_SENDERS is empty") == 1
 
@@ -127,10 +129,39 @@ def test_a_job_that_deploys_nothing_asks_for_what_it_names_only(tmp_path):
     assert len(ran.stderr.splitlines()) == 1
 
 
+def _fork(place: Path, owners: str | None) -> Path:
+    """Make a checkout of the parameter files, with these code owners, and give its check."""
+    shutil.copytree(INFRA, place / "infra")
+    (place / ".github").mkdir()
+    if owners is not None:
+        (place / ".github/CODEOWNERS").write_text(owners)
+    return place / "infra/variables.py"
+
+
 def test_the_check_passes_when_everything_is_said(tmp_path):
-    ran = run(str(INFRA / "variables.py"), "check", "prod", cwd=tmp_path, environ=VARIABLES)
+    program = _fork(tmp_path, "# of ours\n/.github/ @contoso/deployers\n")
+
+    ran = run(str(program), "check", "prod", cwd=tmp_path, environ=VARIABLES)
 
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "owners",
+    ["/.github/ @OWNER/deployers\n", "# @contoso/deployers\n", "", None],
+    ids=["as it comes", "a comment", "empty", "none"],
+)
+def test_production_is_not_deployed_while_nobody_is_asked_about_what_deploys_it(owners, tmp_path):
+    program = _fork(tmp_path, owners)
+
+    prod = run(str(program), "check", "prod", cwd=tmp_path, environ=VARIABLES)
+    dev = run(str(program), "check", "dev", cwd=tmp_path, environ=VARIABLES)
+
+    assert (prod.returncode, dev.returncode) == (1, 0)
+    assert prod.stderr == (
+        ".github/CODEOWNERS names nobody. It takes the team that may deploy, in the place of @OWNER/deployers."
+        " Commit it: docs/deploy.md says what for.\n"
+    )
 
 
 @pytest.mark.parametrize("arguments", [[], ["check"], ["check", "nowhere"], ["other"]])

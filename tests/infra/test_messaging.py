@@ -37,13 +37,37 @@ def test_what_the_broker_dead_letters_lands_in_the_queue_operators_look_at():
 
 
 def test_a_queue_is_made_after_the_one_it_forwards_to():
-    assert "deadLetters" in read("graph")["messaging"]["optIns"]
+    waits = read("graph")["messaging"]
+
+    assert "deadLetters" in waits["optIns"]
+    assert "endingDeadLetters" in waits["deadLetters"]
 
 
 def test_a_crash_between_send_and_complete_is_harmless_on_both_queues():
-    for queue in _queues().values():
-        assert queue["requiresDuplicateDetection"] is True
-        assert queue["lockDuration"] == "PT5M"
+    for name in ("opt-ins", "opt-ins-dead-letter"):
+        assert _queues()[name]["requiresDuplicateDetection"] is True
+        assert _queues()[name]["lockDuration"] == "PT5M"
+
+
+def test_a_dead_letter_has_a_last_day_and_somebody_is_told_two_weeks_before():
+    """Nothing ends in a built-in dead-letter queue: https://learn.microsoft.com/azure/service-bus-messaging/service-bus-dead-letter-queues"""
+    queues = _queues(REQUIRED)
+    first, last = queues["opt-ins-dead-letter"], queues["opt-ins-dead-letter-ending"]
+    days = [int(queue["defaultMessageTimeToLive"].strip("PD")) for queue in (first, last)]
+
+    assert first["deadLetteringOnMessageExpiration"] is True
+    assert first["forwardDeadLetteredMessagesTo"] == "opt-ins-dead-letter-ending"
+    assert last["deadLetteringOnMessageExpiration"] is False
+    assert "forwardDeadLetteredMessagesTo" not in last
+    assert (sum(days), days[1]) == (90, 14)
+
+
+def test_nothing_is_dropped_as_a_duplicate_where_only_the_broker_sends():
+    assert _queues()["opt-ins-dead-letter-ending"]["requiresDuplicateDetection"] is False
+
+
+def test_what_is_full_is_full_for_every_queue():
+    assert {queue["maxSizeInMegabytes"] for queue in _queues(REQUIRED).values()} == {5120}
 
 
 def test_an_opt_in_gets_too_old_before_the_broker_throws_it_out():

@@ -65,6 +65,13 @@ def test_each_resource_is_reached_through_an_endpoint_of_its_own_group():
     }
 
 
+def test_event_grid_is_let_in_where_the_public_is_not():
+    """It has no private endpoint, and delivers as a trusted service: https://learn.microsoft.com/azure/event-grid/consume-private-endpoints"""
+    rules = EVERYTHING.only("Microsoft.ServiceBus/namespaces/networkRuleSets")
+
+    assert rules["properties"]["trustedServiceAccessEnabled"] is True
+
+
 def test_every_endpoint_has_its_zone_and_every_zone_is_linked():
     zones = {each["name"] for each in EVERYTHING.of_type("Microsoft.Network/privateDnsZones")}
     groups = EVERYTHING.of_type("Microsoft.Network/privateEndpoints/privateDnsZoneGroups")

@@ -53,10 +53,12 @@ def _of_the_workbook() -> dict[str, str]:
 
 def _of_pages() -> dict[str, str]:
     queries = {}
-    for name in ("runbook", "first-deployment"):
+    for name in ("runbook", "first-deployment", "security"):
         page = (ROOT / f"docs/{name}.md").read_text()
         found = re.findall(r"--analytics-query[\s\\]+\"([^\"]+)\"", page)
-        found += [each.replace("\\|", "|") for each in re.findall(r"`((?:traces|AzureMetrics) .+?)`", page)]
+        found += [
+            each.replace("\\|", "|") for each in re.findall(r"`((?:traces|AzureMetrics|AZMS\w+|ACS\w+) .+?)`", page)
+        ]
         queries |= {f"{name} {number}": query for number, query in enumerate(found)}
     return queries
 
@@ -66,7 +68,7 @@ QUERIES = {**_of_alerts("everything"), **_of_alerts("required"), **_of_the_workb
 
 
 def test_every_query_is_looked_at():
-    assert len(_of_alerts("everything")) == len(_of_alerts("required")) == 13
+    assert len(_of_alerts("everything")) == len(_of_alerts("required")) == 15
     assert len(_of_the_workbook()) == 12
     assert len(_of_pages()) >= 6
 

@@ -27,6 +27,7 @@ SMOKE_TEST = "00000000-0000-0000-0000-0000000000f4"
 OPERATORS = "00000000-0000-0000-0000-0000000000f0"
 PUBLISHERS = ("00000000-0000-0000-0000-0000000000f1", "00000000-0000-0000-0000-0000000000f2")
 OPT_INS, DEAD_LETTERS = "queues/opt-ins", "queues/opt-ins-dead-letter"
+ENDING = "queues/opt-ins-dead-letter-ending"
 STORAGE, TELEMETRY = "storageAccounts", "components"
 ACS = "communicationServices/acs-of-the-snapshot"
 
@@ -69,6 +70,7 @@ def test_with_everything_on_there_are_exactly_these_rights():
         *OF_THE_FUNCTION,
         (FUNCTION, "the role that communicationRoleId names", ACS),
         *((OPERATORS, role, queue) for role in (receiver, sender) for queue in (OPT_INS, DEAD_LETTERS)),
+        (OPERATORS, receiver, ENDING),
         *((publisher, sender, OPT_INS) for publisher in PUBLISHERS),
         (EVENT_GRID, sender, OPT_INS),
         (SMOKE_TEST, sender, OPT_INS),
@@ -175,9 +177,19 @@ def _locks(deployed: Deployment) -> list[Resource]:
 
 def test_everything_is_switched_on_in_the_snapshot_of_everything():
     """A switch that is missing there would be a part of the deployment that no rule looks at."""
-    parameters = read("template")["parameters"]
-    given = (INFRA.parent / "tests/infra/environments/everything.bicepparam").read_text()
+    parameters = set(read("template")["parameters"])
+    given = _given("everything")
 
-    left_out = {name for name in parameters if not re.search(rf"^param {name} =", given, re.MULTILINE)}
-    assert left_out == {"location"}
-    assert " = false" not in given
+    # What is brought along is not made: brought.bicepparam has these.
+    brought = {"existingDnsZones", "existingSubnets", "workspaceId"}
+    assert parameters - given == {"location", *brought}
+    assert brought <= _given("brought")
+    assert " = false" not in _source("everything")
+
+
+def _source(name: str) -> str:
+    return (INFRA.parent / f"tests/infra/environments/{name}.bicepparam").read_text()
+
+
+def _given(name: str) -> set[str]:
+    return set(re.findall(r"^param (\w+) =", _source(name), re.MULTILINE))

@@ -10,6 +10,8 @@ from tests.infra.sources import ROOT
 
 RUNBOOK = (ROOT / "docs/runbook.md").read_text()
 DEPLOY = (ROOT / "docs/deploy.md").read_text()
+METRICS = (ROOT / "docs/metrics.md").read_text()
+SECURITY = (ROOT / "docs/security.md").read_text()
 EVENTS = (ROOT / "docs/events.md").read_text()
 ALERTS = {
     alert["name"].partition("-everything-")[0]
@@ -24,7 +26,17 @@ COMMANDS = {
     *("consent migrate", "consent show", "consent verify"),
     *("find", "replays", "report", "send", "status"),
 }
-OPTIONS = {"--fixed", "--from", "--limit", "--number", "--output", "--properties", "--reason", "--since", "--until"}
+OPTIONS = {"--ending", "--reveal"} | {
+    "--fixed",
+    "--from",
+    "--limit",
+    "--number",
+    "--output",
+    "--properties",
+    "--reason",
+    "--since",
+    "--until",
+}
 
 
 def _sections(page: str) -> dict[str, str]:
@@ -75,7 +87,14 @@ def test_every_link_leads_somewhere(page: str):
             re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
             for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
         }
-        for name, text in {"runbook.md": RUNBOOK, "deploy.md": DEPLOY, "events.md": EVENTS, "": page}.items()
+        for name, text in {
+            "runbook.md": RUNBOOK,
+            "deploy.md": DEPLOY,
+            "events.md": EVENTS,
+            "security.md": SECURITY,
+            "metrics.md": METRICS,
+            "": page,
+        }.items()
     }
 
     for target in re.findall(r"\]\(([^)]+)\)", page):

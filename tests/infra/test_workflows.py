@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.infra.commands import run
-from tests.infra.sources import PARAMETER_FILES, ROOT
+from tests.infra.sources import INFRA, PARAMETER_FILES, ROOT
 
 PATHS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 WORKFLOWS: dict[str, dict[Any, Any]] = {path.stem: yaml.safe_load(path.read_text()) for path in PATHS}
@@ -77,7 +77,10 @@ def test_every_script_that_is_called_exists_and_can_be_run():
 
     assert scripts == {
         f"infra/{name}"
-        for name in ("again", "ledger-rights", "lint", "package.py", "rights.py", "sbom.py", "smoke.py", "variables.py")
+        for name in (
+            *("again", "changed", "ledger-rights", "lint"),
+            *("package.py", "rights.py", "sbom.py", "smoke.py", "variables.py"),
+        )
     }
     for name in scripts:
         assert (ROOT / name).stat().st_mode & 0o111, name
@@ -183,7 +186,7 @@ def test_every_environment_gets_the_bytes_that_were_built_once():
     assert "--build-remote false" in code
     assert "package.py" not in code
     assert "actions/download-artifact" in _names(DEPLOY)
-    assert jobs["package"]["needs"] == "ci"
+    assert "ci" in jobs["package"]["needs"]
 
 
 def test_the_package_and_its_bill_of_materials_are_attested():
@@ -203,12 +206,75 @@ def test_who_may_deploy_is_asked_about_what_deploys():
 def test_a_forks_first_push_is_checked_and_deploys_nothing():
     jobs = WORKFLOWS["deploy"]["jobs"]
 
-    assert jobs["package"]["if"] == "vars.DEPLOY == 'true'"
+    assert jobs["package"]["if"].startswith("vars.DEPLOY == 'true' && ")
     assert (jobs["dev"]["needs"], jobs["prod"]["needs"]) == ("package", "dev")  # skipped with it
     assert jobs["preview"]["if"].startswith("vars.DEPLOY == 'true' && ")
     assert "vars.DEPLOY != 'true'" in jobs["nothing"]["if"]
     assert "docs/deploy.md" in jobs["nothing"]["steps"][0]["run"]
     assert "if" not in jobs["ci"] or "DEPLOY" not in jobs["ci"]["if"]
+
+
+def test_a_push_that_changes_nothing_that_is_deployed_deploys_nothing():
+    jobs = WORKFLOWS["deploy"]["jobs"]
+
+    assert jobs["package"]["if"].endswith("&& needs.changes.outputs.deployed == 'true'")
+    assert jobs["package"]["needs"] == ["ci", "changes"]
+    assert 'infra/changed "$BEFORE" "$AFTER"' in jobs["changes"]["steps"][-1]["run"]
+    assert jobs["changes"]["steps"][0]["with"]["fetch-depth"] == 0
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout, and what commits a change to a file of it and gives the commit."""
+
+    def git(*arguments: str) -> str:
+        said = run("git", "-c", "user.name=n", "-c", "user.email=e@example.com", *arguments, cwd=tmp_path)
+        assert said.returncode == 0, said.stderr
+        return said.stdout.strip()
+
+    def change(name: str) -> str:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+        git("add", "--all")
+        git("commit", "--quiet", "--message", name)
+        return git("rev-parse", "HEAD")
+
+    git("init", "--quiet")
+    return change
+
+
+def _changed(place, before: str, after: str) -> str:
+    ran = run(str(INFRA / "changed"), before, after, cwd=place)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.strip()
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/deploy.md", "tests/core/test_a.py", "sandbox/run.py"])
+def test_words_and_tests_are_nothing_to_deploy(name, checkout, tmp_path):
+    assert _changed(tmp_path, checkout("function_app.py"), checkout(name)) == "false"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "host.json",
+        "optout_core/events.py",
+        "infra/main.bicep",
+        ".github/workflows/deploy.yml",
+        "requirements.txt",
+        "new",
+    ],
+)
+def test_whatever_else_changes_is_deployed(name, checkout, tmp_path):
+    before = checkout("function_app.py")
+    checkout("docs/deploy.md")
+
+    assert _changed(tmp_path, before, checkout(name)) == "true"
+
+
+@pytest.mark.parametrize("before", ["", "0" * 40, "1" * 40], ids=["by hand", "the first push", "by force"])
+def test_a_commit_that_git_does_not_know_is_something_to_deploy(before, checkout, tmp_path):
+    assert _changed(tmp_path, before, checkout("README.md")) == "true"
 
 
 def test_variables_are_checked_before_anybody_signs_in():

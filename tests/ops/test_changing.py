@@ -3,13 +3,14 @@
 import json
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
 from optout_core.outgoing import Queue
-from tests.build import PERSON, canonical, dead_letter, dead_letters, wire
-from tests.ops.bus import current
+from tests.build import OTHER, PERSON, canonical, dead_letter, dead_letters, wire
+from tests.ops.bus import current, open_bus, queues
 
 # --- export --------------------------------------------------------------------------------------------------------
 
@@ -229,6 +230,48 @@ async def test_on_the_broker_a_purge_and_an_import_come_out_even(bus, place):
     assert back.json == {"read": 4, "arrived": 4, "known": 0, "dropped": 0}
     assert [each.message.body for each in bus.dead_letters.messages()] == before
     assert await bus.locked() == 0
+
+
+# --- the last days -------------------------------------------------------------------------------------------------
+
+
+def ageing(**seconds):
+    """The queues of infra/queues.json, some with messages that live for so many seconds."""
+    return {
+        name: replace(each, default_message_time_to_live=timedelta(seconds=seconds[part]))
+        if (part := name.rpartition("-")[2]) in seconds
+        else each
+        for name, each in queues().items()
+    }
+
+
+async def test_a_dead_letter_moves_on_to_its_last_days_and_there_the_tool_reaches_it(place):
+    async with open_bus(place, ageing(letter=0.2)) as bus:
+        ending = bus.broker.queue("opt-ins-dead-letter-ending")
+        bus.fill(current(1, "RetriesExhausted", PERSON), current(2, "RetriesExhausted", OTHER))
+        await bus.broker.wait_until(lambda: len(ending) == 2)
+
+        summed = await bus("dlq", "summary", "--ending", "--json")
+        listed = await bus("dlq", "list", "--ending", "--json")
+        shown = await bus("dlq", "show", "1", "--ending")
+        exported = await bus("dlq", "export", "--ending", "--to", PERSON, "--reveal", "-o", place / "kept.jsonl")
+        purged = await bus("dlq", "purge", "--ending", "--to", PERSON, "--confirm", "purge 1", "--json")
+
+        assert [each["count"] for each in summed.json] == [2]
+        assert [each["reason"] for each in listed.json] == ["TTLExpiredException"] * 2
+        assert "Replay       never" in shown.out
+        assert (exported.code, purged.json["removed"]) == (0, 1)
+        assert PERSON in (place / "kept.jsonl").read_text()
+        assert (len(ending), len(bus.dead_letters)) == (1, 0)
+
+
+async def test_after_its_last_day_a_dead_letter_is_nowhere(place):
+    async with open_bus(place, ageing(letter=0.1, ending=0.1)) as bus:
+        bus.bury(1, 2, 3)
+        kept = [bus.opt_ins, bus.dead_letters, bus.broker.queue("opt-ins-dead-letter-ending")]
+        await bus.broker.wait_until(lambda: not any(map(len, kept)))
+
+        assert [queue.dead_lettered for queue in kept] == [0, 0, 0]
 
 
 # --- edit ----------------------------------------------------------------------------------------------------------

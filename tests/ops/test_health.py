@@ -367,6 +367,30 @@ async def test_messages_that_live_shorter_than_the_opt_in_may_wait_are_bad(patie
     ) in about(findings, "outage")
 
 
+async def test_the_doctor_says_when_a_dead_letter_ends(patient):
+    assert about(await examined(patient()), "last day") == [
+        (Health.GOOD, "the broker deletes a dead letter after 90 d; an alert comes 14 d before")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"opt-ins-dead-letter": {"deadLetteringOnMessageExpiration": False}}, "nobody is told in time"),
+        ({"opt-ins-dead-letter": {"forwardDeadLetteredMessagesTo": None}}, "nobody is told in time"),
+        ({"opt-ins-dead-letter-ending": {"deadLetteringOnMessageExpiration": True}}, "is kept without end"),
+    ],
+    ids=["dropped unseen", "not forwarded", "kept"],
+)
+async def test_dead_letters_that_never_end_or_end_unseen_are_bad(patient, changed, problem):
+    read = lambda name, wanted: wanted | changed.get(name, {})  # noqa: E731 - one line of a fake
+
+    [(health, text)] = about(await examined(patient(read_properties=read)), "last day")
+
+    assert health is Health.BAD
+    assert problem in text
+
+
 async def test_the_doctor_looks_at_the_real_queues_and_locks_nothing(bus):
     said = await bus("doctor")
 

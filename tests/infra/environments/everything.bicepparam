@@ -1,6 +1,6 @@
 using '../../../infra/main.bicep'
 
-// All that can be switched on, and lists as people write them: blanks, one id twice and in two cases.
+// All that can be switched on and is made here (brought.bicepparam has the rest), and lists as people write them: blanks, one id twice and in two cases.
 param environmentName = 'everything'
 param communicationServiceId = '/subscriptions/00000000-0000-0000-0000-0000000000ac/resourceGroups/rg-acs/providers/Microsoft.Communication/communicationServices/acs-of-the-snapshot'
 param alertEmailAddresses = [
@@ -31,6 +31,15 @@ param maximumInstanceCount = 40
 param alwaysReadyInstanceCount = 1
 param privateNetworking = true
 param virtualNetworkAddressPrefix = '10.70.0.0/23'
+param zoneRedundant = true
+param encryption = {
+  vaultUri: 'https://vault.of.the.snapshot/'
+  keyName: 'opt-ins'
+  identityId: '/subscriptions/00000000-0000-0000-0000-0000000000ae/resourceGroups/rg-keys/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-keys'
+}
+param logRetentionDays = 180
+param logDailyCapGB = 20
+param logCommunicationService = true
 param receiveTexts = true
 param consentLedger = true
 param ledgerAdministratorsId = '00000000-0000-0000-0000-0000000000f3'

@@ -15,8 +15,11 @@ const tables = {
   requests: `${common}, id: string, name: string, duration: real, success: bool, resultCode: string`,
   dependencies: `${common}, id: string, name: string, duration: real, success: bool, resultCode: string`,
   customMetrics: `${common}, name: string, value: real, valueCount: int, valueSum: real, valueMin: real, valueMax: real, cloud_RoleInstance: string`,
-  AzureMetrics: 'TimeGenerated: datetime, ResourceProvider: string, ResourceId: string, MetricName: string, Total: real, Count: real, Maximum: real, Minimum: real, Average: real',
-  AppTraces: 'TimeGenerated: datetime, Message: string, Properties: dynamic, OperationId: string, SeverityLevel: int',
+  AzureMetrics: 'TimeGenerated: datetime, _ResourceId: string, ResourceProvider: string, ResourceId: string, MetricName: string, Total: real, Count: real, Maximum: real, Minimum: real, Average: real',
+  AppTraces: 'TimeGenerated: datetime, _ResourceId: string, Message: string, Properties: dynamic, OperationId: string, SeverityLevel: int',
+  _LogOperation: 'TimeGenerated: datetime, _ResourceId: string, Category: string, Operation: string, Level: string, Detail: string',
+  AZMSRunTimeAuditLogs: 'TimeGenerated: datetime, _ResourceId: string, ActivityName: string, AuthType: string, AuthKey: string, ClientIp: string, Status: string, Count: int',
+  ACSOptOutManagementOperations: 'TimeGenerated: datetime, _ResourceId: string, OperationName: string, CallerIpAddress: string, ResultType: string, ResultSignature: string',
 };
 
 const symbols = Object.entries(tables).map(([name, columns]) => TableSymbol.From(`(${columns})`).WithName(name));
