@@ -114,7 +114,7 @@ def test_a_pull_request_sees_what_would_change_and_changes_nothing():
     script = "\n".join(step.get("run", "") for step in job["steps"])
 
     assert "github.event.pull_request.head.repo.full_name == github.repository" in job["if"]
-    assert job["runs-on"] == "ubuntu-latest"
+    assert job["runs-on"] == "ubuntu-24.04"
     assert job["environment"] == "${{ matrix.environment }}-preview"
     assert "az deployment group what-if" in script
     assert "deployment group create" not in script
@@ -313,3 +313,10 @@ def test_azd_finds_the_templates_and_the_function():
     assert (ROOT / infra["path"] / f"{infra['module']}.bicepparam").exists()
     assert service == {"project": ".", "language": "python", "host": "function"}
     assert "'azd-service-name': 'processor'" in (ROOT / "infra/modules/function.bicep").read_text()
+
+
+def test_the_image_of_every_runner_is_pinned():
+    images = [job.get("runs-on") for workflow in WORKFLOWS.values() for job in workflow["jobs"].values()]
+
+    assert images
+    assert not [image for image in images if image and "latest" in image]
