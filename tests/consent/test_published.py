@@ -145,7 +145,7 @@ async def test_a_ledger_that_refuses_is_asked_again_a_minute_later_and_nothing_f
     ledger = Recorder(refusals=2, error=error)
     publisher = Publisher(ledger, published())
 
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, logger="optout_core"):
         for _ in range(200):
             clock[0] += 1
             publisher.begin()
@@ -176,7 +176,7 @@ async def test_an_invocation_does_not_notice_that_it_cannot_be_published(service
         await ledger.migrate()
         await ledger.run("DROP TABLE consent_function", {})
 
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, logger="optout_core"):
         await service.process(messages(fresh()))
         await until(lambda: _said(caplog))
 

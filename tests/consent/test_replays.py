@@ -101,7 +101,7 @@ async def test_a_ledger_that_does_not_take_it_harms_nobody(monkeypatch, caplog, 
     replays = AppliedReplays(ledger)
     replays.note(report())
 
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, logger="optout_core"):
         await replays.write()
         await replays.write()
 
