@@ -33,7 +33,7 @@ SLICE = 5_000
 STRETCH = 500
 #: Recipients whose messages are read once: as many as ordinary invocations have. What goes beyond is read for its STOPs
 #: and once more in its slice, so that memory does not grow with it.
-HELD = 4 * SLICE
+HELD = 10 * SLICE
 
 #: What becomes of recipients who are not asked for, because nothing could be recorded of them.
 _IN_DOUBT = Outcome(Verdict.UNAVAILABLE, "not asked: the broker takes neither retries nor dead letters")
