@@ -141,18 +141,27 @@ class SettledEvent:
             return RecipientOutcome.WAITING
         return RecipientOutcome.DEAD_LETTERED if isinstance(settlement, DeadLetter) else self.done
 
-    def effects(self) -> Counter["ConsentEffect"]:
+    def effects(self) -> Counter[ConsentEffect]:
         """Count the recipients for whom another word of theirs made the difference."""
-        return Counter(effect for each in self.settlements.values() if (effect := _effect(each)))
+        effects: Counter[ConsentEffect] = Counter()
+        for settlement, recipients in self._tally():
+            if effect := _effect(settlement):
+                effects[effect] += recipients
+        return effects
 
     def count(self) -> Counter[tuple[RecipientOutcome, Reason | None]]:
         """Count the recipients by where they are, and why."""
-        if self.is_done:
-            return Counter({(self.done, None): len(self.settlements)})
-        return Counter(
-            (self._where_is(settlement), settlement.reason if isinstance(settlement, DeadLetter) else None)
-            for settlement in self.settlements.values()
-        )
+        counts: Counter[tuple[RecipientOutcome, Reason | None]] = Counter()
+        for settlement, recipients in self._tally():
+            reason = settlement.reason if isinstance(settlement, DeadLetter) else None
+            counts[self._where_is(settlement), reason] += recipients
+        return counts
+
+    def _tally(self) -> Iterator[tuple[Settlement, int]]:
+        """Give each settlement once, and how many recipients share it: most do."""
+        settlements = self.settlements.values()
+        shared = dict(zip(map(id, settlements), settlements, strict=True))
+        return ((shared[key], recipients) for key, recipients in Counter(map(id, settlements)).items())
 
     @property
     def age(self) -> float:
