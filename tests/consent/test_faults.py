@@ -314,6 +314,22 @@ async def test_a_file_that_can_only_be_read_is_named(in_a_file):
     assert "readonly database" in await said(in_a_file, *web(2))
 
 
+@pytest.mark.usefixtures("in_a_file")
+async def test_a_new_file_is_readable_by_its_owner_only_and_so_is_what_lies_beside_it(tmp_path):
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+
+    assert modes == dict.fromkeys(("ledger.db", "ledger.db-wal", "ledger.db-shm"), 0o600)
+
+
+async def test_a_file_that_is_there_keeps_the_rights_that_it_was_given(tmp_path):
+    (tmp_path / "ledger.db").touch(0o640)
+
+    async with SqliteLedger(tmp_path / "ledger.db") as opened:
+        await opened.admit(web(1))
+
+    assert (tmp_path / "ledger.db").stat().st_mode & 0o777 == 0o640
+
+
 async def test_a_file_that_was_taken_away_is_made_anew(in_a_file, tmp_path):
     in_a_file._close()
     for path in tmp_path.iterdir():
