@@ -177,6 +177,19 @@ def test_a_ledger_that_can_be_read_and_has_no_room_is_bad(desk, ledger, no_room,
     assert "disk" in finding["text"]
 
 
+def test_a_ledger_whose_file_can_only_be_read_is_bad(desk, ledger):
+    keep(ledger, *words.web(1))
+    # What SQLite may only read, also for root: a file that says so (https://www.sqlite.org/fileformat.html, 1.3.3).
+    with ledger.open("r+b") as file:
+        file.seek(18)
+        file.write(b"\x03")
+
+    [finding] = [each for each in findings(desk, "status") if each["about"] == "ledger"]
+
+    assert finding["health"] == "bad"
+    assert "readonly database" in finding["text"]
+
+
 def test_looking_leaves_nothing_in_the_ledger(desk, ledger):
     keep(ledger, *words.web(1))
     with contextlib.closing(sqlite3.connect(ledger)) as function:
