@@ -96,6 +96,10 @@ class LedgerUnavailable(OptOutError):
     """The consent ledger gives no answer; the text says why, without a secret."""
 
 
+class LedgerForbidden(LedgerUnavailable):
+    """The consent ledger answers, and our identity may not do what was asked."""
+
+
 class SendFailed(OptOutError):
     """Retries or dead letters that could not be handed to the broker; nothing may be completed."""
 

@@ -124,7 +124,7 @@ class Settings(BaseModel):
         timedelta(minutes=5),
         alias="CALL_HORIZON",
         description="How long after a word was taken in a call for it may still act; at least INVOCATION_BUDGET,"
-        " HTTP_TIMEOUT and two minutes.",
+        " HTTP_TIMEOUT and, unless ACS_ENDPOINT is loopback, two minutes.",
     )
     retry_schedule: Annotated[tuple[Seconds, ...], BeforeValidator(_commas)] = Field(
         (

@@ -4,7 +4,9 @@ The first Ctrl-C, SIGTERM or SIGHUP lets what is under way come to its end; the 
 """
 
 import asyncio
+import errno
 import os
+import re
 import signal
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -87,6 +89,8 @@ def fail(code: Exit, text: str) -> NoReturn:
     raise typer.Exit(code)
 
 
+#: As asyncio names the address that it cannot listen on.
+_PORT = re.compile(r"\('127\.0\.0\.1', ([0-9]+)\)")
 _EXPECTED = (SettingsError, HostError, HostEnded, ServiceBusError, EntityNotFound, OSError, ValueError)
 
 
@@ -100,6 +104,10 @@ def _explain(error: Exception) -> tuple[Exit, str]:
             return Exit.UNREACHABLE, "the namespace has no such queue; check OPT_IN_QUEUE and DEAD_LETTER_QUEUE"
         lost = f"the broker cannot be reached ({type(error).__name__}); nothing was lost; check --broker"
         return Exit.UNREACHABLE, lost
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE and (port := _PORT.search(str(error))):
+        return Exit.USAGE, f"port {port[1]} is in use: end what listens there, or leave the option out for a free one"
+    if isinstance(error, OSError) and error.filename is not None:
+        return Exit.USAGE, f"{error.filename} cannot be read: {error.strerror}"
     return Exit.USAGE, str(error)
 
 

@@ -19,6 +19,8 @@ from typing import Any
 import azure.functions as func
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 
+from optout_core.addresses import is_loopback
+from optout_core.errors import SettingsError
 from optout_core.reports import Report
 from optout_core.settings import Settings
 from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, load_faults
@@ -110,13 +112,18 @@ async def services(
     """Start the broker and the endpoint, unless others are given.
 
     Raises:
-        SettingsError: A setting in the environment is wrong; the function would not start with it.
+        SettingsError: A setting in the environment is wrong, and the function would not start with it; or the key of
+            an endpoint on this machine is missing.
     """
     broker = endpoint = None
     async with AsyncExitStack() as stack:
         access_key, url, connection = options.access_key, options.endpoint, options.broker
         if url is not None:
             access_key = access_key or os.environ.get("ACS_ACCESS_KEY")
+            if not access_key and is_loopback(url):
+                raise SettingsError(
+                    "--endpoint on loopback needs --access-key, or ACS_ACCESS_KEY: no identity opens it"
+                )
         else:
             faults = load_faults(options.faults) if options.faults else REFERENCE_FAULTS
             endpoint = await stack.enter_async_context(Endpoint(faults=faults, port=endpoint_port))

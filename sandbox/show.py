@@ -11,6 +11,7 @@ from rich.table import Table
 
 from optout_core.masking import Untrusted, printable, show_value
 from optout_core.numbers import Number
+from optout_core.reasons import Reason
 from optout_core.reports import ConsentEffect, EventResult, RecipientOutcome
 from sandbox.run import Result
 from sandbox.watch import WatchedRecipient
@@ -25,6 +26,8 @@ _EFFECTS = {
     ConsentEffect.ALREADY_APPLIED.value: "not sent: the list says so, or a newer word stands",
     ConsentEffect.ASSERTED_AGAIN.value: "called again, since the call before it might have acted later",
 }
+#: What it did to one that it knew under the same event id.
+_AGAIN = "published twice under one id: sent once"
 _COLOURS = {
     RecipientOutcome.REMOVED.value: "green",
     RecipientOutcome.ADDED.value: "green",
@@ -145,7 +148,11 @@ def _text_in_full(text: Untrusted) -> str:
 def _why(recipient: WatchedRecipient) -> str:
     tries = f"{recipient.attempts} tries" if recipient.attempts > 1 else ""
     next_try = f"next try at {recipient.next_try:%H:%M:%S} UTC" if recipient.next_try else ""
-    effects = [_EFFECTS[effect] for effect in dict.fromkeys(recipient.effects) if effect in _EFFECTS]
+    effects = [
+        _AGAIN if effect == ConsentEffect.ALREADY_APPLIED and recipient.published > 1 else _EFFECTS[effect]
+        for effect in dict.fromkeys(recipient.effects)
+        if effect in _EFFECTS
+    ]
     return ", ".join(filter(None, (recipient.reason, tries, next_try, *effects)))
 
 
@@ -163,7 +170,8 @@ def _measurements(result: Result) -> Table:
 def _point(point: dict[str, Any]) -> str:
     attributes = " ".join(str(value) for value in point["attributes"].values() if value != "")
     if "count" in point:
-        return f"{attributes} mean {point['sum'] / point['count']:.3g} of {point['count']}".strip()
+        mean = f"mean of {_count(point['count'], 'value')}: {point['sum'] / point['count']:.3g}"
+        return f"{attributes} {mean}".strip()
     return f"{attributes} {point['value']}".strip()
 
 
@@ -179,6 +187,13 @@ def _sentence(result: Result) -> str:
     end += f"; ignored: {ignored}" if ignored else ""
     end += f"; {_count(len(result.dead_letters), 'dead letter')}"
     end += f"; {_count(requests, 'request')} to ACS in {result.duration:.1f} s. "
+    refused = sum(each.reason == Reason.REQUEST_REFUSED for each in watch.recipients.values())
+    if result.settled and refused:
+        are, them = ("is a dead letter", "it") if refused == 1 else ("are dead letters", "them")
+        return (
+            f"[bold yellow]Done, but ACS refused us.[/] {end}{_count(refused, 'recipient')} {are} as RequestRefused,"
+            f" and the list was not changed for {them}: check the endpoint and the key; nothing is lost."
+        )
     if result.settled:
         return (
             f"[bold green]Done.[/] {end}ACS's list says what each person said last, or a dead letter says why not;"
@@ -189,12 +204,20 @@ def _sentence(result: Result) -> str:
             f"[bold red]Not done: some of it is in neither queue.[/] {end}Another function took it, or the broker"
             " dropped it as a duplicate of what it was sent before."
         )
-    silent = requests > 0 and set(result.collected.statuses) <= {"none"}
-    reason = "ACS gave no answer" if silent else "some did not settle in time"
+    reason, check = "some did not settle in time", "the endpoint"
+    if _ledger_failed(result):
+        reason, check = "the ledger gave no answer", "CONSENT_LEDGER"
+    elif requests > 0 and set(result.collected.statuses) <= {"none"}:
+        reason = "ACS gave no answer"
     return (
         f"[bold yellow]Not done: {reason}.[/] {end}Nothing is lost: the queue holds {_count(result.queued, 'message')}"
-        " with a time for the next try. Check the endpoint, or give it longer with --timeout."
+        f" with a time for the next try. Check {check}, or give it longer with --timeout."
     )
+
+
+def _ledger_failed(result: Result) -> bool:
+    points = result.collected.metrics.get("optout.ledger.duration", {}).get("points")
+    return isinstance(points, list) and any("failed" in point["attributes"].values() for point in points)
 
 
 def _count(number: int, what: str) -> str:

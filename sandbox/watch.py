@@ -25,7 +25,10 @@ from sandbox.publishing import Publication
 
 @dataclass(slots=True)
 class WatchedRecipient:
-    """Where one recipient of one event is now, and what other words of the same person did on the way."""
+    """Where one recipient of one event is now, and what other words of the same person did on the way.
+
+    `published` says how many messages held it: an event may be published again under its id.
+    """
 
     event: Untrusted
     sender: Number
@@ -35,6 +38,7 @@ class WatchedRecipient:
     attempts: int = 0
     next_try: datetime | None = None
     effects: list[str] = field(default_factory=list)
+    published: int = 0
 
 
 @dataclass(slots=True)
@@ -175,7 +179,8 @@ class Watch:
             if not isinstance(event, Ignored):
                 for to in event.recipients:
                     key = (event.source, event.id, event.sender, to)
-                    self.recipients[key] = WatchedRecipient(name, event.sender, to)
+                    before = self.recipients[key].published if key in self.recipients else 0
+                    self.recipients[key] = WatchedRecipient(name, event.sender, to, published=before + 1)
 
     def _name(self, source: Untrusted, event_id: Untrusted) -> Untrusted:
         # Two sources may use the same id; the second one is shown with its source, and what is no event as a message.

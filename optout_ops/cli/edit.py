@@ -35,7 +35,7 @@ def edit(
     dead letter is removed when the broker has it. What may not be sent as you wrote it can be opened again.
     """
     settings, run_id = outside.settings(reach.namespace), machine.new_run_id()
-    rule = judging.rule(settings.opt_in_max_age)
+    rule = judging.rule(settings)
     part: Part = Properties() if properties else Body()
 
     async def work(stop: asyncio.Event) -> str | None:

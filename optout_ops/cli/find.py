@@ -48,7 +48,7 @@ def find(
 
     async def work(_: asyncio.Event) -> tuple[list[Place], list[str]]:
         async with outside.informed_queues(settings) as queues:
-            rule = limits.rule(settings.opt_in_max_age)
+            rule = limits.rule(settings)
             places = [place async for place in find_places(queues, wanted, rule, now)]
         places += await outside.ask_ledger(settings, wanted, {of_sender} if of_sender else None)
         senders = {of_sender} if of_sender else {each for place in places for each in place.senders}

@@ -26,7 +26,7 @@ _NOT_GIVEN_OUT = {str(state): f", {state}" for state in MessageState if state is
 def list_(outside: Outside, reach: Reach, which: Which, judging: Limits, ending: Ending = False) -> int:
     """List the dead letters, one line each, the newest first."""
     settings, now = outside.settings(reach.namespace, ending=ending), outside.now()
-    wanted, rule = which.filter(now), judging.rule(settings.opt_in_max_age)
+    wanted, rule = which.filter(now), judging.rule(settings)
 
     bursts = Bursts()
 

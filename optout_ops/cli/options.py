@@ -8,11 +8,12 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from optout_core.settings import Settings
 from optout_ops.cli.outside import Outside
 from optout_ops.cli.streams import output_is_lost
 from optout_ops.cli.terminal import asked
@@ -137,14 +138,16 @@ class Limits:
         ),
     ] = _DEFAULT_MAX_REPLAYS
 
-    def rule(self, opt_in_max_age: timedelta) -> ReplayRule:
-        """Give the rule; OPT_IN_MAX_AGE holds unless `--max-age` is given.
+    def rule(self, settings: Settings) -> ReplayRule:
+        """Give the rule that these settings make; OPT_IN_MAX_AGE holds unless `--max-age` is given.
 
         Raises:
             Mistake: The age cannot be read.
         """
-        max_age = _read("--max-age", self.max_age, read_duration) or opt_in_max_age
-        return ReplayRule(max_age=max_age, max_replays=self.max_replays)
+        max_age = _read("--max-age", self.max_age, read_duration) or settings.opt_in_max_age
+        return ReplayRule(
+            max_age=max_age, max_replays=self.max_replays, allowed_senders=frozenset(settings.allowed_senders)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,9 +159,9 @@ class Judging(Limits):
         typer.Option("--fixed", help="The cause is fixed: replay the verdict 'after a fix' too."),
     ] = False
 
-    def rule(self, opt_in_max_age: timedelta) -> ReplayRule:
+    def rule(self, settings: Settings) -> ReplayRule:
         """Give the rule, as `Limits` does."""
-        return replace(Limits.rule(self, opt_in_max_age), fixed=self.fixed)
+        return replace(Limits.rule(self, settings), fixed=self.fixed)
 
 
 Number = Annotated[

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from typing import cast
 
 from optout_core.adapters.ledger.publishing import read_published
-from optout_core.adapters.ledger.records import Records
+from optout_core.adapters.ledger.records import Database, Records
 from optout_core.adapters.ledger.replays import count_applied
 from optout_core.consent import microseconds
+from optout_core.errors import LedgerForbidden, LedgerUnavailable
 from optout_core.numbers import Number, read_sender
 from optout_core.settings import Settings
 from optout_ops import machine
@@ -99,12 +100,20 @@ class Outside:
                 deployed = go_by(settings, await read_published(database), names_acs=names_acs)
                 before = microseconds(self.now() - 2 * deployed.settings.call_horizon)
                 stops = await Records(database).unsettled_stops(before)
+                unwritten = await _try_writing(database)
         except OutOfReach as error:
             return Finding("ledger", Health.BAD, str(error)), _own(settings, NOT_READ)
-        if stops:
-            bad = f"it answers; {count(stops, 'STOP')} not settled: docs/runbook.md"
-            return Finding("ledger", Health.BAD, bad), deployed
-        return Finding("ledger", Health.GOOD, "it answers, and every STOP is settled"), deployed
+        settled = (
+            f"{count(stops, 'STOP')} not settled: docs/runbook.md" if stops else "every STOP that it holds is settled"
+        )
+        if isinstance(unwritten, LedgerForbidden):
+            health = Health.BAD if stops else Health.UNKNOWN
+            text = f"it can be read, and {settled}; whether the function may write is not known, since we may not"
+        elif unwritten is not None:
+            health, text = Health.BAD, f"it can be read and not written; {settled}; {unwritten}"
+        else:
+            health, text = Health.BAD if stops else Health.GOOD, f"it can be read and written, and {settled}"
+        return Finding("ledger", health, text), deployed
 
     async def count_applied(self, settings: Settings, replay_id: str) -> int | None:
         """Give how many recipients of a replay the ledger says were applied; None where it cannot be asked."""
@@ -133,6 +142,14 @@ class Outside:
         with live(doing, total) as shown:
             recorder = self.recorder(command, run_id, note)
             yield Run(recorder=recorder, advance=shown.advance, note=shown.note, now=self.now, stop=stop)
+
+
+async def _try_writing(database: Database) -> LedgerUnavailable | None:
+    try:
+        await Records(database).try_writing()
+    except LedgerUnavailable as error:
+        return error
+    return None
 
 
 def _own(settings: Settings, why: str) -> Deployed:

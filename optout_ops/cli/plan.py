@@ -28,7 +28,7 @@ def plan(
     letters that are not to be replayed; keep the first line, the last one, and the order.
     """
     settings, now = outside.settings(reach.namespace), outside.now()
-    wanted, rule = which.filter(now), judging.rule(settings.opt_in_max_age)
+    wanted, rule = which.filter(now), judging.rule(settings)
 
     async def work(_: asyncio.Event) -> Choice:
         async with outside.informed_queues(settings) as queues:

@@ -72,7 +72,7 @@ def replay(
     settings, now = outside.settings(reach.namespace), outside.now()
     if plan is not None and which != Which():
         raise Mistake("a plan names the dead letters itself: leave the filters out, or the plan; nothing was sent")
-    wanted, rule = which.filter(now), judging.rule(settings.opt_in_max_age)
+    wanted, rule = which.filter(now), judging.rule(settings)
     options = DriveOptions(rule=rule, ramp=Ramp(max_failures, () if no_ramp else STEPS), rate=rate, patience=patience)
 
     session: Session | None = None

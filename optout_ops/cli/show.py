@@ -29,7 +29,7 @@ def show(
     Its event and recipients, how often it was tried, what ACS said last, whether it may be replayed, and its body.
     """
     settings, now = outside.settings(reach.namespace, ending=ending), outside.now()
-    rule = judging.rule(settings.opt_in_max_age)
+    rule = judging.rule(settings)
 
     async def work(_: asyncio.Event) -> Letter:
         async with outside.informed_queues(settings) as queues:

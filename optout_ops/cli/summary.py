@@ -28,7 +28,7 @@ def summary(
 ) -> int:
     """Count the dead letters by reason, and say which may be replayed."""
     settings, now = outside.settings(reach.namespace, ending=ending), outside.now()
-    wanted, rule = which.filter(now), judging.rule(settings.opt_in_max_age)
+    wanted, rule = which.filter(now), judging.rule(settings)
 
     async def work(_: asyncio.Event) -> Summary:
         counts = Summary(rule, now, by)

@@ -97,7 +97,7 @@ class Viewpoint:
 
     Attributes:
         settings: The settings of this shell.
-        rule: Gives the rule that says whether a dead letter may be replayed, of the OPT_IN_MAX_AGE of the function.
+        rule: Gives the rule that says whether a dead letter may be replayed, of the settings that it is given.
         trail: The audit trail.
         acs_problem: Why ACS cannot be asked, such as a missing setting, or None.
         clock_skew: Gives how far this machine's clock is ahead of ACS's; asks ACS, whoever we are.
@@ -106,7 +106,7 @@ class Viewpoint:
     """
 
     settings: Settings
-    rule: Callable[[timedelta], ReplayRule]
+    rule: Callable[[Settings], ReplayRule]
     trail: AuditTrail
     acs_problem: str | None
     clock_skew: Callable[[], Awaitable[timedelta | None]]
@@ -123,7 +123,7 @@ async def look(queues: QueuePair, viewpoint: Viewpoint, now: datetime) -> Look:
     """
     backlog, heat, bursts, stops = Backlog(now), HeatMap(now), Bursts(), 0
     ledger, deployed = await viewpoint.ask_ledger()
-    rule = viewpoint.rule(deployed.settings.opt_in_max_age)
+    rule = viewpoint.rule(deployed.settings)
     summary = Summary(rule, now)
     async for message in queues.peek(Queue.OPT_INS):
         backlog.add(message)

@@ -6,12 +6,12 @@ although another version could not.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from optout_core.consent import ConsentKey, Judgement, Row, judge, microseconds
 from optout_core.events import OptOut
-from optout_core.numbers import person_key, sender_key
+from optout_core.numbers import Number, person_key, sender_key
 from optout_core.reasons import Reason, Replay
 from optout_ops.letters.hazards import hazard
 from optout_ops.letters.letter import Letter
@@ -54,11 +54,18 @@ class ReplayRule:
         max_age: An opt-in older than this is never replayed; above zero.
         max_replays: A dead letter that was replayed this often is not replayed again; at least 1.
         fixed: Whether the operator says that the cause is fixed: then also `after a fix` is replayed.
+        allowed_senders: The only senders whose opt-ins the function applies; empty means all.
     """
 
     max_age: timedelta
     max_replays: int
     fixed: bool = False
+    allowed_senders: frozenset[Number] = frozenset()
+    _allowed: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Write the senders as they are compared."""
+        object.__setattr__(self, "_allowed", frozenset(map(sender_key, self.allowed_senders)))
 
     def judge(self, letter: Letter, now: datetime) -> ReplayVerdict:
         """Judge one dead letter at the time `now`."""
@@ -74,18 +81,21 @@ class ReplayRule:
             return ReplayVerdict(Replay.NEVER, never)
         if _holds_stops_only(letter):
             return ReplayVerdict(Replay.SAFE, "it holds STOPs only, and a STOP is never too late")
-        if letter.has_event_without_time:
-            return ReplayVerdict(
-                Replay.AFTER_A_FIX,
-                "it does not say when the person opted in: make sure that no STOP came before it was dead-lettered",
-            )
+        if first := self._before_a_replay(letter):
+            return ReplayVerdict(Replay.AFTER_A_FIX, first)
         if letter.reason is None:
             return ReplayVerdict(Replay.AFTER_A_FIX, f"the reason {letter.code!r} is none of ours")
-        if letter.reason in _UNDECODED:
-            return ReplayVerdict(
-                Replay.AFTER_A_FIX, "this version can read it: replay it when the function runs this version"
-            )
         return ReplayVerdict(letter.reason.replay, letter.reason.meaning)
+
+    def _before_a_replay(self, letter: Letter) -> str | None:
+        if letter.has_event_without_time:
+            return "it does not say when the person opted in: make sure that no STOP came before it was dead-lettered"
+        # As `OptInRule.objections` has it: a STOP is never refused for its sender.
+        if self._allowed and any(sender_key(opt_in.sender) not in self._allowed for opt_in in letter.opt_ins):
+            return "its sender is not in ALLOWED_SENDERS, so it would come back: is it ours, then add it there first"
+        if letter.reason in _UNDECODED:
+            return "this version can read it: replay it when the function runs this version"
+        return None
 
     def chooses(self, verdict: ReplayVerdict) -> bool:
         """Say whether a dead letter with this verdict is to be replayed."""

@@ -14,6 +14,8 @@ from optout_core.adapters.ledger.postgres import PostgresLedger
 from optout_core.adapters.ledger.sqlite import SqliteLedger, check_place
 from optout_core.addresses import PostgresAddress, read_ledger
 from optout_core.errors import LedgerUnavailable, SettingsError
+from optout_ops.cli.outside import Outside
+from optout_ops.health.findings import Health
 from tests.build import OTHER, PERSON
 from tests.consent.conftest import open_postgres
 from tests.consent.postgres import make_database
@@ -233,6 +235,44 @@ def test_a_server_elsewhere_is_known_by_its_certificate(url, wanted):
     assert options["target_session_attrs"] == "read-write"
 
 
+async def looked_at(url):
+    outside = Outside({"CONSENT_LEDGER": url})
+    finding, _ = await outside.look_at_ledger(outside.settings("memory"), names_acs=False)
+    return finding
+
+
+async def test_an_operator_who_may_only_read_is_told_what_that_leaves_open(database):
+    role = f"looker_{database[-8:]}"
+    async with open_postgres(database), other_session(database) as other:
+        await other.execute(f'DROP ROLE IF EXISTS "{role}"'.encode())
+        await other.execute(f"CREATE ROLE \"{role}\" LOGIN PASSWORD 'x'".encode())
+        await other.execute(f'GRANT SELECT ON ALL TABLES IN SCHEMA public TO "{role}"'.encode())
+        await other.commit()
+
+    finding = await looked_at(database.replace("postgres:loopback@", f"{role}:x@"))
+
+    assert finding.health is Health.UNKNOWN
+    assert finding.text == (
+        "it can be read, and every STOP that it holds is settled; whether the function may write is not known, since we"
+        " may not"
+    )
+
+
+async def test_a_look_at_a_server_that_writes_is_good_and_at_one_that_only_reads_is_bad(database):
+    async with open_postgres(database), other_session(database) as other:
+        written = await looked_at(database)
+        kept = await (await other.execute("SELECT count(*) FROM consent_replayed")).fetchone()
+        name = database.rpartition("/")[2]
+        await other.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
+        await other.commit()
+
+    read = await looked_at(database)
+
+    assert (written.health, kept) == (Health.GOOD, (0,))
+    assert read.health is Health.BAD
+    assert "read-only" in read.text
+
+
 # --- SQLite ----------------------------------------------------------------------------------------------------------
 
 
@@ -272,6 +312,22 @@ async def test_a_file_that_can_only_be_read_is_named(in_a_file):
     await in_a_file.run("PRAGMA query_only = 1", {})
 
     assert "readonly database" in await said(in_a_file, *web(2))
+
+
+@pytest.mark.usefixtures("in_a_file")
+async def test_a_new_file_is_readable_by_its_owner_only_and_so_is_what_lies_beside_it(tmp_path):
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+
+    assert modes == dict.fromkeys(("ledger.db", "ledger.db-wal", "ledger.db-shm"), 0o600)
+
+
+async def test_a_file_that_is_there_keeps_the_rights_that_it_was_given(tmp_path):
+    (tmp_path / "ledger.db").touch(0o640)
+
+    async with SqliteLedger(tmp_path / "ledger.db") as opened:
+        await opened.admit(web(1))
+
+    assert (tmp_path / "ledger.db").stat().st_mode & 0o777 == 0o640
 
 
 async def test_a_file_that_was_taken_away_is_made_anew(in_a_file, tmp_path):

@@ -53,7 +53,9 @@ def fill(bus, number):
 @pytest.mark.parametrize("number", sorted(SITUATIONS))
 async def test_what_the_page_tells_to_type_prints_what_it_says(place, monkeypatch, number):
     monkeypatch.chdir(place)
-    async with closed_loop(place) as bus:
+    # The first situation is told with a ledger, the others without one.
+    settings = {"CONSENT_LEDGER": f"sqlite:///{place}/ledger.db"} if number == 1 else {}
+    async with closed_loop(place, settings) as bus:
         fill(bus, number)
         for arguments, printed in SITUATIONS[number]:
             said = await bus(*arguments)

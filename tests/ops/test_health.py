@@ -40,8 +40,8 @@ QUEUE = json.loads(QUEUES_FILE.read_text())["optIns"]["properties"]
 KEY = "c2VjcmV0LWtleQ=="
 
 
-def limit(max_age):
-    return ReplayRule(max_age=max_age, max_replays=3)
+def limit(settings):
+    return ReplayRule(max_age=settings.opt_in_max_age, max_replays=3)
 
 
 # --- check ---------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from optout_core.numbers import read_sender
 from optout_core.outgoing import Outgoing
 from optout_core.properties import REPLAY_COUNT
 from optout_core.reasons import Reason, Replay
@@ -13,7 +14,7 @@ from optout_ops.letters.filters import Filter
 from optout_ops.letters.letter import read_letter
 from optout_ops.letters.replacement import edited_replacement, replacement, restored
 from optout_ops.letters.verdicts import ReplayRule
-from tests.build import NOW, OTHER, PERSON, canonical, dead_letter
+from tests.build import NOW, OTHER, PERSON, SENDER, canonical, dead_letter
 
 RULE = ReplayRule(max_age=timedelta(hours=72), max_replays=3)
 
@@ -98,6 +99,24 @@ def test_several_events_of_which_one_has_no_believable_time_are_never_replayed()
 
 def test_a_dead_letter_too_large_to_be_sent_with_what_a_replay_adds_is_never_replayed():
     assert advice(body=canonical(padding="x" * (255 * 1024))) is Replay.NEVER
+
+
+@pytest.mark.parametrize("written", ["+18005550100", "+1 800 555 0100"])
+def test_an_opt_in_of_a_sender_that_the_function_refuses_is_replayed_after_it_is_allowed(written):
+    others, ours = (replace(RULE, allowed_senders=frozenset({read_sender(each)})) for each in (written, SENDER))
+
+    verdict = others.judge(letter(), NOW)
+
+    assert verdict.advice is Replay.AFTER_A_FIX
+    assert "its sender is not in ALLOWED_SENDERS" in verdict.why
+    assert ours.judge(letter(), NOW).advice is Replay.SAFE
+
+
+def test_a_stop_is_never_refused_for_its_sender():
+    others = replace(RULE, allowed_senders=frozenset({read_sender("+18005550100")}))
+    stop = letter("RetriesExhausted", body=canonical(type="sms.opt-out.v1"))
+
+    assert others.judge(stop, NOW).advice is Replay.SAFE
 
 
 def test_what_came_back_as_often_as_allowed_is_never_replayed():

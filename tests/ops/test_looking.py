@@ -11,7 +11,7 @@ import pytest
 
 from optout_core.reasons import Reason
 from optout_ops.queues.messages import MessageState
-from tests.build import NOW, OTHER, PERSON, dead_letter, dead_letters
+from tests.build import NOW, OTHER, PERSON, SENDER, dead_letter, dead_letters
 from tests.ops.bus import current, read_all
 from tests.ops.command_line import QUICK, Desk
 
@@ -50,6 +50,16 @@ def test_the_summary_is_a_document_for_programs_too(desk):
     assert (rejected["reason"], rejected["recipients"]) == ("RecipientRejected", 2)
     assert rejected["verdicts"] == {"safe": 0, "done": 0, "after a fix": 1, "never": 0}
     assert rejected["meaning"].startswith("the number was refused")
+
+
+def test_a_verdict_knows_which_senders_the_shell_allows(desk):
+    desk.put(dead_letter(1))
+    desk.environ["ALLOWED_SENDERS"] = "+18005550100"
+    refused = desk.dlq("list", "--json").json
+    desk.environ["ALLOWED_SENDERS"] += f",{SENDER}"
+
+    assert [each["verdict"] for each in refused] == ["after a fix"]
+    assert [each["verdict"] for each in desk.dlq("list", "--json").json] == ["safe"]
 
 
 def test_a_summary_of_nothing_says_whether_that_is_the_filters(desk):

@@ -1,8 +1,11 @@
 """`optout status` and `optout find`: one look says it all, one sentence says where a person's word is."""
 
 import asyncio
+import contextlib
 import os
 import pty
+import resource
+import sqlite3
 from dataclasses import replace
 from datetime import timedelta
 
@@ -25,6 +28,11 @@ def waiting(desk, *messages):
 
 def opt_in(number, **fields):
     return replace(dead_letter(number, **fields.pop("facts", {})), enqueued_at=NOW, **fields)
+
+
+def findings(desk, command):
+    document = desk(command, "--json").json
+    return document["findings"] if command == "status" else document
 
 
 def stop(number):
@@ -132,10 +140,62 @@ def test_what_the_ledger_says_is_joined_to_the_rest(desk, ledger):
     ledger.write_bytes(b"no database" * 99)
     unread = desk("status")
 
-    assert "good: it answers, and every STOP is settled" in good
-    assert "bad: it answers; 1 STOP not settled: docs/runbook.md" in bad.out
+    assert "good: it can be read and written, and every STOP that it holds is settled" in good
+    assert "bad: it can be read and written, and 1 STOP not settled: docs/runbook.md" in bad.out
     assert bad.code == 1
     assert "bad: the consent ledger gives no answer" in unread.out
+
+
+@pytest.fixture
+def no_room():
+    """Lets no file of this process grow beyond a size, while a block runs."""
+
+    @contextlib.contextmanager
+    def beyond(size):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return beyond
+
+
+@pytest.mark.parametrize("command", ["status", "doctor"])
+def test_a_ledger_that_can_be_read_and_has_no_room_is_bad(desk, ledger, no_room, command):
+    with contextlib.closing(sqlite3.connect(ledger)) as function:
+        keep(ledger, *words.web(1))
+        # The log of the file stays as long as somebody has it open, and is as long as it can become.
+        function.execute("SELECT * FROM consent").fetchall()
+        asyncio.run(admit(ledger, *words.web(2, OTHER)))
+        with no_room((desk.place / "ledger.db-wal").stat().st_size):
+            [finding] = [each for each in findings(desk, command) if each["about"] == "ledger"]
+
+    assert finding["health"] == "bad"
+    assert finding["text"].startswith("it can be read and not written; every STOP that it holds is settled; ")
+    assert "disk" in finding["text"]
+
+
+def test_a_ledger_whose_file_can_only_be_read_is_bad(desk, ledger):
+    keep(ledger, *words.web(1))
+    # What SQLite may only read, also for root: a file that says so (https://www.sqlite.org/fileformat.html, 1.3.3).
+    with ledger.open("r+b") as file:
+        file.seek(18)
+        file.write(b"\x03")
+
+    [finding] = [each for each in findings(desk, "status") if each["about"] == "ledger"]
+
+    assert finding["health"] == "bad"
+    assert "readonly database" in finding["text"]
+
+
+def test_looking_leaves_nothing_in_the_ledger(desk, ledger):
+    keep(ledger, *words.web(1))
+    with contextlib.closing(sqlite3.connect(ledger)) as function:
+        before = list(function.iterdump())
+        assert desk("status").code == 0
+        assert list(function.iterdump()) == before
 
 
 def test_without_a_ledger_nothing_is_known_of_stops(desk):

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -112,6 +113,21 @@ def test_without_json_a_person_reads_what_happened_and_no_number(sandbox):
         "\n", " "
     )
     assert not NUMBER.search(ran.out + ran.err)
+    words = " ".join(ran.out.split())
+    assert "+1425•••0111 removed published twice under one id: sent once" in words
+    assert re.search(r"optout\.waiting\.age mean of [0-9]+ values?: [0-9.e-]+ s", words)
+
+
+def test_a_newer_word_that_stands_is_told_apart_from_an_event_published_twice(sandbox, tmp_path):
+    (tmp_path / "then").mkdir()
+    (tmp_path / "a.json").write_text(json.dumps(canonical("newer", "+14255550123", time="$NOW-4m")))
+    (tmp_path / "then" / "b.json").write_text(json.dumps(canonical("older", "+14255550123", time="$NOW-5m")))
+
+    ran = sandbox("--events", str(tmp_path))
+
+    words = " ".join(ran.out.split())
+    assert "older +1425•••0123 removed not sent: the list says so, or a newer word stands" in words
+    assert "published twice" not in words
 
 
 def test_reports_mask_numbers_unless_told_to_reveal_them(sandbox, write):
@@ -189,6 +205,25 @@ def test_a_wrong_key_ends_in_a_clear_line_and_every_recipient_in_the_dead_letter
     assert "ACS refuses us (HTTP 401: Denied" in ran.out
     assert "RequestRefused" in ran.out
     assert "d3Jvbmc=" not in ran.out + ran.err
+    words = " ".join(ran.out.split())
+    assert "Done, but ACS refused us." in words
+    assert "1 recipient is a dead letter as RequestRefused, and the list was not changed for it" in words
+    assert "check the endpoint and the key; nothing is lost" in words
+    assert "what each person said last" not in words
+
+
+def test_a_ledger_that_fails_is_what_one_is_told_to_check(sandbox, write, tmp_path):
+    (tmp_path / "ledger.db").write_text("no database" * 99)
+
+    ran = sandbox(
+        *("--events", write("one.json", ONE), "--timeout", "2"), CONSENT_LEDGER=f"sqlite:///{tmp_path}/ledger.db"
+    )
+
+    words = " ".join(ran.out.split())
+    assert ran.code == 1
+    assert "Not done: the ledger gave no answer." in words
+    assert "Check CONSENT_LEDGER, or give it longer with --timeout." in words
+    assert "Check the endpoint" not in words
 
 
 def test_a_dead_endpoint_leaves_every_recipient_waiting_and_says_so(sandbox, write, unused_tcp_port):
@@ -241,7 +276,8 @@ def test_two_files_of_the_same_name_are_two_events(sandbox, write, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "environment", "text"),
     [
-        (("--events", "no-such-file"), {}, "no-such-file"),
+        (("--events", "no-such-file"), {}, "Error: no-such-file cannot be read: No such file or directory\n"),
+        (("--endpoint", "http://127.0.0.1:9"), {}, "--endpoint on loopback needs --access-key, or ACS_ACCESS_KEY"),
         (("--endpoint", "http://example.com"), {}, "ACS_ENDPOINT must start with https://"),
         (("--broker", "rubbish"), {}, "Connection string"),
         ((), {"OPT_IN_MAX_AGE": "soon"}, "OPT_IN_MAX_AGE must be a duration such as PT30S"),
@@ -255,6 +291,17 @@ def test_a_wrong_call_is_one_line_and_exit_code_2(sandbox, arguments, environmen
     assert (ran.code, ran.out) == (2, "")
     assert text in ran.err
     assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize("arguments", [("up", "--broker-port"), ("up", "--endpoint-port"), ("broker", "--port")])
+def test_a_port_that_is_in_use_is_named_in_one_line(sandbox, arguments):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ran = sandbox(*arguments, port)
+
+    assert (ran.code, ran.out) == (2, "")
+    said = " ".join(ran.err.split())
+    assert said == f"Error: port {port} is in use: end what listens there, or leave the option out for a free one"
 
 
 def test_a_broker_out_of_reach_is_exit_code_4(sandbox, unused_tcp_port):

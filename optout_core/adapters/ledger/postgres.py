@@ -22,7 +22,7 @@ from pydantic_core import to_json
 from optout_core.adapters.ledger import schema
 from optout_core.addresses import PostgresAddress
 from optout_core.consent import ConsentKey, Row, Word
-from optout_core.errors import LedgerUnavailable
+from optout_core.errors import LedgerForbidden, LedgerUnavailable
 from optout_core.ledger import Admission, Confirmed
 from optout_core.masking import show
 
@@ -205,6 +205,8 @@ class PostgresLedger:
             raise LedgerUnavailable(schema.NOT_THERE) from None
         except PoolTimeout as error:
             raise _unavailable(self._why(error)) from None
+        except InsufficientPrivilege as error:
+            raise LedgerForbidden(_gives_no_answer(error.diag.message_primary or "a right is missing")) from None
         except Error as error:
             # What stands behind the first line may quote a row, and with it a number.
             raise _unavailable(error.diag.message_primary or str(error).partition("\n")[0]) from None
@@ -255,7 +257,11 @@ class PostgresLedger:
 
 
 def _unavailable(why: str) -> LedgerUnavailable:
-    return LedgerUnavailable(
+    return LedgerUnavailable(_gives_no_answer(why))
+
+
+def _gives_no_answer(why: str) -> str:
+    return (
         f"the consent ledger gives no answer ({show(' '.join(why.split()))[:200]}): nothing is called; check that the"
         " server is up, CONSENT_LEDGER, and the role of our identity there"
     )

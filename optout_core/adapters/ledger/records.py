@@ -131,6 +131,11 @@ _FORGET = (
     "DELETE FROM consent_replayed WHERE sender = :sender AND person = :person",
 )
 _FORGET_ROW = "DELETE FROM consent WHERE sender = :sender AND person = :person"
+#: A row that is nobody's. Only what is committed proves that there is room: until then SQLite keeps it in memory.
+_TRY = (
+    "INSERT INTO consent_replayed VALUES ('', '', '', '', '') ON CONFLICT DO NOTHING",
+    "DELETE FROM consent_replayed WHERE replay = ''",
+)
 
 
 class Records:
@@ -201,6 +206,16 @@ class Records:
         """
         ((stops,),) = await self._database.run(COUNT_UNSETTLED, {"before": before})
         return int(str(stops))
+
+    async def try_writing(self) -> None:
+        """Write a row that is nobody's, and delete it.
+
+        Raises:
+            LedgerForbidden: We may not.
+            LedgerUnavailable: It cannot be written: the disk is full, the file or the server only reads.
+        """
+        for statement in _TRY:
+            await self._database.run(statement, {})
 
     async def unsettle(self, entry: Entry) -> None:
         """Say that the list does not say a word after all, if it is still the newest: brought again, it calls again."""

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import time_ns
 from typing import Self, TypeVar
@@ -17,6 +17,8 @@ from optout_core.masking import show
 
 #: Seconds that another process may keep the file to itself.
 _BUSY = 10.0
+#: The mode of a file that is made.
+_OWNER_ONLY = 0o600
 #: `->>` and what else stands in the statements is new in 3.38 (https://www.sqlite.org/releaselog/3_38_0.html).
 _OLDEST = (3, 38, 0)
 #: File systems on which several machines see one file; their locks do not keep SQLite's promises
@@ -173,6 +175,11 @@ class SqliteLedger:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
+            # It holds numbers in clear, and the files beside it take its mode. Never opened where it is there: closing
+            # it would give up the locks of this process on it (https://www.sqlite.org/howtocorrupt.html, 2.2). What
+            # fails here, SQLite says in its own words.
+            with suppress(OSError):
+                self._path.resolve().touch(_OWNER_ONLY, exist_ok=False)
             connection = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
             try:
                 # A commit is on disk when it returns: NORMAL would lose the last ones with the power.
