@@ -347,7 +347,7 @@ async def test_a_file_of_a_later_version_is_left_alone(in_a_file):
 
 async def test_two_processes_may_share_a_file(tmp_path):
     async with SqliteLedger(tmp_path / "ledger.db") as one, SqliteLedger(tmp_path / "ledger.db") as other:
-        await asyncio.gather(*(ledger.admit(web(n, *people(50))) for n in range(20) for ledger in (one, other)))
+        await asyncio.gather(*(ledger.admit(web(n, *people(50))) for n in range(8) for ledger in (one, other)))
         admission = await other.admit(stop(99, people(1)[0]))
 
     assert admission.rows[key(people(1)[0])].stop

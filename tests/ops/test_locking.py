@@ -50,7 +50,11 @@ class Shelf:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shelves():
     quick, slow = (
-        replace(queues(seconds)["opt-ins-dead-letter"], requires_duplicate_detection=False)
+        replace(
+            queues(seconds)["opt-ins-dead-letter"],
+            requires_duplicate_detection=False,
+            forward_dead_lettered_messages_to=None,
+        )
         for seconds in (LOCK, SLOW_LOCK)
     )
     names = {f"shelf-{number}": quick for number in range(9)} | {f"slow-{number}": slow for number in range(2)}
