@@ -39,7 +39,7 @@ from optout_ops.cli import (
 )
 from optout_ops.cli.options import command
 from optout_ops.cli.outside import Outside
-from optout_ops.cli.streams import forget, give_up_output
+from optout_ops.cli.streams import begin, give_up_output, output_failure
 from optout_ops.cli.terminal import out, say, show_json
 from optout_ops.exits import ExitCode, OpsError
 from optout_ops.signals import raising_interrupts
@@ -120,9 +120,16 @@ def main(argv: Sequence[str] | None = None, outside: Outside | None = None) -> i
     Returns:
         The exit code.
     """
-    forget()
+    begin()
     with raising_interrupts():
-        return _run(None if argv is None else list(argv), outside or Outside())
+        code = _run(None if argv is None else list(argv), outside or Outside())
+        if (failure := output_failure()) is None:
+            return code
+        say(
+            f"Error: standard output cannot be written ({failure}); what the command did is done, and its results are"
+            " not whole; send them elsewhere"
+        )
+        return code or ExitCode.USAGE
 
 
 def _run(argv: list[str] | None, outside: Outside) -> int:
@@ -136,6 +143,11 @@ def _run(argv: list[str] | None, outside: Outside) -> int:
     except (BrokenPipeError, SystemExit):
         # Typer makes the second of the first. Only what writes line by line and changes nothing ends like this.
         give_up_output()
+        return ExitCode.DONE
+    except OSError:
+        # Typer's help is written past the streams that drop what cannot be written.
+        if output_failure() is None:
+            raise
         return ExitCode.DONE
     except (KeyboardInterrupt, typer.Abort):
         say("Interrupted. Nothing is lost; run the same command again to go on.")
