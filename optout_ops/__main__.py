@@ -8,41 +8,44 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
-import typer
+from optout_ops.signals import ending_at_once, raising_interrupts
 
-from optout_core import __version__
-from optout_core.masking import show as masked
-from optout_ops.cli import (
-    check,
-    consent_erase,
-    consent_export,
-    consent_migrate,
-    consent_prune,
-    consent_show,
-    consent_verify,
-    doctor,
-    edit,
-    export,
-    find,
-    import_,
-    list_,
-    now,
-    plan,
-    purge,
-    replay,
-    replays,
-    report,
-    send,
-    show,
-    status,
-    summary,
-)
-from optout_ops.cli.options import command
-from optout_ops.cli.outside import Outside
-from optout_ops.cli.streams import begin, give_up_output, output_failure
-from optout_ops.cli.terminal import out, say, show_json
-from optout_ops.exits import ExitCode, OpsError
-from optout_ops.signals import raising_interrupts
+# The libraries take a second to import.
+with ending_at_once():
+    import typer
+
+    from optout_core import __version__
+    from optout_core.masking import show as masked
+    from optout_ops.cli import (
+        check,
+        consent_erase,
+        consent_export,
+        consent_migrate,
+        consent_prune,
+        consent_show,
+        consent_verify,
+        doctor,
+        edit,
+        export,
+        find,
+        import_,
+        list_,
+        now,
+        plan,
+        purge,
+        replay,
+        replays,
+        report,
+        send,
+        show,
+        status,
+        summary,
+    )
+    from optout_ops.cli.options import command
+    from optout_ops.cli.outside import Outside
+    from optout_ops.cli.streams import begin, give_up_output, output_failure
+    from optout_ops.cli.terminal import out, say, show_json
+    from optout_ops.exits import ExitCode, OpsError
 
 app = typer.Typer(
     help="See, understand and replay the dead letters of SMS opt-ins. docs/operate.md shows it in use.",
@@ -87,12 +90,13 @@ _CONSENT_COMMANDS: Mapping[str, Callable[..., int]] = {
     "prune": consent_prune.prune,
     "migrate": consent_migrate.migrate,
 }
-for _name, _function in _COMMANDS.items():
-    command(app, _name, _function)
-for _name, _function in _DEAD_LETTER_COMMANDS.items():
-    command(dead_letters, _name, _function)
-for _name, _function in _CONSENT_COMMANDS.items():
-    command(consent, _name, _function)
+with ending_at_once():
+    for _name, _function in _COMMANDS.items():
+        command(app, _name, _function)
+    for _name, _function in _DEAD_LETTER_COMMANDS.items():
+        command(dead_letters, _name, _function)
+    for _name, _function in _CONSENT_COMMANDS.items():
+        command(consent, _name, _function)
 
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001 - Typer's callback
