@@ -143,7 +143,9 @@ def _run(argv: list[str] | None, outside: Outside) -> int:
         return _refuse(argv, str(error), error.exit)
     except typer.TyperException as error:
         message = error.format_message()
-        return _refuse(argv, f"{message}; `--help` tells more", ExitCode.USAGE) if message else ExitCode.USAGE
+        return (
+            _refuse(argv, f"{message.rstrip('.')}; `--help` tells more", ExitCode.USAGE) if message else ExitCode.USAGE
+        )
     except (BrokenPipeError, SystemExit):
         # Typer makes the second of the first. Only what writes line by line and changes nothing ends like this.
         give_up_output()
