@@ -24,7 +24,7 @@ from optout_ops.wording import read_duration, read_past
 
 _DEFAULT_MAX_REPLAYS = 3
 #: The commands that change something.
-_CHANGING = frozenset({"send", "replay", "import", "edit", "purge"})
+_CHANGING = frozenset({"send", "replay", "import", "edit", "purge", "erase", "prune", "migrate"})
 _STATUS = re.compile(r"[1-5]([0-9]{2}|xx)", re.IGNORECASE)
 
 

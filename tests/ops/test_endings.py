@@ -226,6 +226,16 @@ async def test_a_full_disk_does_not_end_a_replay_and_is_told_to_the_caller(bus, 
     assert "standard output cannot be written (No space left on device)" in said.err
 
 
+async def test_a_change_of_the_ledger_that_nobody_could_be_told_of_ends_as_one_of_the_queues_does(bus, place):
+    bus.environ["CONSENT_LEDGER"] = f"sqlite:///{place}/ledger.db"
+
+    said = await finish(redirected(bus, ">/dev/full", "consent", "migrate"))
+
+    assert (place / "ledger.db").exists()
+    assert said.code == 1
+    assert "standard output cannot be written (No space left on device)" in said.err
+
+
 @pytest.mark.parametrize("command", LOOKING, ids=" ".join)
 async def test_without_a_standard_output_what_only_looks_ends_in_silence(bus, command):
     bus.bury(1)
