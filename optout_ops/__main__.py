@@ -8,41 +8,44 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
-import typer
+from optout_ops.signals import ending_at_once, raising_interrupts
 
-from optout_core import __version__
-from optout_core.masking import show as masked
-from optout_ops.cli import (
-    check,
-    consent_erase,
-    consent_export,
-    consent_migrate,
-    consent_prune,
-    consent_show,
-    consent_verify,
-    doctor,
-    edit,
-    export,
-    find,
-    import_,
-    list_,
-    now,
-    plan,
-    purge,
-    replay,
-    replays,
-    report,
-    send,
-    show,
-    status,
-    summary,
-)
-from optout_ops.cli.options import command
-from optout_ops.cli.outside import Outside
-from optout_ops.cli.streams import forget, give_up_output
-from optout_ops.cli.terminal import out, say, show_json
-from optout_ops.exits import ExitCode, OpsError
-from optout_ops.signals import raising_interrupts
+# The libraries take a second to import.
+with ending_at_once():
+    import typer
+
+    from optout_core import __version__
+    from optout_core.masking import show as masked
+    from optout_ops.cli import (
+        check,
+        consent_erase,
+        consent_export,
+        consent_migrate,
+        consent_prune,
+        consent_show,
+        consent_verify,
+        doctor,
+        edit,
+        export,
+        find,
+        import_,
+        list_,
+        now,
+        plan,
+        purge,
+        replay,
+        replays,
+        report,
+        send,
+        show,
+        status,
+        summary,
+    )
+    from optout_ops.cli.options import command
+    from optout_ops.cli.outside import Outside
+    from optout_ops.cli.streams import begin, give_up_output, output_failure
+    from optout_ops.cli.terminal import out, say, show_json
+    from optout_ops.exits import ExitCode, OpsError
 
 app = typer.Typer(
     help="See, understand and replay the dead letters of SMS opt-ins. docs/operate.md shows it in use.",
@@ -87,12 +90,13 @@ _CONSENT_COMMANDS: Mapping[str, Callable[..., int]] = {
     "prune": consent_prune.prune,
     "migrate": consent_migrate.migrate,
 }
-for _name, _function in _COMMANDS.items():
-    command(app, _name, _function)
-for _name, _function in _DEAD_LETTER_COMMANDS.items():
-    command(dead_letters, _name, _function)
-for _name, _function in _CONSENT_COMMANDS.items():
-    command(consent, _name, _function)
+with ending_at_once():
+    for _name, _function in _COMMANDS.items():
+        command(app, _name, _function)
+    for _name, _function in _DEAD_LETTER_COMMANDS.items():
+        command(dead_letters, _name, _function)
+    for _name, _function in _CONSENT_COMMANDS.items():
+        command(consent, _name, _function)
 
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001 - Typer's callback
@@ -120,9 +124,16 @@ def main(argv: Sequence[str] | None = None, outside: Outside | None = None) -> i
     Returns:
         The exit code.
     """
-    forget()
+    begin()
     with raising_interrupts():
-        return _run(None if argv is None else list(argv), outside or Outside())
+        code = _run(None if argv is None else list(argv), outside or Outside())
+        if (failure := output_failure()) is None:
+            return code
+        say(
+            f"Error: standard output cannot be written ({failure}); what the command did is done, and its results are"
+            " not whole; send them elsewhere"
+        )
+        return code or ExitCode.USAGE
 
 
 def _run(argv: list[str] | None, outside: Outside) -> int:
@@ -132,10 +143,17 @@ def _run(argv: list[str] | None, outside: Outside) -> int:
         return _refuse(argv, str(error), error.exit)
     except typer.TyperException as error:
         message = error.format_message()
-        return _refuse(argv, f"{message}; `--help` tells more", ExitCode.USAGE) if message else ExitCode.USAGE
+        return (
+            _refuse(argv, f"{message.rstrip('.')}; `--help` tells more", ExitCode.USAGE) if message else ExitCode.USAGE
+        )
     except (BrokenPipeError, SystemExit):
         # Typer makes the second of the first. Only what writes line by line and changes nothing ends like this.
         give_up_output()
+        return ExitCode.DONE
+    except OSError:
+        # Typer's help is written past the streams that drop what cannot be written.
+        if output_failure() is None:
+            raise
         return ExitCode.DONE
     except (KeyboardInterrupt, typer.Abort):
         say("Interrupted. Nothing is lost; run the same command again to go on.")

@@ -39,5 +39,7 @@ def read_line(kind: type[_Model], line: str, where: str, safe: str) -> _Model:
         return kind.model_validate_json(line)
     except ValidationError as error:
         problem = error.errors(include_input=False)[0]
-        field = ".".join(str(step) for step in problem["loc"])
-        raise Mistake(f"{where} cannot be read: {field}: {problem['msg']}; {safe}") from None
+        # Of what is no JSON, such as a line that was cut off, no field can be named.
+        field = "".join(f"{step}." for step in problem["loc"])
+        at = f"{field.removesuffix('.')}: " if field else ""
+        raise Mistake(f"{where} cannot be read: {at}{problem['msg']}; {safe}") from None

@@ -1,9 +1,12 @@
 """The signals that end a command: Ctrl-C, `kill`, and the end of the terminal when an ssh session drops."""
 
+import os
 import signal
 import types
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+from optout_ops.exits import ExitCode
 
 #: Windows has no SIGHUP.
 _ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -22,6 +25,13 @@ def raising_interrupts() -> Iterator[None]:
 
 
 @contextmanager
+def ending_at_once() -> Iterator[None]:
+    """Let each of the signals end the process in a line while the block imports: nothing is begun that has an end."""
+    with _handled(ending_signals(), _end):
+        yield
+
+
+@contextmanager
 def leaving_interrupts_to_the_editor() -> Iterator[None]:
     """Let Ctrl-C pass while the block runs, for an editor knows it as a key; the other signals raise KeyboardInterrupt.
 
@@ -33,6 +43,13 @@ def leaving_interrupts_to_the_editor() -> Iterator[None]:
 
 def _raise(_number: int, _frame: types.FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _end(_number: int, _frame: types.FrameType | None) -> None:
+    with suppress(OSError):
+        os.write(2, b"Interrupted before anything was done.\n")
+    # An exception would pass through modules that are half imported.
+    os._exit(ExitCode.INTERRUPTED)
 
 
 @contextmanager

@@ -4,34 +4,39 @@ Exit codes: 0 everything is settled; 1 something still waits; 2 the call, an eve
 wrong; 4 the broker cannot be reached; 130 interrupted, 143 and 129 by SIGTERM and SIGHUP.
 """
 
-import asyncio
-import json
-import logging
-import shlex
 import sys
-from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
-import typer
-from rich.markup import escape
+from sandbox.starting import ending_at_once
 
-from optout_core.masking import show as masked
-from optout_core.reports import Report
-from sandbox.drill import Clock, fill
-from sandbox.ending import Exit
-from sandbox.ending import run as run_to_its_end
-from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, load_faults
-from sandbox.live import of_report, of_request, watch_dead_letters
-from sandbox.output import LineWriter, lines, page, status, tell, write_line
-from sandbox.run import ROOT, Options, Result, Services, function, services
-from sandbox.run import run as run_events
-from sandbox.show import as_document, show
-from sandbox.watch import Watch
-from servicebus_sandbox import Broker, load_queues
+# The libraries take a second to import.
+with ending_at_once():
+    import asyncio
+    import json
+    import logging
+    import shlex
+    from collections import Counter
+    from collections.abc import Callable, Mapping
+    from contextlib import AsyncExitStack
+    from datetime import UTC, datetime
+    from pathlib import Path
+
+    import typer
+    from rich.markup import escape
+
+    from optout_core.masking import show as masked
+    from optout_core.reports import Report
+    from sandbox.drill import Clock, fill
+    from sandbox.ending import Exit
+    from sandbox.ending import run as run_to_its_end
+    from sandbox.endpoint import REFERENCE_FAULTS, Endpoint, load_faults
+    from sandbox.live import of_report, of_request, watch_dead_letters
+    from sandbox.output import LineWriter, lines, page, status, tell, write_line
+    from sandbox.run import ROOT, Options, Result, Services, function, services
+    from sandbox.run import run as run_events
+    from sandbox.show import as_document, show
+    from sandbox.watch import Watch
+    from servicebus_sandbox import Broker, load_queues
 
 app = typer.Typer(
     help="Azure on one machine: a Service Bus broker, the ACS opt-out endpoint and a host for the function.",

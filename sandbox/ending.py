@@ -24,10 +24,9 @@ from optout_core.masking import show
 from sandbox.host import HostEnded
 from sandbox.host_json import HostError
 from sandbox.output import OutputFailed, tell
+from sandbox.starting import ENDING
 from servicebus_sandbox import EntityNotFound
 
-#: Ctrl-C; a service manager or a container; a terminal that was closed. Windows has no SIGHUP.
-_SIGNALS = [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 #: Seconds after which whoever waits for the end is told for what.
 _PATIENCE = 1.0
 
@@ -126,7 +125,7 @@ async def _until_told(work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - 
         working.cancel()
         loop.call_later(_PATIENCE, tell, "Waiting for what is under way; the same again ends it at once.")
 
-    for number in _SIGNALS:
+    for number in ENDING:
         # Who starts us decides what does not reach us: nohup, or a shell that runs us in the background.
         if signal.getsignal(number) is not signal.SIG_IGN:
             with suppress(NotImplementedError):

@@ -2,9 +2,11 @@
 
     python3 scripts/environment.py .venv requirements-dev.txt
 
-Needs nothing but Python 3.11 or newer and a package registry. Exit code 0 when the environment is ready, 1 otherwise.
+Needs nothing but Python 3.11 or newer and a package registry. Exit code 0 when the environment is ready, 130 when
+Ctrl-C or `kill` ended it, 1 otherwise.
 """
 
+import signal
 import subprocess
 import sys
 import venv
@@ -51,12 +53,17 @@ def _install(python: Path, requirements: str) -> bool:
     if not sys.stderr.isatty():
         print("Installing packages, once; this takes about half a minute.", file=sys.stderr, flush=True)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
-        for line in pip.stdout or ():
-            log.append(line)
-            seen += line.startswith(("Collecting ", "Processing "))
-            text = "unpacking ..." if line.startswith("Installing collected") else f"{seen} of at most {total}"
-            if sys.stderr.isatty():
-                print(f"\rInstalling packages, once: {text:30}", end="", file=sys.stderr, flush=True)
+        try:
+            for line in pip.stdout or ():
+                log.append(line)
+                seen += line.startswith(("Collecting ", "Processing "))
+                text = "unpacking ..." if line.startswith("Installing collected") else f"{seen} of at most {total}"
+                if sys.stderr.isatty():
+                    print(f"\rInstalling packages, once: {text:30}", end="", file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            # `kill` reaches us alone.
+            pip.terminate()
+            raise
     if pip.returncode:
         print(file=sys.stderr)
         sys.stderr.writelines(log[-15:])
@@ -72,4 +79,10 @@ def _fail(text: str) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(*sys.argv[1:]))
+    # `kill` ends it as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        raise SystemExit(main(*sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("\nInterrupted; run the same command again to go on.", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -10,6 +10,7 @@ import typer
 from optout_ops import files, machine
 from optout_ops.cli.options import Ending, Reach, Reveal, Which
 from optout_ops.cli.outside import Outside
+from optout_ops.cli.streams import EndingOutput
 from optout_ops.cli.terminal import say, show_json
 from optout_ops.exits import ExitCode, Mistake
 from optout_ops.letters import archive
@@ -41,7 +42,7 @@ def export(
     async def work(_: asyncio.Event) -> int:
         written = 0
         async with outside.open_queues(settings) as queues:
-            with contextlib.nullcontext(sys.stdout) if output == "-" else files.new_file(output) as file:
+            with contextlib.nullcontext(EndingOutput(sys.stdout)) if output == "-" else files.new_file(output) as file:
                 async for letter in matching(queues, wanted):
                     file.write(archive.write(letter.message, reveal=reveal))
                     written += 1

@@ -24,7 +24,7 @@ from optout_ops.wording import read_duration, read_past
 
 _DEFAULT_MAX_REPLAYS = 3
 #: The commands that change something.
-_CHANGING = frozenset({"send", "replay", "import", "edit", "purge"})
+_CHANGING = frozenset({"send", "replay", "import", "edit", "purge", "erase", "prune", "migrate"})
 _STATUS = re.compile(r"[1-5]([0-9]{2}|xx)", re.IGNORECASE)
 
 
@@ -195,7 +195,11 @@ def command(app: typer.Typer, name: str, function: Callable[..., int]) -> None:
         folded = {
             each: kind(**{field.name: given.pop(field.name) for field in fields(kind)}) for each, kind in groups.items()
         }
-        code = function(context.obj, **given, **folded)
+        try:
+            code = function(context.obj, **given, **folded)
+        except KeyboardInterrupt:
+            # Typer would make an exit code of it, in silence.
+            raise typer.Abort from None
         if name in _CHANGING and output_is_lost() and code == ExitCode.DONE:
             # What was done is done, and whoever asked was not told.
             return ExitCode.SOME_FAILED

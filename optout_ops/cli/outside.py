@@ -22,7 +22,7 @@ from optout_ops.cli.terminal import say
 from optout_ops.consent.ledger import open_database, open_records
 from optout_ops.consent.places import places_of
 from optout_ops.consent.queues import InformedQueues
-from optout_ops.exits import OutOfReach
+from optout_ops.exits import Mistake, OutOfReach
 from optout_ops.health.deployed import NOT_READ, NOT_SAID, Deployed, go_by
 from optout_ops.health.findings import Finding, Health, ending_queue
 from optout_ops.health.whereabouts import Place, Wanted
@@ -71,7 +71,7 @@ class Outside:
             if settings.consent_ledger is not None:
                 try:
                     records = await stack.enter_async_context(open_records(settings))
-                except OutOfReach as error:
+                except (Mistake, OutOfReach) as error:
                     say(f"The ledger was not asked: {error}")
                 else:
                     queues = cast("QueuePair", InformedQueues(queues, records))
@@ -101,7 +101,7 @@ class Outside:
                 before = microseconds(self.now() - 2 * deployed.settings.call_horizon)
                 stops = await Records(database).unsettled_stops(before)
                 unwritten = await _try_writing(database)
-        except OutOfReach as error:
+        except (Mistake, OutOfReach) as error:
             return Finding("ledger", Health.BAD, str(error)), _own(settings, NOT_READ)
         settled = (
             f"{count(stops, 'STOP')} not settled: docs/runbook.md" if stops else "every STOP that it holds is settled"
@@ -122,7 +122,7 @@ class Outside:
         try:
             async with open_database(settings) as database:
                 return await count_applied(database, replay_id)
-        except OutOfReach as error:
+        except (Mistake, OutOfReach) as error:
             say(f"The ledger was not asked: {error}")
             return None
 

@@ -43,5 +43,6 @@ def plan(
         for line in selection_lines(choice.selection, rule):
             out().print(line, markup=False, soft_wrap=True)
         fixed = " --fixed" if rule.fixed else ""
-        out().print(f"Plan written to {output}. Next: optout dlq replay {output}{fixed}", markup=False, soft_wrap=True)
+        following = f" Next: optout dlq replay {output}{fixed}" if len(choice.selection.chosen) else ""
+        out().print(f"Plan written to {output}.{following}", markup=False, soft_wrap=True)
     return ExitCode.DONE

@@ -108,7 +108,7 @@ def replay(
         if result.tally is not None:
             show_tally(result.tally, knows_sent=True)
         out().print(f"What becomes of them: optout dlq status {choice.replay_id}", markup=False)
-    return choice.exit_code(dry_run=dry_run) if result is None else result.exit_code(choice.selection)
+    return choice.exit_code if result is None else result.exit_code(choice.selection)
 
 
 async def _confirm(result: ReplayResult, count_applied: CountApplied) -> None:
@@ -118,7 +118,7 @@ async def _confirm(result: ReplayResult, count_applied: CountApplied) -> None:
 
 def _told(tally: Tally) -> str:
     return (
-        f"{tally.sent:,} sent: {tally.gone:,} gone, {tally.untried:,} not yet tried,"
+        f"{count(tally.sent, 'recipient')} sent: {tally.gone:,} gone, {tally.untried:,} not yet tried,"
         f" {tally.retrying:,} wait for another try, {tally.returned_recipients:,} back"
     )
 

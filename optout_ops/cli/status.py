@@ -46,5 +46,6 @@ def status(
                 soft_wrap=True,
             )
         elif found.past is not None and found.past.may_be_unfinished:
-            out().print("This replay is running, or was cut off: run the same command again to finish it.")
+            ended = f"ended as `{found.past.outcome}`" if found.past.outcome else "still runs, or was cut off"
+            out().print(f"This replay {ended}: run the same command again to finish it.", markup=False, soft_wrap=True)
     return ExitCode.SOME_FAILED if found.tally.returned_recipients else ExitCode.DONE

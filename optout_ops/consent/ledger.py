@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from optout_core.adapters.connections import Credentials, open_ledger
 from optout_core.adapters.ledger.records import Database, Records
-from optout_core.errors import LedgerUnavailable
+from optout_core.errors import LedgerUnavailable, SettingsError
 from optout_core.settings import Settings
 from optout_ops.exits import Mistake, OutOfReach
 
@@ -22,7 +22,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
     """Open the ledger while the block runs; its tables are made or brought up to date where that is allowed.
 
     Raises:
-        Mistake: CONSENT_LEDGER is empty.
+        Mistake: CONSENT_LEDGER is empty, or names a place where no ledger can be.
         OutOfReach: The ledger gives no answer, also to what the block asks.
     """
     address = settings.consent_ledger
@@ -35,5 +35,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
         ):
             await ledger.migrate()
             yield ledger
+    except SettingsError as error:
+        raise Mistake(f"{error}; nothing was read or changed") from None
     except LedgerUnavailable as error:
         raise OutOfReach(str(error).replace("nothing is called", "nothing more was read or changed")) from None

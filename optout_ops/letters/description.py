@@ -74,7 +74,7 @@ def story(letter: Letter, document: Mapping[str, Any], now: datetime) -> Iterato
         )
         if name in facts
     )
-    rounds = f"{count(lineage.attempt, 'attempt')} used up, re-sent {lineage.hop} times"
+    rounds = f"{count(lineage.attempt, 'attempt')} used up, re-sent {count(lineage.hop, 'time')}"
     if lineage.replay_count:
         rounds += f", replayed {lineage.replay_count} times, last by {lineage.replay_id}"
     waiting = duration(now - letter.message.enqueued_at)

@@ -18,6 +18,8 @@ from optout_ops.exits import OutOfReach
 
 _REFUSALS = (ServiceBusAuthenticationError, ServiceBusAuthorizationError, ClientAuthenticationError)
 
+#: True of who looks, who publishes and who replays alike.
+_SAFE = "nothing is lost: what a queue took is in it, and everything else is where it was"
 #: Characters of what the namespace says.
 _SAID = 200
 
@@ -51,14 +53,10 @@ def translated(queue: str = "") -> Iterator[None]:
     except (ServiceBusError, AzureError, OSError, TimeoutError) as error:
         if type(error) is ServiceBusError:
             # Whatever has no class of its own is an answer about what was sent or asked.
-            raise OutOfReach(
-                f"{at} refuses this: {show(str(error))[:_SAID]}; nothing is lost: messages that were sent are in the"
-                " queue, all others are still dead letters"
-            ) from error
+            raise OutOfReach(f"{at} refuses this: {show(str(error))[:_SAID]}; {_SAFE}") from error
         what = "did not answer in time" if isinstance(error, TimeoutError) else "cannot be reached"
         raise OutOfReach(
-            f"{at} {what} ({type(error).__name__}); nothing is lost: messages that were sent are in"
-            " the queue, all others are still dead letters; check that it exists, and the network, then run the same"
+            f"{at} {what} ({type(error).__name__}); {_SAFE}; check that it exists, and the network, then run the same"
             " command again"
         ) from error
 

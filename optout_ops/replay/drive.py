@@ -127,6 +127,7 @@ async def drive(
                 options=options,
                 pace=Pace(options.rate),
                 run=run,
+                chosen=len(chosen),
             )
             result = await driven.to_the_end()
         missing = len(chosen) - locking.completed - result.refusals
@@ -148,6 +149,8 @@ class _Drive:
     options: DriveOptions
     pace: Pace
     run: Run
+    #: Dead letters to replay.
+    chosen: int
     result: ReplayResult = field(default_factory=ReplayResult)
     #: Sequence numbers that were locked and may no longer be replayed.
     left: set[int] = field(default_factory=set)
@@ -170,7 +173,8 @@ class _Drive:
             self.run.advance(result.sent)
             if until_look == 0:
                 waits = ramp.waits(result.sent)
-                result.objection = ramp.objection(await self._look(waits=waits), waited=waits)
+                last = result.sent + result.refusals == self.chosen
+                result.objection = ramp.objection(await self._look(waits=waits), waited=waits, last=last)
                 until_look = ramp.until_look(result.sent)
         if ramp.steps and result.sent and not result.objection and not stop.is_set():
             await self._look(waits=ramp.waits(result.sent))

@@ -7,7 +7,7 @@ from optout_ops.replay.tally import Tally
 
 #: Dead letters in each step; after each step the replay waits for the first tries of what it sent.
 STEPS = (1, 10, 100)
-#: So few failures stop nothing: one bad dead letter at the head would hold up all others.
+#: So few failures stop nothing while others went well: one bad dead letter would hold up all others.
 _FLOOR = 3
 #: Dead letters between two looks after the steps; these looks do not wait.
 LOOK_EVERY = 1_000
@@ -36,15 +36,19 @@ class Ramp:
         """Say whether the look after `sent` dead letters waits until each was tried once: within the steps it does."""
         return sent <= sum(self.steps)
 
-    def objection(self, tally: Tally, *, waited: bool) -> str | None:
+    def objection(self, tally: Tally, *, waited: bool, last: bool = False) -> str | None:
         """Say why the replay must stop, or None.
+
+        A few failures among others that went well stop nothing; where all failed, as a first step may, one is enough.
 
         Args:
             tally: What became of the recipients sent so far.
             waited: Whether the look waited for first tries; only then untried recipients are an objection.
+            last: Whether nothing is left to be sent, so that failures have nothing to stop.
         """
         bad = tally.returned_recipients + tally.retrying
-        if bad >= _FLOOR and bad / tally.sent > self.max_failures:
+        enough = bad >= _FLOOR or bad == tally.sent
+        if bad and enough and not last and bad / tally.sent > self.max_failures:
             return (
                 f"{bad:,} of {tally.sent:,} recipients failed again ({bad / tally.sent:.0%}, more than"
                 f" {self.max_failures:.0%}): {tally.failures()}."

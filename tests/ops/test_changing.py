@@ -156,6 +156,18 @@ def test_what_was_purged_can_be_put_back_as_it_was_under_new_ids(desk, place, pu
     assert not {each.message_id for each in after} & {each.message_id for each in purged}
 
 
+@pytest.mark.usefixtures("purged")
+def test_an_archive_that_was_cut_off_says_in_which_line(desk, place):
+    archive = place / "purged.jsonl"
+    archive.write_bytes(archive.read_bytes()[:-20])
+
+    said = desk.dlq("import", archive, "--yes")
+
+    assert said.code == 2
+    assert "cannot be read: Invalid JSON: EOF" in said.err
+    assert desk.queues.dead_letters == []
+
+
 def test_putting_it_back_twice_adds_nothing_and_says_so(desk, place, purged):
     desk.dlq("import", place / "purged.jsonl", "--yes")
 

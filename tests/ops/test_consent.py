@@ -305,3 +305,54 @@ def test_of_nobody_there_is_nothing_to_compare(desk, ledger):
     said = desk("consent", "verify", "--since", "1s")
 
     assert (said.code, said.out) == (0, "Nobody was called for since then: nothing to compare.\n")
+
+
+@pytest.fixture
+def misplaced(desk):
+    """A ledger in a folder that is not there."""
+    desk.environ["CONSENT_LEDGER"] = f"sqlite:///{desk.place}/nowhere/ledger.db"
+
+
+@pytest.mark.usefixtures("misplaced")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("consent", "show", PERSON, "--from", SENDER),
+        ("consent", "migrate"),
+        ("find", PERSON),
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_a_ledger_in_a_folder_that_is_not_there_is_a_mistake_of_one_line(desk, command):
+    said = desk(*command)
+
+    assert said.code == 2
+    [error] = [line for line in said.err.splitlines() if line.startswith("Error: ")]
+    assert "CONSENT_LEDGER must name a file in a folder that is there" in error
+    assert "nothing was read or changed" in error
+
+
+@pytest.mark.usefixtures("misplaced")
+@pytest.mark.parametrize("command", ["status", "doctor"])
+def test_what_looks_at_everything_says_it_in_the_row_of_the_ledger_and_goes_on(desk, command):
+    said = desk(command, "--json")
+
+    findings = said.json["findings"] if command == "status" else said.json
+    [ledger] = [each for each in findings if "must name a file in a folder that is there" in each["text"]]
+    assert ledger["health"] == "bad"
+
+
+@pytest.mark.usefixtures("misplaced")
+def test_the_queues_are_looked_at_without_a_ledger_that_is_misplaced(desk):
+    said = desk("dlq", "list")
+
+    assert said.code == 0
+    assert "The ledger was not asked: CONSENT_LEDGER must name a file" in said.err
+
+
+@pytest.mark.usefixtures("misplaced")
+def test_a_report_is_written_without_a_ledger_that_is_misplaced(desk):
+    said = desk("report", "-o", str(desk.place / "report.html"))
+
+    assert said.code == 0
+    assert "must name a file in a folder that is there" in (desk.place / "report.html").read_text()

@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -43,14 +44,22 @@ def test_without_a_ramp_one_looks_every_thousand_and_never_waits():
     [
         (Tally(replay_id="r", sent=10), False),
         (Tally(replay_id="r", sent=10, retrying=1), False),
-        (Tally(replay_id="r", sent=1, retrying=1), False),
         (Tally(replay_id="r", sent=10, retrying=3), True),
         (Tally(replay_id="r", sent=30, retrying=3), False),
         (Tally(replay_id="r", sent=0), False),
     ],
 )
-def test_a_ramp_objects_when_three_and_more_than_its_share_fail_again(tally, objects):
+def test_where_some_went_well_a_ramp_objects_when_three_and_more_than_its_share_fail_again(tally, objects):
     assert (Ramp(0.1).objection(tally, waited=True) is not None) is objects
+
+
+@pytest.mark.parametrize("sent", [1, 2])
+def test_where_all_failed_one_is_enough_unless_nothing_is_left_to_stop(sent):
+    tally = Tally(replay_id="r", sent=sent, retrying=sent - 1, returned=Counter(RecipientRejected=1))
+
+    assert "recipients failed again (100%, more than 10%)" in str(Ramp(0.1).objection(tally, waited=True))
+    assert Ramp(0.1).objection(tally, waited=True, last=True) is None
+    assert Ramp(1).objection(tally, waited=True) is None
 
 
 def test_a_ramp_objects_when_nobody_takes_what_was_sent_but_only_if_it_waited():

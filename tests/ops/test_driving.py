@@ -149,8 +149,26 @@ async def test_recipients_that_wait_for_another_try_count_as_failures(replay_of)
 
     result = await replay(Ramp(0.1))
 
-    assert (result.sent, result.retrying) == (11, 11)
-    assert "11 of 11 recipients failed again (100%, more than 10%): 11 wait for another try" in result.objection
+    assert (result.sent, result.retrying) == (1, 1)
+    assert "1 of 1 recipients failed again (100%, more than 10%): 1 wait for another try" in result.objection
+
+
+@pytest.mark.parametrize(
+    ("count", "sent", "code"), [(50, 1, ExitCode.GUARD), (1, 1, ExitCode.SOME_FAILED)], ids=["of many", "of one"]
+)
+async def test_a_first_step_that_came_back_whole_stops_the_replay_where_there_is_more(replay_of, count, sent, code):
+    replay = replay_of(*dead_letters(count))
+
+    def function(message):
+        replay.queues.accept(returned(message))
+        return True
+
+    replay.queues.function = function
+
+    result = await replay(Ramp(0.1))
+
+    assert (result.sent, result.returned, len(replay.queues.dead_letters)) == (sent, sent, count)
+    assert result.exit_code(Selection()) is code
 
 
 async def test_ctrl_c_while_it_waits_for_its_rate_sends_nothing_more(replay_of):

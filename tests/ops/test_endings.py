@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from optout_ops.files import new_file, sweep
 from tests.build import dead_letters
 from tests.ops.bus import finish
+from tests.ops.command_line import QUICK
 
 ENDINGS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -157,6 +159,22 @@ async def test_a_reader_that_goes_away_does_not_end_a_replay_and_is_told_to_the_
     assert code == 1
 
 
+@pytest.mark.parametrize("command", [["status"], ["report", "-o", "page.html"], ["dlq", "list"]], ids=" ".join)
+async def test_what_only_looks_says_that_it_was_interrupted(bus, command):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = bus.environ["ServiceBusConnection"].replace(f":{bus.broker.port}", f":{silent.getsockname()[1]}")
+        process = bus.start(*command, ServiceBusConnection=host)
+        # It waits for an answer that does not come.
+        connection, _ = await asyncio.to_thread(silent.accept)
+        with connection:
+            process.send_signal(signal.SIGINT)
+            said = await finish(process)
+
+    assert said.code == 130
+    assert said.out == ""
+    assert said.err == "Interrupted. Nothing is lost; run the same command again to go on.\n"
+
+
 async def test_what_only_looks_ends_when_nobody_reads_it(bus):
     bus.fill(*dead_letters(3_000))
     process = bus.start("dlq", "export")
@@ -168,6 +186,76 @@ async def test_what_only_looks_ends_when_nobody_reads_it(bus):
 
     assert await asyncio.to_thread(process.wait) == 0
     assert err == ""
+
+
+def redirected(bus, to, *arguments):
+    """Start the command line from a shell that sends its standard output somewhere."""
+    return bus.start(*arguments, under=["sh", "-c", f'exec "$@" {to}', "sh"])
+
+
+LOOKING = [
+    ("--help",),
+    ("dlq", "list"),
+    ("dlq", "list", "--json"),
+    ("dlq", "show", "1"),
+    ("dlq", "export"),
+    ("status",),
+]
+
+
+@pytest.mark.parametrize("command", LOOKING, ids=" ".join)
+async def test_results_that_a_full_disk_did_not_take_are_an_error_of_one_line(bus, command):
+    bus.fill(*dead_letters(100))
+
+    said = await finish(redirected(bus, ">/dev/full", *command))
+
+    assert said.code == 2
+    [error] = [line for line in said.err.splitlines() if line.startswith("Error: ")]
+    assert "standard output cannot be written (No space left on device)" in error
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=str)
+async def test_a_full_disk_does_not_end_a_replay_and_is_told_to_the_caller(bus, form):
+    bus.bury(*range(1, 61))
+
+    said = await finish(redirected(bus, ">/dev/full", "dlq", "replay", *QUICK, *form))
+
+    assert len(bus.opt_ins) == 60
+    assert said.code == 1
+    assert "standard output cannot be written (No space left on device)" in said.err
+
+
+async def test_a_change_of_the_ledger_that_nobody_could_be_told_of_ends_as_one_of_the_queues_does(bus, place):
+    bus.environ["CONSENT_LEDGER"] = f"sqlite:///{place}/ledger.db"
+
+    said = await finish(redirected(bus, ">/dev/full", "consent", "migrate"))
+
+    assert (place / "ledger.db").exists()
+    assert said.code == 1
+    assert "standard output cannot be written (No space left on device)" in said.err
+
+
+@pytest.mark.parametrize("command", LOOKING, ids=" ".join)
+async def test_without_a_standard_output_what_only_looks_ends_in_silence(bus, command):
+    bus.bury(1)
+
+    said = await finish(redirected(bus, ">&-", *command))
+
+    assert said.code == 0
+    assert "Traceback" not in said.err
+    assert "Error" not in said.err
+
+
+@pytest.mark.parametrize("to", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+async def test_without_a_standard_output_a_replay_is_finished_and_told_to_the_caller(bus, to):
+    bus.bury(*range(1, 61))
+
+    said = await finish(redirected(bus, to, "dlq", "replay", *QUICK))
+
+    assert len(bus.opt_ins) == 60
+    assert said.code == 1
+    assert "Traceback" not in said.err
 
 
 async def test_a_terminal_that_knows_no_dots_is_shown_numbers_masked_without_them(bus):

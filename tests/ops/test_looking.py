@@ -84,6 +84,15 @@ def test_the_list_is_filtered_whatever_the_case_of_the_reason(desk):
     assert lines[0]["attempts"] == 5
 
 
+@pytest.mark.parametrize(("hop", "told"), [(1, "re-sent 1 time"), (2, "re-sent 2 times")])
+def test_what_was_sent_once_again_is_told_in_the_singular(desk, hop, told):
+    desk.put(dead_letter(1, **{"optout-hop": hop}))
+
+    said = desk.dlq("show", "1").out
+
+    assert f"5 attempts used up, {told}" in [line.partition("UTC; ")[2] for line in said.splitlines()]
+
+
 def test_a_dead_letter_is_told_as_a_person_reads_it(desk):
     desk.put(REJECTED)
 

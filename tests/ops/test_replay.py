@@ -357,14 +357,32 @@ def test_a_plan_that_was_carried_out_before_has_nothing_left_to_do(desk, place):
     assert "3 are no longer in the queue" in again.err
 
 
-def test_a_plan_of_which_nothing_can_be_sent_is_a_failure(desk, place, plan):
+def test_nothing_to_send_ends_alike_by_a_plan_and_by_filters(desk, place, plan):
     assert plan
     desk.pass_time(days=9)
 
-    said = desk.dlq("replay", place / "plan.jsonl", *QUICK)
+    by_plan, by_filters = desk.dlq("replay", place / "plan.jsonl", *QUICK), desk.dlq("replay", *QUICK)
 
-    assert said.code == 1
-    assert said.out == "Nothing was sent.\n"
+    assert (by_plan.code, by_plan.out) == (by_filters.code, by_filters.out) == (0, "Nothing was sent.\n")
+    assert "Left where they are, never: 10 RetriesExhausted" in by_plan.err
+
+
+def test_a_plan_without_a_dead_letter_to_replay_names_no_next_step(desk, place):
+    nothing = desk.dlq("plan", "-o", place / "nothing.jsonl")
+    desk.put(dead_letter(1))
+    something = desk.dlq("plan", "-o", place / "something.jsonl")
+
+    assert nothing.out.endswith(f"Plan written to {place}/nothing.jsonl.\n")
+    assert something.out.endswith(f"Next: optout dlq replay {place}/something.jsonl\n")
+
+
+def test_the_progress_names_what_it_counts(desk):
+    desk.put(*dead_letters(12), function=lambda _: True)
+
+    said = desk.dlq("replay", "--yes", "--rate", "100000")
+
+    assert "1 recipient sent: 1 gone, 0 not yet tried" in said.err
+    assert "11 recipients sent: 11 gone, 0 not yet tried" in said.err
 
 
 def test_a_plan_that_waited_too_long_is_judged_again(desk, place, plan):

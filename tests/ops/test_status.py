@@ -1,6 +1,9 @@
 """`optout dlq status`: what became of a replay, told later."""
 
+import json
 import re
+
+import pytest
 
 from optout_core.outgoing import Queue
 from optout_ops.replay.tally import Tally
@@ -119,3 +122,20 @@ def test_who_was_seen_in_a_queue_a_moment_ago_is_not_counted_twice():
     tally.confirm(9)
 
     assert (tally.applied, tally.gone) == (7, 0)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ended"), [("interrupted", "ended as `interrupted`"), (None, "still runs, or was cut off")]
+)
+def test_how_a_replay_ended_is_said_as_the_list_of_replays_says_it(desk, outcome, ended):
+    desk.put(*dead_letters(2), function=lambda _: True)
+    desk.dlq("replay", *QUICK)
+    lines = desk.trail
+    lines[-1]["outcome"] = outcome
+    kept = lines if outcome else lines[:-1]
+    (desk.place / "audit.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in kept))
+
+    said = desk.dlq("status")
+
+    assert f"This replay {ended}: run the same command again to finish it." in said.out
+    assert (outcome or ended) in desk("replays").out

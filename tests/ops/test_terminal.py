@@ -133,3 +133,10 @@ async def test_the_module_and_the_command_are_the_same():
     out, _ = await process.communicate()
 
     assert out.decode() == run("--version").out
+
+
+def test_a_wrong_call_is_an_error_with_one_full_stop_at_most(desk):
+    said = desk.dlq("plan")
+
+    assert said.code == 2
+    assert said.err == "Error: Missing option '--output' / '-o'; `--help` tells more\n"

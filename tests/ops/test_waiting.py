@@ -71,7 +71,7 @@ async def test_no_call_to_a_namespace_that_is_silent_lasts_for_ever(silent_host,
 
     async with asyncio.timeout(10):
         async with ServiceBusQueues(settings, waiter) as queues:
-            with pytest.raises(OutOfReach, match="did not answer in time"):
+            with pytest.raises(OutOfReach, match=r"did not answer in time.*everything else is where it was"):
                 await getattr(queues, call)(next(iter(queues.names)))
 
     assert said
