@@ -23,8 +23,8 @@ async def test_a_good_replay_ends_with_everybody_applied(loop):
     assert said.json["sent"] == 14
     assert said.json["outcome"]["gone"] == 14
     assert said.json["stopped"] is None
-    assert "1 sent: 1 gone" in said.err
-    assert "11 sent: 11 gone" in said.err
+    assert "1 recipient sent: 1 gone" in said.err
+    assert "11 recipients sent: 11 gone" in said.err
 
 
 async def test_a_replay_of_which_too_many_fail_again_stops_and_status_tells_to_the_end(loop):
