@@ -406,6 +406,16 @@ async def test_what_other_words_did_is_counted_for_each_event():
     assert settled.effects() == {ConsentEffect.BLOCKED: 1, ConsentEffect.ALREADY_APPLIED: 1}
 
 
+async def test_who_fails_for_reasons_of_its_own_is_not_counted_as_an_effect_of_other_words():
+    job = Lasting({OTHER: [FAILED]})
+
+    report = await job.process([web("11:50", PERSON, OTHER)])
+
+    ((settled,),) = [each.settled for each in report.slices]
+    assert settled.effects() == {}
+    assert settled.count() == {(RecipientOutcome.REMOVED, None): 1, (RecipientOutcome.WAITING, None): 1}
+
+
 # --- slices ----------------------------------------------------------------------------------------------------------
 
 
