@@ -46,8 +46,20 @@ async def open_postgres(url, **parts):
     async with PostgresLedger(address, _no_credential, **parts) as ledger:
         await ledger.migrate()
         async with await AsyncConnection.connect(url, autocommit=True) as connection:
-            await connection.execute("TRUNCATE consent, consent_word, consent_answer")
+            await connection.execute(
+                "TRUNCATE consent, consent_word, consent_answer, consent_function, consent_replayed"
+            )
         yield ledger
+
+
+@asynccontextmanager
+async def _open(kind, request, tmp_path):
+    if kind == "sqlite":
+        async with SqliteLedger(tmp_path / "ledger.db") as opened:
+            yield opened
+    else:
+        async with open_postgres(request.getfixturevalue("postgres_database")) as opened:
+            yield opened
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
@@ -55,12 +67,16 @@ async def ledger(request, tmp_path):
     """An empty ledger; the fake keeps the same promises."""
     if request.param == "memory":
         yield MemoryLedger(lambda: datetime.now(UTC))
-    elif request.param == "sqlite":
-        async with SqliteLedger(tmp_path / "ledger.db") as opened:
-            yield opened
     else:
-        async with open_postgres(request.getfixturevalue("postgres_database")) as opened:
+        async with _open(request.param, request, tmp_path) as opened:
             yield opened
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def database(request, tmp_path):
+    """An empty ledger of each kind that lasts."""
+    async with _open(request.param, request, tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -16,22 +16,9 @@ from optout_core.settings import Settings
 from sandbox.endpoint import Endpoint
 from tests.adapters.function import fresh, messages
 from tests.build import NOW
-from tests.consent.conftest import open_postgres
 
 KEY = "c2VjcmV0LWtleQ=="
 BROKER = f"Endpoint=sb://Shop.example:5671/;SharedAccessKeyName=n;SharedAccessKey={KEY}"
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-async def ledger(request, tmp_path):
-    """An empty ledger of each kind that lasts."""
-    if request.param == "sqlite":
-        async with SqliteLedger(tmp_path / "ledger.db") as opened:
-            yield opened
-    else:
-        async with open_postgres(request.getfixturevalue("postgres_database")) as opened:
-            await opened.run("DELETE FROM consent_function", {})
-            yield opened
 
 
 def settings(**environ):
@@ -46,25 +33,25 @@ def published(name="optin-prod", *, after=timedelta(0), **environ):
     )
 
 
-async def test_what_is_published_is_read_as_it_was(ledger):
-    await publish(ledger, published(OPT_IN_MAX_AGE="PT24H", RETRY_SCHEDULE="PT1M,PT5M"))
+async def test_what_is_published_is_read_as_it_was(database):
+    await publish(database, published(OPT_IN_MAX_AGE="PT24H", RETRY_SCHEDULE="PT1M,PT5M"))
 
-    assert await read_published(ledger) == [published(OPT_IN_MAX_AGE="PT24H", RETRY_SCHEDULE="PT1M,PT5M")]
+    assert await read_published(database) == [published(OPT_IN_MAX_AGE="PT24H", RETRY_SCHEDULE="PT1M,PT5M")]
 
 
-async def test_an_instance_that_started_later_says_what_holds_and_an_earlier_one_does_not_take_it_back(ledger):
+async def test_an_instance_that_started_later_says_what_holds_and_an_earlier_one_does_not_take_it_back(database):
     for minutes in (0, 2, 1):
-        await publish(ledger, published(after=timedelta(minutes=minutes), MAX_CONCURRENT_REQUESTS=str(1 + minutes)))
+        await publish(database, published(after=timedelta(minutes=minutes), MAX_CONCURRENT_REQUESTS=str(1 + minutes)))
 
-    (known,) = await read_published(ledger)
+    (known,) = await read_published(database)
     assert known.settings["MAX_CONCURRENT_REQUESTS"] == "3"
 
 
-async def test_each_function_has_its_own_and_the_last_that_started_is_the_first(ledger):
-    await publish(ledger, published("optin-prod", after=timedelta(hours=1)))
-    await publish(ledger, published("optin-test"))
+async def test_each_function_has_its_own_and_the_last_that_started_is_the_first(database):
+    await publish(database, published("optin-prod", after=timedelta(hours=1)))
+    await publish(database, published("optin-test"))
 
-    assert [each.function for each in await read_published(ledger)] == ["optin-prod", "optin-test"]
+    assert [each.function for each in await read_published(database)] == ["optin-prod", "optin-test"]
 
 
 # --- by the function ------------------------------------------------------------------------------------------------

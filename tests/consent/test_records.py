@@ -5,24 +5,12 @@ from datetime import timedelta
 import pytest
 
 from optout_core.adapters.ledger.records import Answer, Records
-from optout_core.adapters.ledger.sqlite import SqliteLedger
 from optout_core.consent import Judgement, judge, microseconds
 from optout_core.contract import Consent
 from tests.build import NOW, OTHER, PERSON, SENDER
-from tests.consent.conftest import open_postgres
 from tests.consent.said import START, confirmed, key, people, stop, web
 
 EVER = 2**62
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-async def database(request, tmp_path):
-    if request.param == "sqlite":
-        async with SqliteLedger(tmp_path / "ledger.db") as opened:
-            yield opened
-    else:
-        async with open_postgres(request.getfixturevalue("postgres_database")) as opened:
-            yield opened
 
 
 @pytest.fixture

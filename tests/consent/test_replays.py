@@ -7,28 +7,15 @@ import pytest
 
 from optout_core.adapters.ledger.records import Records
 from optout_core.adapters.ledger.replays import AppliedReplays, count_applied
-from optout_core.adapters.ledger.sqlite import SqliteLedger
 from optout_core.errors import LedgerUnavailable
 from optout_core.outcomes import Outcome, Verdict
 from optout_core.reasons import Reason
 from optout_core.reports import Report, SettledEvent
 from optout_core.settlement import DONE, DeadLetter, RetryLater
 from tests.build import NOW, OTHER, PERSON, lineage, numbers, opt_in
-from tests.consent.conftest import open_postgres
 from tests.consent.said import key, people
 
 REPLAY = "20260123T120000Z-abcdef"
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-async def database(request, tmp_path):
-    if request.param == "sqlite":
-        async with SqliteLedger(tmp_path / "ledger.db") as opened:
-            yield opened
-    else:
-        async with open_postgres(request.getfixturevalue("postgres_database")) as opened:
-            await opened.run("DELETE FROM consent_replayed", {})
-            yield opened
 
 
 def report(*recipients, replay_id=REPLAY, settled=DONE, **event):
