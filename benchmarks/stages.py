@@ -11,11 +11,10 @@ from benchmarks.ours import BUDGET, Ours
 from benchmarks.workloads import Publisher
 from optout_core.arrivals import read_lineage
 from optout_core.asked import Answers, Asked
-from optout_core.batches import Operation, Pair, plan
+from optout_core.batches import Operation, plan
 from optout_core.incoming import Incoming
 from optout_core.ledger import InvocationLedger
 from optout_core.messages import dead_letters, retry_messages
-from optout_core.numbers import Number
 from optout_core.outcomes import Outcome, Verdict
 from optout_core.reports import Dispatched, Report, SettledEvent, report_event
 from optout_core.settlement import settle
@@ -37,8 +36,8 @@ async def stages(ours: Ours, recipients: int) -> dict[str, float]:
     messages = [Incoming.read(arrival, lineage, processor.keywords) for arrival in arrivals]
     said = [(event, message) for message in messages for event in message.said()]
     opt_ins = [event for event, _ in said]
-    pairs = [Pair(each.sender, to) for each in opt_ins for to in each.recipients]
-    batches = plan(Operation.REMOVE, pairs)
+    wanted = [(each.sender, each.recipients) for each in opt_ins]
+    batches = plan(Operation.REMOVE, wanted)
     # A first request opens the connections.
     await processor.endpoint.call(batches, monotonic() + BUDGET)
 
@@ -57,10 +56,10 @@ async def stages(ours: Ours, recipients: int) -> dict[str, float]:
         ]
 
     confirmed = Outcome(Verdict.CONFIRMED, status=200)
-    removed = settled(confirmed)
     asked = [Asked.of(*each, processor.rule, now) for each in said]
-    outcomes = {sender: dict.fromkeys(people, confirmed) for sender, people in _by_sender(pairs).items()}
+    outcomes = {opt_ins[0].sender: dict.fromkeys([to for each in opt_ins for to in each.recipients], confirmed)}
     answers = Answers(outcomes=outcomes, unasked=None, newer={}, now=now)
+    removed = [each.settle(answers, processor.schedule, 0.5) for each in asked]
     failed = settled(Outcome(Verdict.FAILED, "Internal Server Error", 500))
     refused = settled(Outcome(Verdict.REJECTED, "Invalid recipient phone number format", 400))
     report = Report(
@@ -74,21 +73,14 @@ async def stages(ours: Ours, recipients: int) -> dict[str, float]:
             Incoming.read(arrival, read_lineage(arrival), processor.keywords) for arrival in arrivals
         ],
         "words": lambda: _admitted([Asked.of(*each, processor.rule, now) for each in said], processor.horizon),
-        "plan": lambda: plan(Operation.REMOVE, pairs),
+        "plan": lambda: plan(Operation.REMOVE, wanted),
         "request": lambda: processor.endpoint.call(batches, monotonic() + BUDGET),
         "settle": lambda: [each.settle(answers, processor.schedule, 0.5) for each in asked],
         "report": lambda: processor.telemetry.report(report),
         "retry message": lambda: [list(retry_messages(each.event, each.lineage, each.settlements)) for each in failed],
         "dead letter": lambda: [list(dead_letters(each.event, each.lineage, each.settlements)) for each in refused],
     }
-    return {stage: await _median(call) / len(pairs) * 1e6 for stage, call in work.items()}
-
-
-def _by_sender(pairs: Sequence[Pair]) -> dict[Number, list[Number]]:
-    people: dict[Number, list[Number]] = {}
-    for sender, to in pairs:
-        people.setdefault(sender, []).append(to)
-    return people
+    return {stage: await _median(call) / _RECIPIENTS * 1e6 for stage, call in work.items()}
 
 
 async def _admitted(asked: Sequence[Asked], horizon: timedelta) -> None:

@@ -1,12 +1,13 @@
 """One event on its way through a slice: what it says, what the ledger and ACS say to that, what becomes of it. Pure."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import product
 from typing import NamedTuple, Self
 
-from optout_core.batches import Operation, Pair
+from optout_core.batches import Operation
 from optout_core.consent import ConsentKey, Judgement, OptInRule, Row, Word, free_from, judge, moment_of, words
 from optout_core.events import OptIn, OptOut
 from optout_core.incoming import Incoming
@@ -24,7 +25,7 @@ _NOT_KEPT = Outcome(Verdict.UNAVAILABLE, "ACS confirmed the call, and the consen
 _DONE_LAST = (Done, DeadLetter, RetryLater)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Answers:
     """What the world said to the words of a slice.
 
@@ -40,6 +41,25 @@ class Answers:
     unasked: Outcome | None
     newer: Mapping[ConsentKey, Row] | None
     now: datetime
+    _confirm_all: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Look once for all events whether ACS confirmed everything; most outcomes are one value."""
+        distinct = {id(each): each for of_sender in self.outcomes.values() for each in of_sender.values()}
+        self._confirm_all = all(each.verdict is Verdict.CONFIRMED for each in distinct.values())
+
+    def settle_all(self, senders: Collection[Number], recipients: Collection[Number]) -> bool:
+        """Say whether ACS confirmed these recipients for these senders, and each word of theirs is still the newest."""
+        return (
+            not self.unasked
+            and self.newer == {}
+            and (
+                self._confirm_all
+                or all(
+                    self.outcomes[sender][to].verdict is Verdict.CONFIRMED for sender in senders for to in recipients
+                )
+            )
+        )
 
 
 class _Judged(NamedTuple):
@@ -61,16 +81,18 @@ class Asked:
         event: An opt-in or a STOP.
         message: The message it came in.
         objections: Recipients for whom it does not count, and why.
-        words: What it says, for each person and sender for whom it counts.
+        senders: For whose messages it counts.
+        recipients: For whom it counts.
     """
 
     event: OptIn | OptOut
     message: Incoming
     objections: Mapping[Number, Reason]
-    words: list[Word]
-    _pairs: list[Pair]
+    senders: Collection[Number]
+    recipients: Collection[Number]
+    _words: list[Word] | None = None
     #: By their place in `words`; whoever is missing there is called for, and settled by that.
-    _judged: dict[int, _Judged] = field(default_factory=dict)
+    _judged: Mapping[int, _Judged] | None = None
 
     @classmethod
     def of(cls, event: OptIn | OptOut, message: Incoming, rule: OptInRule, now: datetime) -> Self:
@@ -79,13 +101,8 @@ class Asked:
         counted: Collection[Number] = event.recipients
         if objections:
             counted = [to for to in event.recipients if to not in objections]
-        said: list[Word] = []
-        pairs: list[Pair] = []
-        for sender in rule.senders(event):
-            said += words(event, sender, counted, message.arrival.first_enqueued)
-            pairs += [tuple.__new__(Pair, (sender, to)) for to in counted]
         # Who is unclear in a message that is a dead letter as a whole is in there.
-        return cls(event, message, {} if message.error else objections, said, pairs)
+        return cls(event, message, {} if message.error else objections, rule.senders(event), counted)
 
     def __len__(self) -> int:
         """Count the recipients."""
@@ -95,6 +112,16 @@ class Asked:
     def operation(self) -> Operation:
         """Give what ACS is to do for it."""
         return Operation.ADD if isinstance(self.event, OptOut) else Operation.REMOVE
+
+    @property
+    def words(self) -> Sequence[Word]:
+        """Give what it says, for each sender each recipient; made when a ledger asks for it."""
+        if self._words is None:
+            arrived_at = self.message.arrival.first_enqueued
+            self._words = [
+                word for sender in self.senders for word in words(self.event, sender, self.recipients, arrived_at)
+            ]
+        return self._words
 
     def judge(self, admission: Admission, horizon: timedelta, *, trusts_acs: bool) -> None:
         """Take the ledger's answer.
@@ -107,25 +134,31 @@ class Asked:
         if trusts_acs and isinstance(self.event, OptOut) and self.event.is_texted:
             self._judged = {place: _Judged(word, Judgement.STANDS, 0) for place, word in enumerate(self.words)}
         elif admission.rows:
+            judged = {}
             for place, word in enumerate(self.words):
                 if row := admission.rows.get(word.key):
                     said_at = admission.said_at.get(word.id, word.said_at)
                     free_at = free_from(word.stop, row, horizon)
-                    self._judged[place] = _Judged(
+                    judged[place] = _Judged(
                         word._replace(said_at=said_at),
                         judge(said_at, word.stop, row),
                         free_at if free_at > admission.now else 0,
                     )
+            self._judged = judged
 
-    def pairs(self) -> Iterable[Pair]:
-        """Give for whom ACS is to be called."""
+    def calls(self) -> Iterable[tuple[Number, Collection[Number]]]:
+        """Give for whom ACS is to be called, by sender."""
         if not self._judged:
-            return self._pairs
-        return [pair for pair, _, _ in self._called()]
+            return [(sender, self.recipients) for sender in self.senders]
+        called: dict[Number, list[Number]] = {}
+        for (sender, to), _, _ in self._called():
+            called.setdefault(sender, []).append(to)
+        return called.items()
 
-    def _called(self) -> Iterator[tuple[Pair, Word, int]]:
-        for place, (pair, word) in enumerate(zip(self._pairs, self.words, strict=True)):
-            if (judged := self._judged.get(place)) is None:
+    def _called(self) -> Iterator[tuple[tuple[Number, Number], Word, int]]:
+        known = self._judged or {}
+        for place, (pair, word) in enumerate(zip(product(self.senders, self.recipients), self.words, strict=True)):
+            if (judged := known.get(place)) is None:
                 yield pair, word, 0
             elif judged.judgement is Judgement.CALL:
                 yield pair, judged.word, judged.back_at
@@ -144,60 +177,43 @@ class Asked:
             schedule: The delays before the next try.
             chance: A random number in the range [0, 1), one for all recipients, so that they stay together.
         """
-        settlements: dict[Number, Settlement] = {}
-        if self._is_done(answers):
-            settlements = dict.fromkeys([to for _, to in self._pairs], DONE)
-        else:
-            settlements.update((to, DeadLetter(reason)) for to, reason in self.objections.items())
-            # Recipients of one event with one outcome share what becomes of them.
-            settle_once = _once(
-                partial(
-                    settle,
-                    operation=self.operation,
-                    lineage=self.message.lineage,
-                    schedule=schedule,
-                    now=answers.now,
-                    chance=chance,
-                )
+        lineage = self.message.lineage
+        if not self._judged and not self.objections and answers.settle_all(self.senders, self.recipients):
+            # Almost always.
+            return SettledEvent(self.event, lineage, dict.fromkeys(self.recipients, DONE), answers.now, is_called=True)
+        settlements: dict[Number, Settlement] = {to: DeadLetter(reason) for to, reason in self.objections.items()}
+        # Recipients of one event with one outcome share what becomes of them.
+        settle_once = _once(
+            partial(
+                settle,
+                operation=self.operation,
+                lineage=lineage,
+                schedule=schedule,
+                now=answers.now,
+                chance=chance,
             )
-            for place, (pair, word) in enumerate(zip(self._pairs, self.words, strict=True)):
-                judged = self._judged.get(place) or _Judged(word, Judgement.CALL, 0)
-                settlement, to = self._settlement(pair, judged, answers, settle_once, schedule), pair.recipient
-                settlements[to] = _later(settlements[to], settlement) if to in settlements else settlement
-        return SettledEvent(event=self.event, lineage=self.message.lineage, settlements=settlements, now=answers.now)
-
-    def _is_done(self, answers: Answers) -> bool:
-        """Say whether ACS did for everybody what the event says, and nobody else said anything: almost always."""
-        return (
-            not self._judged
-            and not self.objections
-            and not answers.unasked
-            and answers.newer == {}
-            and all(answers.outcomes[sender][to].verdict is Verdict.CONFIRMED for sender, to in self._pairs)
         )
-
-    def _settlement(
-        self,
-        pair: Pair,
-        judged: _Judged,
-        answers: Answers,
-        settle_once: Callable[[Outcome], Settlement],
-        schedule: Schedule,
-    ) -> Settlement:
-        word, judgement, back_at = judged
-        if judgement is not Judgement.CALL:
-            return _STANDS if judgement is Judgement.STANDS else _BLOCKED
-        outcome = answers.unasked or answers.outcomes[pair.sender][pair.recipient]
-        if outcome.verdict is Verdict.CONFIRMED and answers.newer is not None:
-            if row := answers.newer.get(word.key):
+        known = self._judged or {}
+        for place, (sender, to) in enumerate(product(self.senders, self.recipients)):
+            judged = known.get(place)
+            settlement: Settlement
+            if judged and judged.judgement is not Judgement.CALL:
+                settlement = _STANDS if judged.judgement is Judgement.STANDS else _BLOCKED
+            elif (outcome := answers.unasked or answers.outcomes[sender][to]).verdict is not Verdict.CONFIRMED:
+                settlement = settle_once(outcome)
+            elif answers.newer is None:
+                settlement = settle_once(_NOT_KEPT)
+            elif row := answers.newer and answers.newer.get(self.words[place].key):
                 # The newer word saw our call when it was admitted, and calls after it.
-                return _BLOCKED if row.stop and not word.stop else DONE
-            if not back_at:
-                return DONE
-            # The broker's clock is not the ledger's: who came too early would call and come back, again and again.
-            at = max(moment_of(back_at), answers.now + schedule.outage_first)
-            return RetryLater(at, self.message.lineage.attempt, is_overlap=True)
-        return settle_once(_NOT_KEPT if outcome.verdict is Verdict.CONFIRMED else outcome)
+                settlement = _BLOCKED if row.stop and isinstance(self.event, OptIn) else DONE
+            elif judged and judged.back_at:
+                # The broker's clock is not the ledger's: who came too early would call and come back, again and again.
+                at = max(moment_of(judged.back_at), answers.now + schedule.outage_first)
+                settlement = RetryLater(at, lineage.attempt, is_overlap=True)
+            else:
+                settlement = DONE
+            settlements[to] = _later(settlements[to], settlement) if to in settlements else settlement
+        return SettledEvent(self.event, lineage, settlements, answers.now)
 
 
 def _once(settle: Callable[[Outcome], Settlement]) -> Callable[[Outcome], Settlement]:

@@ -64,30 +64,38 @@ class Batch:
         return self.only(to for to in self.recipients if to not in recipients)
 
 
-def plan(operation: Operation, pairs: Iterable[Pair], apart: Iterable[Iterable[Pair]] = ()) -> tuple[Batch, ...]:
-    """Pack pairs into as few batches as the API allows: one sender each, every pair exactly once.
+#: For whom an event asks: a sender, and recipients.
+Wanted = Iterable[tuple[Number, Iterable[Number]]]
+
+
+def plan(operation: Operation, wanted: Wanted, apart: Iterable[Wanted] = ()) -> tuple[Batch, ...]:
+    """Pack recipients into as few batches as the API allows: one sender each, everybody exactly once.
 
     Args:
         operation: What is done with them.
-        pairs: Of all events that share requests.
+        wanted: Of all events that share requests.
         apart: Of each event that shares a request with no other.
     """
-    alone: dict[Pair, None] = {}
+    packed: dict[Number, dict[Number, None]] = {}
     batches: list[Batch] = []
     for event in apart:
-        new = dict.fromkeys(pair for pair in event if pair not in alone)
-        alone |= new
-        batches += _pack(operation, new, alone=True)
-    rest = (pair for pair in pairs if pair not in alone) if alone else pairs
-    return (*batches, *_pack(operation, rest, alone=False))
+        batches += _pack(operation, event, packed, alone=True)
+    return (*batches, *_pack(operation, wanted, packed, alone=False))
 
 
-def _pack(operation: Operation, pairs: Iterable[Pair], *, alone: bool) -> Iterator[Batch]:
-    by_sender: dict[Number, dict[Number, None]] = {}
-    for sender, recipient in pairs:
-        by_sender.setdefault(sender, {})[recipient] = None
-    for sender, recipients in by_sender.items():
-        yield from (Batch(sender, chunk, alone, operation) for chunk in chunks(recipients, MAX_RECIPIENTS))
+def _pack(
+    operation: Operation, wanted: Wanted, packed: dict[Number, dict[Number, None]], *, alone: bool
+) -> Iterator[Batch]:
+    """Pack those who are not packed yet."""
+    new: dict[Number, dict[Number, None]] = {}
+    for sender, recipients in wanted:
+        of_sender, done = new.setdefault(sender, {}), packed.get(sender, ())
+        for to in recipients:
+            if to not in done:
+                of_sender[to] = None
+    for sender, of_sender in new.items():
+        yield from (Batch(sender, chunk, alone, operation) for chunk in chunks(of_sender, MAX_RECIPIENTS))
+        packed.setdefault(sender, {}).update(of_sender)
 
 
 def chunks(recipients: Iterable[Number], size: int) -> Iterator[tuple[Number, ...]]:

@@ -7,6 +7,7 @@ field under another spelling is refused, since what it says would be lost withou
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Annotated, Any, TypeVar
@@ -126,16 +127,32 @@ class Contract(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
-class Consent(Contract):
+@dataclass(slots=True)
+class Consent:
     """How the person opted in: the evidence one has to keep for at least four years."""
 
-    captured_at: Time | None = Field(
-        None,
-        alias="capturedAt",
-        description="When the person opted in, with UTC offset. The earliest of this, `time` and the arrival counts.",
+    # No model: one is made for every event.
+    __pydantic_config__ = ConfigDict(hide_input_in_errors=True)
+
+    captured_at: Annotated[
+        Time | None,
+        Field(
+            alias="capturedAt",
+            description="When the person opted in, with UTC offset. The earliest of this, `time` and the arrival"
+            " counts.",
+        ),
+    ] = None
+    method: Annotated[Fact | None, Field(description="How, for example web-form, call-centre, app.")] = field(
+        default=None, repr=False
     )
-    method: Fact | None = Field(None, description="How, for example web-form, call-centre, app.", repr=False)
-    reference: Fact | None = Field(None, description="Where the evidence is kept.", repr=False)
+    reference: Annotated[Fact | None, Field(description="Where the evidence is kept.")] = field(
+        default=None, repr=False
+    )
+
+    def as_json(self) -> dict[str, Any]:
+        """Write it as publishers do, without what is not known."""
+        written: dict[str, Any] = _CONSENT.dump_python(self, mode="json", by_alias=True, exclude_none=True)
+        return written
 
 
 class Recipient(TypedDict, total=False):
@@ -185,6 +202,7 @@ _FIELDS = frozenset({"from", "recipients", "consent"})
 _RECIPIENT_FIELDS = frozenset({"to"})
 _CONSENT_FIELDS = frozenset({"capturedAt", "method", "reference"})
 _REQUEST = TypeAdapter(OptInRequest)
+_CONSENT = TypeAdapter(Consent)
 _Value = TypeVar("_Value")
 _BRANCHES = frozenset({"str", "int"})
 

@@ -227,7 +227,7 @@ def _is_structured(arrival: Arrival) -> bool:
 def _attributes(arrival: Arrival) -> dict[str, object]:
     attributes: dict[str, object] = {}
     for name, value in arrival.properties.items():
-        if attribute := _attribute(name):
+        if attribute := attribute_in(name):
             said = str(value) if isinstance(value, UUID) else value
             if attributes.setdefault(attribute, said) != said:
                 raise MalformedEvent("two properties give the same CloudEvents attribute different values")
@@ -235,8 +235,8 @@ def _attributes(arrival: Arrival) -> dict[str, object]:
 
 
 @lru_cache(maxsize=1024)
-def _attribute(name: str) -> str:
-    """Give the attribute that a property holds; nothing where it holds none."""
+def attribute_in(name: str) -> str:
+    """Give the attribute of a CloudEvent that a property holds by its name; nothing where it holds none."""
     prefix = _PREFIX.match(name)
     return name[prefix.end() :].lower() if prefix else ""
 

@@ -28,7 +28,7 @@ _SMS_RECEIVED = "microsoft.communication.smsreceived"
 _ORDINARY = Keywords()
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class _Event:
     """What is common to all events.
 
@@ -43,7 +43,7 @@ class _Event:
     id: Untrusted
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class OptIn(_Event):
     """People opted in again to the messages of one sender.
 
@@ -60,7 +60,7 @@ class OptIn(_Event):
     consent: Consent | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class OptOut(_Event):
     """People said STOP to one sender: no older opt-in of theirs may be applied.
 
@@ -79,7 +79,7 @@ class OptOut(_Event):
     is_texted: bool = field(default=False, compare=False)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Ignored(_Event):
     """An event that is none of our business, such as a delivery report or a text that is not a keyword."""
 
@@ -126,7 +126,7 @@ def encode(event: OptIn | OptOut, recipients: Iterable[Number] | None = None) ->
         "recipients": [{"to": to.text} for to in (event.recipients if recipients is None else recipients)],
     }
     if event.consent is not None:
-        content["consent"] = event.consent.model_dump(mode="json", by_alias=True, exclude_none=True)
+        content["consent"] = event.consent.as_json()
     document = {
         "specversion": "1.0",
         "type": OPT_IN_TYPE if isinstance(event, OptIn) else OPT_OUT_TYPE,
@@ -167,7 +167,7 @@ def _opt_in(envelope: Envelope, arrival: Arrival) -> OptIn:
     return OptIn(
         **_named(envelope),
         time=_earliest(arrival, said, captured),
-        sender=_sender(request.sender),
+        sender=read_event_sender(request.sender),
         recipients=read_numbers(request.written()),
         consent=request.consent,
     )
@@ -178,7 +178,7 @@ def _opt_out(envelope: Envelope, arrival: Arrival) -> OptOut:
     return OptOut(
         **_named(envelope),
         time=_of_stop(arrival, envelope.time),
-        sender=_sender(request.sender),
+        sender=read_event_sender(request.sender),
         recipients=read_numbers(request.written()),
         consent=request.consent,
     )
@@ -198,7 +198,7 @@ def _sms_received(envelope: Envelope, arrival: Arrival, keywords: Keywords) -> E
         return Ignored(**_named(envelope))
     # The roles swap: who wrote to us is now the recipient, and the number that was written to is the sender.
     person = read_number_of_acs(text_field(sms, "from"))
-    sender = _sender(text_field(sms, "to"), of_acs=True)
+    sender = read_event_sender(text_field(sms, "to"), of_acs=True)
     said = sms.get("receivedtimestamp") or envelope.time
     if is_stop:
         time = _of_stop(arrival, said)
@@ -212,7 +212,12 @@ def _where(envelope: Envelope) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _sender(written: str, *, of_acs: bool = False) -> Number:
+def read_event_sender(written: str, *, of_acs: bool = False) -> Number:
+    """Read the sender of an event.
+
+    Raises:
+        MalformedEvent: It is none.
+    """
     sender = read_sender(written, of_acs=of_acs)
     if not sender.is_clear:
         raise MalformedEvent("the sender is no phone number, no short code and no name")

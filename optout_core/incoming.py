@@ -11,11 +11,13 @@ from optout_core.events import Event, Ignored, OptIn, OptOut, decode, decode_sto
 from optout_core.keywords import Keywords
 from optout_core.masking import Untrusted
 from optout_core.messages import undecodable
+from optout_core.ordinary import read_ordinary
 from optout_core.outgoing import Outgoing, read_parked
+from optout_core.properties import PARKED
 from optout_core.reports import EventReport, EventResult, report_event
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Incoming:
     """A message, and what it says.
 
@@ -38,11 +40,13 @@ class Incoming:
     @classmethod
     def read(cls, arrival: Arrival, lineage: Lineage, keywords: Keywords) -> Self:
         """Decode a message; one that cannot be decoded is no error here."""
-        if parked := read_parked(arrival):
-            return cls(arrival=arrival, lineage=lineage, parked=parked)
+        if PARKED in arrival.properties and (parked := read_parked(arrival)):
+            return cls(arrival, lineage, parked=parked)
         if lineage.sent_back:
             # Somebody sent a dead letter back by hand, with its properties: the schedule starts anew.
             lineage = replace(lineage, attempt=0)
+        if ordinary := read_ordinary(arrival):
+            return cls(arrival, lineage, (ordinary,), size=len(ordinary.recipients))
         events: tuple[Event, ...]
         error: EventError | None = None
         try:
@@ -50,19 +54,19 @@ class Incoming:
         except EventError as refusal:
             events, error = decode_stops(arrival, keywords), refusal
         size = sum([1 if isinstance(event, Ignored) else len(event.recipients) for event in events]) or 1
-        return cls(arrival=arrival, lineage=lineage, events=events, error=error, size=size)
+        return cls(arrival, lineage, events, error, size=size)
 
     def __len__(self) -> int:
         """Give its size."""
         return self.size
 
-    def said(self) -> Iterator[OptIn | OptOut]:
+    def said(self) -> list[OptIn | OptOut]:
         """Give what people say in it."""
-        return (event for event in self.events if not isinstance(event, Ignored))
+        return [event for event in self.events if not isinstance(event, Ignored)]
 
-    def opt_outs(self) -> Iterator[OptOut]:
+    def opt_outs(self) -> list[OptOut]:
         """Give the STOPs in it."""
-        return (event for event in self.events if isinstance(event, OptOut))
+        return [event for event in self.events if isinstance(event, OptOut)]
 
     def of_dead_letter(self) -> Iterator[OptIn | OptOut]:
         """Give what the dead letter that it is was about; nothing where its body is no event."""
@@ -73,14 +77,12 @@ class Incoming:
         """Give the dead letter that it is as a whole, or None."""
         return undecodable(self.arrival, self.lineage, self.error) if self.error else self.parked
 
-    def reports(self) -> Iterator[EventReport]:
+    def reports(self) -> list[EventReport]:
         """Report its events; one that waited as a dead letter was reported before."""
-        yield from map(report_event, self.events)
+        reports = [report_event(event) for event in self.events]
         if self.error:
-            yield EventReport(
-                source=Untrusted(""),
-                id=Untrusted(self.arrival.id),
-                form="unknown",
-                result=EventResult.DEAD_LETTERED,
-                reason=self.error.reason,
+            refused = EventResult.DEAD_LETTERED
+            reports.append(
+                EventReport(Untrusted(""), Untrusted(self.arrival.id), "unknown", refused, self.error.reason)
             )
+        return reports

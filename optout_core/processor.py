@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from optout_core.arrivals import Arrival, Lineage, read_lineage
 from optout_core.asked import Answers, Asked
@@ -20,7 +20,7 @@ from optout_core.dispatch import Outbox, as_dispatched, dispatch
 from optout_core.errors import LedgerUnavailable
 from optout_core.incoming import Incoming
 from optout_core.keywords import Keywords
-from optout_core.ledger import Admission, InvocationLedger, Ledger
+from optout_core.ledger import InvocationLedger, Ledger
 from optout_core.messages import dead_letters, retry_messages
 from optout_core.outcomes import Outcome, Outcomes, Verdict
 from optout_core.outgoing import Outgoing
@@ -38,10 +38,7 @@ HELD = 10 * SLICE
 #: What becomes of recipients who are not asked for, because nothing could be recorded of them.
 _IN_DOUBT = Outcome(Verdict.UNAVAILABLE, "not asked: the broker takes neither retries nor dead letters")
 
-_NOT_ADMITTED = Admission(0, {}, {})
-
 _Received = tuple[Arrival, Lineage]
-_Work = TypeVar("_Work", bound=Sized)
 
 
 class OptOutList(Protocol):
@@ -66,22 +63,17 @@ class InvocationTelemetry(Protocol):
 
 @dataclass(slots=True)
 class Turns:
-    """Lets others have their turn on the loop after each `STRETCH` of work.
+    """Tells when others are to have their turn on the loop: after each `STRETCH` of work."""
 
-    Attributes:
-        give_way: Lets them.
-    """
-
-    give_way: Callable[[], Awaitable[None]]
     _done: int = 0
 
-    async def take(self, work: _Work) -> _Work:
-        """Count the recipients of a work that was done, and give it back."""
+    def are_due(self, work: Sized) -> bool:
+        """Count the recipients of a work that was done."""
         self._done += len(work)
-        if self._done >= STRETCH:
-            self._done = 0
-            await self.give_way()
-        return work
+        if self._done < STRETCH:
+            return False
+        self._done = 0
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,32 +118,35 @@ class Processor:
         """
         lineages = [read_lineage(arrival) for arrival in arrivals]
         with self.telemetry.invocation(lineages):
-            ledger = self.ledger or InvocationLedger(self.now)
-            held, stops = await self._read_ahead(zip(arrivals, lineages, strict=True))
+            held, has_stops, later = await self._read_ahead(zip(arrivals, lineages, strict=True))
+            # Without a ledger, an opt-in can be older than a STOP of the same invocation, or than none.
+            ledger = self.ledger or (InvocationLedger(self.now) if has_stops else None)
             for messages in self._slices(held):
-                self.telemetry.report(await self._process(messages, ledger, stops, deadline))
+                self.telemetry.report(await self._process(messages, ledger, later, deadline))
 
-    async def _read_ahead(self, received: Iterable[_Received]) -> tuple[list[Incoming | _Received], list[Word]]:
+    async def _read_ahead(self, received: Iterable[_Received]) -> tuple[list[Incoming | _Received], bool, list[Word]]:
         """Read on beyond the first slice: no older opt-in in that may be applied against a STOP of a later one."""
         held: list[Incoming | _Received] = []
-        stops: list[Word] = []
-        size, turns = 0, Turns(self.give_way)
+        later: list[Word] = []
+        has_stops, size, turns = False, 0, Turns()
         for each in received:
             message = self._read(each)
-            if size >= SLICE:
-                now = self.now()
-                stops += [word for stop in message.opt_outs() for word in Asked.of(stop, message, self.rule, now).words]
-            size += len(message)
+            for stop in message.opt_outs():
+                has_stops = True
+                if size >= SLICE:
+                    later += Asked.of(stop, message, self.rule, self.now()).words
+            size += message.size
             held.append(message if size <= HELD else each)
-            await turns.take(message)
-        return held, stops
+            if turns.are_due(message):
+                await self.give_way()
+        return held, has_stops, later
 
     def _slices(self, held: Iterable[Incoming | _Received]) -> Iterator[list[Incoming]]:
         messages: list[Incoming] = []
         size = 0
         for each in held:
             messages.append(each if isinstance(each, Incoming) else self._read(each))
-            size += len(messages[-1])
+            size += messages[-1].size
             if size >= SLICE:
                 yield messages
                 messages, size = [], 0
@@ -162,32 +157,35 @@ class Processor:
         return Incoming.read(*received, self.keywords)
 
     async def _process(
-        self, messages: Sequence[Incoming], ledger: Ledger, later: list[Word], deadline: float
+        self, messages: Sequence[Incoming], ledger: Ledger | None, later: list[Word], deadline: float
     ) -> Report:
         now = self.now()
-        turns = Turns(self.give_way)
-        said = ((event, message) for message in messages for event in message.said())
-        asked = [await turns.take(Asked.of(*each, self.rule, now)) for each in said]
+        turns = Turns()
+        asked: list[Asked] = []
+        for message in messages:
+            asked += [Asked.of(event, message, self.rule, now) for event in message.said()]
+            if turns.are_due(message):
+                await self.give_way()
         # Sending is proven before ACS is called: what could not be recorded would be done again and again.
         unasked = _IN_DOUBT if self.outbox.is_in_doubt else self.endpoint.refusal(deadline)
         # STOPs hold back older opt-ins also while nothing can be called; an opt-in that is not called does not count.
         admitted = [each for each in asked if unasked is None or each.operation is Operation.ADD]
-        admission, unavailable = await _admit(ledger, [*chain.from_iterable(e.words for e in admitted), *later])
-        if unavailable is None:
-            later.clear()
-            for event in admitted:
-                event.judge(admission, self.horizon, trusts_acs=self.ledger is None)
+        unavailable = await self._admit(ledger, admitted, later)
         unasked = unasked or unavailable
         outcomes = {} if unasked else await self.endpoint.call(_plan(asked), deadline)
         newer = None if unasked else await _record(ledger, asked, outcomes)
         answers = Answers(outcomes=outcomes, unasked=unasked, newer=newer, now=self.now())
-        settled = [await turns.take(event.settle(answers, self.schedule, self.chance())) for event in asked]
+        settled: list[SettledEvent] = []
+        for each in asked:
+            settled.append(each.settle(answers, self.schedule, self.chance()))
+            if turns.are_due(each):
+                await self.give_way()
         outgoing: list[Outgoing] = []
-        for each in settled:
-            if not each.is_done:
-                outgoing += retry_messages(each.event, each.lineage, each.settlements)
-                outgoing += dead_letters(each.event, each.lineage, each.settlements)
-                await turns.take(each)
+        for event in [event for event in settled if not event.is_done]:
+            outgoing += retry_messages(event.event, event.lineage, event.settlements)
+            outgoing += dead_letters(event.event, event.lineage, event.settlements)
+            if turns.are_due(event):
+                await self.give_way()
         outgoing += [letter for message in messages if (letter := message.dead_letter())]
         dispatched = await dispatch(self.outbox, outgoing, self.schedule, answers.now)
         if dispatched.parked or dispatched.refused:
@@ -200,15 +198,23 @@ class Processor:
             dispatched=dispatched,
         )
 
+    async def _admit(self, ledger: Ledger | None, asked: Sequence[Asked], later: list[Word]) -> Outcome | None:
+        """Let the ledger judge; give the outcome of everybody where it cannot."""
+        if ledger is None:
+            return None
+        try:
+            admission = await ledger.admit([*chain.from_iterable(event.words for event in asked), *later])
+        except LedgerUnavailable as error:
+            return Outcome(Verdict.UNAVAILABLE, f"not asked: {error}")
+        later.clear()
+        for event in asked:
+            event.judge(admission, self.horizon, trusts_acs=self.ledger is None)
+        return None
 
-async def _admit(ledger: Ledger, words: Sequence[Word]) -> tuple[Admission, Outcome | None]:
-    try:
-        return await ledger.admit(words), None
-    except LedgerUnavailable as error:
-        return _NOT_ADMITTED, Outcome(Verdict.UNAVAILABLE, f"not asked: {error}")
 
-
-async def _record(ledger: Ledger, asked: Iterable[Asked], outcomes: Outcomes) -> Mapping[ConsentKey, Row] | None:
+async def _record(ledger: Ledger | None, asked: Iterable[Asked], outcomes: Outcomes) -> Mapping[ConsentKey, Row] | None:
+    if ledger is None:
+        return {}
     try:
         return await ledger.record(answer for each in asked for answer in each.confirmed(outcomes))
     except LedgerUnavailable:
@@ -217,15 +223,12 @@ async def _record(ledger: Ledger, asked: Iterable[Asked], outcomes: Outcomes) ->
 
 def _plan(asked: Sequence[Asked]) -> Sequence[Batch]:
     # STOPs first: whoever waits for us, waits for those.
-    return [
-        batch
-        for operation in (Operation.ADD, Operation.REMOVE)
-        for batch in plan(
-            operation,
-            chain.from_iterable(e.pairs() for e in asked if e.operation is operation and not e.message.lineage.alone),
-            apart=[e.pairs() for e in asked if e.operation is operation and e.message.lineage.alone],
-        )
-    ]
+    batches: list[Batch] = []
+    for operation in (Operation.ADD, Operation.REMOVE):
+        of_operation = [each for each in asked if each.operation is operation]
+        together = chain.from_iterable(each.calls() for each in of_operation if not each.message.lineage.alone)
+        batches += plan(operation, together, [each.calls() for each in of_operation if each.message.lineage.alone])
+    return batches
 
 
 def _no_longer_parked(messages: Sequence[Incoming], sent: Collection[str], now: datetime) -> Iterator[SettledEvent]:

@@ -13,7 +13,7 @@ from optout_core.masking import Untrusted
 from optout_core.numbers import Number
 from optout_core.outgoing import Outgoing
 from optout_core.reasons import Reason
-from optout_core.settlement import DONE, DeadLetter, Done, RetryLater, Settlement
+from optout_core.settlement import DeadLetter, Done, RetryLater, Settlement
 
 
 class EventResult(StrEnum):
@@ -27,8 +27,6 @@ class EventResult(StrEnum):
     DEAD_LETTERED = auto()
 
 
-#: The one value of a recipient for whom ACS was called, and nothing is left to do.
-_CALLED = {id(DONE)}
 _RESULTS = {OptIn: EventResult.DECODED, OptOut: EventResult.RECORDED, Ignored: EventResult.IGNORED}
 
 
@@ -101,7 +99,7 @@ class RecipientReport:
     effect: ConsentEffect | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class SettledEvent:
     """An event, and what becomes of its recipients.
 
@@ -110,21 +108,18 @@ class SettledEvent:
         lineage: How often it has been round.
         settlements: Of each recipient.
         now: When that was decided; aware.
+        is_called: Whether ACS is known to have done for every recipient what the event says.
     """
 
     event: OptIn | OptOut
     lineage: Lineage
     settlements: Mapping[Number, Settlement]
     now: datetime
+    is_called: bool = False
 
     def __len__(self) -> int:
         """Count the recipients."""
         return len(self.settlements)
-
-    @property
-    def is_called(self) -> bool:
-        """Say whether ACS did for every recipient what the event says."""
-        return set(map(id, self.settlements.values())) == _CALLED
 
     @property
     def is_done(self) -> bool:
@@ -243,4 +238,4 @@ def _effect(settlement: Settlement) -> ConsentEffect | None:
 
 def report_event(event: Event) -> EventReport:
     """Report an event that was decoded."""
-    return EventReport(source=event.source, id=event.id, form=event.form, result=_RESULTS[type(event)])
+    return EventReport(event.source, event.id, event.form, _RESULTS[type(event)])

@@ -126,6 +126,11 @@ def pair(recipient, sender=SENDER):
     return Pair(read_sender(sender), read_number(recipient))
 
 
+def wanted(pairs):
+    """Ask for pairs, as an event for each does."""
+    return [(each.sender, [each.recipient]) for each in pairs]
+
+
 def batch(*recipients, sender=SENDER):
     """Make what one request asks."""
     return Batch(read_sender(sender), numbers(*recipients or (PERSON,)))

@@ -225,11 +225,11 @@ class Telemetry:
             self._events.add(count, {"form": form, "result": result.value})
         recipients: _Recipients = Counter()
         effects: Counter[ConsentEffect] = Counter()
+        removed = 0
         for each in report.settled:
-            if each.is_called:
-                recipients[each.done, None] += len(each)
-                if each.done is RecipientOutcome.REMOVED:
-                    self._age.record(max(0.0, each.age))
+            if each.is_called and each.done is RecipientOutcome.REMOVED:
+                removed += len(each)
+                self._age.record(max(0.0, each.age))
                 continue
             counts = each.count()
             recipients.update(counts)
@@ -238,6 +238,8 @@ class Telemetry:
                 self._age.record(max(0.0, each.age))
             if counts[RecipientOutcome.WAITING, None]:
                 self._waiting.record(max(0.0, each.age))
+        if removed:
+            recipients[RecipientOutcome.REMOVED, None] += removed
         for (outcome, reason), count in recipients.items():
             self._recipients.add(count, {"outcome": outcome.value, "reason": reason.value if reason else ""})
         for effect, count in effects.items():

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from optout_core.api import Answer, read_answer, request_body, request_target
-from optout_core.batches import Operation, Pair, plan
+from optout_core.batches import Operation, plan
 from optout_core.errors import RequestError, RequestRefused
 from optout_core.numbers import Number
 from optout_core.outcomes import Outcome
@@ -58,7 +58,7 @@ async def check(post: Post, sender: Number, numbers: Iterable[Number]) -> dict[N
     """
     entries: dict[Number, ListEntry] = {}
     target = request_target(Operation.CHECK)
-    for batch in plan(Operation.CHECK, (Pair(sender, number) for number in numbers)):
+    for batch in plan(Operation.CHECK, [(sender, numbers)]):
         try:
             outcomes = read_answer(batch, await post(target, request_body(batch)))
             entries |= {to: _entry(outcome) for to, outcome in outcomes.items()}

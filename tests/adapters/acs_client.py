@@ -12,6 +12,7 @@ from optout_core.adapters.requests import Limits, OptOutsClient
 from optout_core.adapters.signing import HmacSigner
 from optout_core.batches import Batch, Operation, Pair, plan
 from optout_core.numbers import read_number, read_sender
+from tests.build import wanted
 
 SENDER = "+18001234567"
 PERSON = "+15555555551"
@@ -78,7 +79,7 @@ class Caller:
 
     async def remove(self, *recipients, sender=SENDER):
         """Give the outcome of each recipient, by number."""
-        outcomes = await self.ask(plan(Operation.REMOVE, [pair(to, sender) for to in recipients]))
+        outcomes = await self.ask(plan(Operation.REMOVE, wanted([pair(to, sender) for to in recipients])))
         assert {asked.sender.text for asked in outcomes} <= {sender}
         return {asked.recipient.text: outcome for asked, outcome in outcomes.items()}
 

@@ -8,6 +8,7 @@ from optout_core.batches import Operation, Pair, plan
 from optout_core.outcomes import Outcome, Verdict
 from sandbox.endpoint import Endpoint, Fault, Item
 from tests.adapters.acs_client import ANOTHER, PERSON, SENDER, open_client, pair, people
+from tests.build import wanted
 from tests.fakes import FakeEndpoint
 
 
@@ -66,7 +67,7 @@ async def verdicts(side, batches):
 async def test_everybody_asked_about_has_an_outcome_and_nobody_else(side, operation):
     pairs = {pair(to, sender) for sender in (SENDER, "+18009999999") for to in people(150)}
 
-    assert await verdicts(side, plan(operation, pairs)) == dict.fromkeys(pairs, Verdict.CONFIRMED)
+    assert await verdicts(side, plan(operation, wanted(pairs))) == dict.fromkeys(pairs, Verdict.CONFIRMED)
 
 
 async def test_asking_about_nobody_gives_nothing(side):
@@ -75,7 +76,7 @@ async def test_asking_about_nobody_gives_nothing(side):
 
 async def test_one_that_fails_fails_alone_and_heals(side, operation):
     side.fail_once(PERSON)
-    asked = plan(operation, [pair(PERSON), pair(ANOTHER)])
+    asked = plan(operation, wanted([pair(PERSON), pair(ANOTHER)]))
 
     first = await verdicts(side, asked)
     second = await verdicts(side, asked)
@@ -86,7 +87,7 @@ async def test_one_that_fails_fails_alone_and_heals(side, operation):
 
 async def test_an_endpoint_that_is_down_raises_nothing_and_heals(side, operation):
     side.go_down(PERSON, ANOTHER)
-    asked = plan(operation, [pair(PERSON), pair(ANOTHER)])
+    asked = plan(operation, wanted([pair(PERSON), pair(ANOTHER)]))
 
     first = await verdicts(side, asked)
     side.come_back()
@@ -97,7 +98,7 @@ async def test_an_endpoint_that_is_down_raises_nothing_and_heals(side, operation
 
 
 async def test_stops_and_opt_ins_are_asked_for_in_one_call(side):
-    asked = [*plan(Operation.REMOVE, [pair(ANOTHER)]), *plan(Operation.ADD, [pair(PERSON)])]
+    asked = [*plan(Operation.REMOVE, wanted([pair(ANOTHER)])), *plan(Operation.ADD, wanted([pair(PERSON)]))]
 
     assert set((await verdicts(side, asked)).values()) == {Verdict.CONFIRMED}
 

@@ -6,6 +6,7 @@ from optout_core.batches import Operation, plan
 from optout_core.outcomes import Verdict
 from sandbox.endpoint import Fault, Item
 from tests.adapters.acs_client import PERSON, batch, first, last, open_client, pair, people
+from tests.build import wanted
 
 CULPRIT = "+15556666666"
 #: The sandbox refuses any request that holds it, as ACS does (RemoveOptOutToInvalidNumberShouldThrow.json).
@@ -61,7 +62,7 @@ async def test_a_marked_culprit_costs_one_request_uses_up_a_try_and_does_not_ope
     endpoint.faults = [Fault(to=CULPRIT, status=500)]
 
     async with open_client(endpoint, failures=1) as caller:
-        outcomes = await caller.ask(plan(Operation.REMOVE, (), apart=[[pair(CULPRIT)]]))
+        outcomes = await caller.ask(plan(Operation.REMOVE, (), apart=[wanted([pair(CULPRIT)])]))
 
         assert not caller.client.gate_is_open
     assert outcomes[pair(CULPRIT)].verdict is Verdict.FAILED
@@ -73,7 +74,7 @@ async def test_in_an_outage_a_marked_recipient_is_put_off_like_the_others(endpoi
 
     async with open_client(endpoint, failures=2) as caller:
         await caller.remove(*people(100))
-        outcomes = await caller.ask(plan(Operation.REMOVE, (), apart=[[pair(CULPRIT)]]))
+        outcomes = await caller.ask(plan(Operation.REMOVE, (), apart=[wanted([pair(CULPRIT)])]))
 
     assert outcomes[pair(CULPRIT)].verdict is Verdict.UNAVAILABLE
 
@@ -209,7 +210,7 @@ async def test_single_recipients_refused_ten_times_in_a_row_are_no_bad_numbers_e
 async def test_a_sender_with_nothing_but_refused_numbers_does_not_keep_another_from_its_turn(endpoint):
     garbage = people(3000)
     endpoint.faults = [Fault(sender=OTHER_SENDER, status=400, body="invalid-input")]
-    asked = plan(Operation.REMOVE, [*(pair(to, OTHER_SENDER) for to in garbage), pair(PERSON)])
+    asked = plan(Operation.REMOVE, wanted([*(pair(to, OTHER_SENDER) for to in garbage), pair(PERSON)]))
 
     async with open_client(endpoint, budget=60) as caller:
         outcomes = await caller.ask(asked)
@@ -229,7 +230,9 @@ async def test_each_round_settles_more_where_the_budget_does_not_suffice(endpoin
 
     async with open_client(endpoint, budget=0.5) as caller:
         while left and len(rounds) < 30:
-            outcomes = await caller.ask(plan(Operation.REMOVE, sorted(left, key=lambda asked: asked.recipient.text)))
+            outcomes = await caller.ask(
+                plan(Operation.REMOVE, wanted(sorted(left, key=lambda asked: asked.recipient.text)))
+            )
             settled = {asked for asked, outcome in outcomes.items() if outcome.verdict is not Verdict.UNAVAILABLE}
             rounds.append(len(settled))
             left -= settled
@@ -248,7 +251,9 @@ async def test_with_a_slow_endpoint_every_round_makes_progress_and_marks_who_is_
         removed, left = of(outcomes, Verdict.CONFIRMED), of(outcomes, Verdict.UNAVAILABLE)
         assert len(removed) >= 80
         assert {outcomes[to].alone for to in left} == {True}
-        again = await caller.ask(plan(Operation.REMOVE, (), apart=[[pair(to) for to in recipients if to in left]]))
+        again = await caller.ask(
+            plan(Operation.REMOVE, (), apart=[wanted([pair(to) for to in recipients if to in left])])
+        )
 
     verdicts = {asked.recipient.text: outcome.verdict for asked, outcome in again.items()}
     assert verdicts.pop(REFUSED) in {Verdict.REJECTED, Verdict.UNAVAILABLE}

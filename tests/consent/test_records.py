@@ -44,7 +44,7 @@ async def test_the_senders_are_each_named_once(database, records):
 
 
 async def test_a_history_holds_every_word_with_its_evidence_and_answers_in_order(database, records):
-    evidence = Consent(capturedAt=NOW - timedelta(days=1), method="web-form", reference="form-1")
+    evidence = Consent(captured_at=NOW - timedelta(days=1), method="web-form", reference="form-1")
     opt_in, stopped = web(1, consent=evidence), stop(2)
     await applied(database, *stopped, *opt_in, *web(9, OTHER))
 

@@ -47,7 +47,7 @@ past_times = st.datetimes(datetime(2000, 1, 1), NOW.replace(tzinfo=None) - timed
 
 consents = st.builds(
     Consent,
-    capturedAt=st.none() | past_times.map(datetime.isoformat),
+    captured_at=st.none() | past_times.map(lambda time: time.astimezone(UTC)),
     method=st.none() | facts,
     reference=st.none() | facts,
 )

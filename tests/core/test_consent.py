@@ -124,7 +124,7 @@ def test_moments_are_counted_from_1970():
 
 def test_a_word_holds_what_was_said_and_what_proves_it():
     captured = NOW - HOURS_72
-    event = opt_in(PERSON, consent=Consent(capturedAt=captured, method="web-form", reference="form-1"))
+    event = opt_in(PERSON, consent=Consent(captured_at=captured, method="web-form", reference="form-1"))
 
     (word,) = words(event, event.sender, event.recipients, NOW)
 

@@ -50,6 +50,7 @@ from tests.build import (
     opt_out,
     pair,
     text_message,
+    wanted,
     wire,
 )
 from tests.core.job import Job
@@ -73,7 +74,7 @@ def values(sender, recipients):
     stop = text_message("STOP", person=recipients[0][1:], number=sender[1:])
     words = f"no: {sender}, {' '.join(recipients)}"
     answers = answer(400, {"error": {"code": "x", "message": words}})
-    batches = plan(Operation.REMOVE, [pair(to, sender) for to in recipients])
+    batches = plan(Operation.REMOVE, wanted([pair(to, sender) for to in recipients]))
     with pytest.raises(RequestError) as refused:
         read_answer(batches[0], answers)
     said = Outcome.of_error(refused.value)
@@ -107,7 +108,7 @@ def values(sender, recipients):
         OptInEvent.model_validate(json.loads(message.body) | {"unknown": words}),
         OptOutEvent.model_validate(json.loads(message.body) | {"type": "sms.opt-out.v1", "unknown": words}),
         OptInRequest.model_validate(bare(*recipients, sender=sender)),
-        Consent(capturedAt=None, method=sender, reference=sender),
+        Consent(captured_at=None, method=sender, reference=sender),
         pair(recipients[0], sender),
         *people,
         Untrusted(words),
@@ -130,7 +131,7 @@ def values(sender, recipients):
         settings,
         Published(function="f", started_at=NOW, version="1", settings=settings_to_publish(settings)),
         Job(rule=rule).processor,
-        Turns(lambda: asyncio.sleep(0)),
+        Turns(),
         incoming,
         asked,
         Answers(outcomes={event.sender: {first: said}}, unasked=said, newer={}, now=NOW),
@@ -174,7 +175,7 @@ def test_no_number_stands_in_what_is_sent_but_in_the_body(sender, recipients, ch
             Outcome(Verdict.UNAVAILABLE),
             Outcome(Verdict.FAILED, status=500),
             *read_answer(
-                plan(Operation.REMOVE, [pair(recipients[0], sender)])[0],
+                plan(Operation.REMOVE, wanted([pair(recipients[0], sender)]))[0],
                 answer(200, {"value": [_item(recipients[0], words)]}),
             ).values(),
         ]

@@ -18,7 +18,7 @@ from tests.consent.said import stop, web
 from tests.ops.memory import MemoryQueues
 from tests.ops.written import keep
 
-EVIDENCE = Consent(capturedAt=NOW - timedelta(days=1), method="web-form", reference="form-1")
+EVIDENCE = Consent(captured_at=NOW - timedelta(days=1), method="web-form", reference="form-1")
 
 
 def test_the_history_of_a_person_is_read_by_a_person(desk, ledger):
