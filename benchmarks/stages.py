@@ -16,7 +16,7 @@ from optout_core.incoming import Incoming
 from optout_core.ledger import InvocationLedger
 from optout_core.messages import dead_letters, retry_messages
 from optout_core.outcomes import Outcome, Verdict
-from optout_core.reports import Dispatched, Report, SettledEvent, report_event
+from optout_core.reports import Dispatched, Report, SettledEvent
 from optout_core.settlement import settle
 
 _RECIPIENTS = 2_000
@@ -64,7 +64,7 @@ async def stages(ours: Ours, recipients: int) -> dict[str, float]:
     refused = settled(Outcome(Verdict.REJECTED, "Invalid recipient phone number format", 400))
     report = Report(
         messages=len(opt_ins),
-        events=tuple(map(report_event, opt_ins)),
+        events=tuple(opt_ins),
         settled=tuple(removed),
         dispatched=Dispatched(),
     )

@@ -81,6 +81,7 @@ class Asked:
         event: An opt-in or a STOP.
         message: The message it came in.
         objections: Recipients for whom it does not count, and why.
+        operation: What ACS is to do for it.
         senders: For whose messages it counts.
         recipients: For whom it counts.
     """
@@ -88,6 +89,7 @@ class Asked:
     event: OptIn | OptOut
     message: Incoming
     objections: Mapping[Number, Reason]
+    operation: Operation
     senders: Collection[Number]
     recipients: Collection[Number]
     _words: list[Word] | None = None
@@ -102,16 +104,8 @@ class Asked:
         if objections:
             counted = [to for to in event.recipients if to not in objections]
         # Who is unclear in a message that is a dead letter as a whole is in there.
-        return cls(event, message, {} if message.error else objections, rule.senders(event), counted)
-
-    def __len__(self) -> int:
-        """Count the recipients."""
-        return len(self.event.recipients)
-
-    @property
-    def operation(self) -> Operation:
-        """Give what ACS is to do for it."""
-        return Operation.ADD if isinstance(self.event, OptOut) else Operation.REMOVE
+        operation = Operation.ADD if isinstance(event, OptOut) else Operation.REMOVE
+        return cls(event, message, {} if message.error else objections, operation, rule.senders(event), counted)
 
     @property
     def words(self) -> Sequence[Word]:

@@ -65,7 +65,7 @@ class Batch:
 
 
 #: For whom an event asks: a sender, and recipients.
-Wanted = Iterable[tuple[Number, Iterable[Number]]]
+Wanted = Iterable[tuple[Number, Collection[Number]]]
 
 
 def plan(operation: Operation, wanted: Wanted, apart: Iterable[Wanted] = ()) -> tuple[Batch, ...]:

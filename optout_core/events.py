@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum, auto
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from optout_core.arrivals import Arrival
 from optout_core.bodies import json_object
@@ -28,15 +29,31 @@ _SMS_RECEIVED = "microsoft.communication.smsreceived"
 _ORDINARY = Keywords()
 
 
+class EventResult(StrEnum):
+    """What became of an event as a whole."""
+
+    DECODED = auto()
+    RECORDED = auto()
+    """A STOP: it holds back older opt-ins."""
+    IGNORED = auto()
+    """None of our business."""
+    DEAD_LETTERED = auto()
+
+
 @dataclass(slots=True)
 class _Event:
     """What is common to all events.
 
     Attributes:
+        result: What became of it as a whole.
+        reason: Why it is a dead letter as a whole: never.
         form: The way it was written.
         source: Who said it, at most 1,024 characters.
         id: Unique within the source, at most 1,024 characters.
     """
+
+    result: ClassVar[EventResult]
+    reason: ClassVar[None] = None
 
     form: Form = field(compare=False)
     source: Untrusted
@@ -53,6 +70,8 @@ class OptIn(_Event):
         recipients: Who, in order, each once, at least 1; some may be no number.
         consent: The evidence, or None.
     """
+
+    result = EventResult.DECODED
 
     time: datetime
     sender: Number
@@ -72,6 +91,8 @@ class OptOut(_Event):
         is_texted: Whether ACS itself told of it, and so has put it on its list.
     """
 
+    result = EventResult.RECORDED
+
     time: datetime
     sender: Number
     recipients: tuple[Number, ...]
@@ -82,6 +103,8 @@ class OptOut(_Event):
 @dataclass(slots=True)
 class Ignored(_Event):
     """An event that is none of our business, such as a delivery report or a text that is not a keyword."""
+
+    result = EventResult.IGNORED
 
 
 Event = OptIn | OptOut | Ignored

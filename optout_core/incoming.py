@@ -1,20 +1,20 @@
 """One message of an invocation, decoded as far as it can be. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 from optout_core.arrivals import Arrival, Lineage
 from optout_core.errors import EventError
-from optout_core.events import Event, Ignored, OptIn, OptOut, decode, decode_stops
+from optout_core.events import Event, EventResult, Ignored, OptIn, OptOut, decode, decode_stops
 from optout_core.keywords import Keywords
 from optout_core.masking import Untrusted
 from optout_core.messages import undecodable
 from optout_core.ordinary import read_ordinary
 from optout_core.outgoing import Outgoing, read_parked
 from optout_core.properties import PARKED
-from optout_core.reports import EventReport, EventResult, report_event
+from optout_core.reports import EventReport
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Incoming:
             return cls(arrival, lineage, parked=parked)
         if lineage.sent_back:
             # Somebody sent a dead letter back by hand, with its properties: the schedule starts anew.
-            lineage = replace(lineage, attempt=0)
+            lineage = lineage._replace(attempt=0)
         if ordinary := read_ordinary(arrival):
             return cls(arrival, lineage, (ordinary,), size=len(ordinary.recipients))
         events: tuple[Event, ...]
@@ -56,17 +56,9 @@ class Incoming:
         size = sum([1 if isinstance(event, Ignored) else len(event.recipients) for event in events]) or 1
         return cls(arrival, lineage, events, error, size=size)
 
-    def __len__(self) -> int:
-        """Give its size."""
-        return self.size
-
     def said(self) -> list[OptIn | OptOut]:
         """Give what people say in it."""
         return [event for event in self.events if not isinstance(event, Ignored)]
-
-    def opt_outs(self) -> list[OptOut]:
-        """Give the STOPs in it."""
-        return [event for event in self.events if isinstance(event, OptOut)]
 
     def of_dead_letter(self) -> Iterator[OptIn | OptOut]:
         """Give what the dead letter that it is was about; nothing where its body is no event."""
@@ -77,12 +69,10 @@ class Incoming:
         """Give the dead letter that it is as a whole, or None."""
         return undecodable(self.arrival, self.lineage, self.error) if self.error else self.parked
 
-    def reports(self) -> list[EventReport]:
+    def reports(self) -> Sequence[Event | EventReport]:
         """Report its events; one that waited as a dead letter was reported before."""
-        reports = [report_event(event) for event in self.events]
-        if self.error:
-            refused = EventResult.DEAD_LETTERED
-            reports.append(
-                EventReport(Untrusted(""), Untrusted(self.arrival.id), "unknown", refused, self.error.reason)
-            )
-        return reports
+        if self.error is None:
+            return self.events
+        refused = EventResult.DEAD_LETTERED
+        message = EventReport(Untrusted(""), Untrusted(self.arrival.id), "unknown", refused, self.error.reason)
+        return (*self.events, message)

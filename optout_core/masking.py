@@ -49,9 +49,11 @@ _BASE64 = re.compile(r"[0-9A-Za-z+/_-]{12,}={0,2}")
 _SHARE_OF_NUL = 4
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(slots=True, repr=False, unsafe_hash=True)
 class Untrusted:
     """Text that came from outside; shown masked, without control characters and not endlessly.
+
+    Nobody changes one; it is not frozen because each event has one, and freezing doubles what it costs.
 
     Attributes:
         raw: The text as it came. Never print it.

@@ -5,7 +5,7 @@ invocation is worked off in slices, so that memory and the time for which the lo
 publishers send.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,10 +14,11 @@ from typing import Protocol
 
 from optout_core.arrivals import Arrival, Lineage, read_lineage
 from optout_core.asked import Answers, Asked
-from optout_core.batches import Batch, Operation, plan
+from optout_core.batches import Batch, Operation, Wanted, plan
 from optout_core.consent import ConsentKey, OptInRule, Row, Word
 from optout_core.dispatch import Outbox, as_dispatched, dispatch
 from optout_core.errors import LedgerUnavailable
+from optout_core.events import OptOut
 from optout_core.incoming import Incoming
 from optout_core.keywords import Keywords
 from optout_core.ledger import InvocationLedger, Ledger
@@ -67,9 +68,9 @@ class Turns:
 
     _done: int = 0
 
-    def are_due(self, work: Sized) -> bool:
-        """Count the recipients of a work that was done."""
-        self._done += len(work)
+    def are_due(self, recipients: int) -> bool:
+        """Count recipients for whom something was done."""
+        self._done += recipients
         if self._done < STRETCH:
             return False
         self._done = 0
@@ -130,14 +131,15 @@ class Processor:
         later: list[Word] = []
         has_stops, size, turns = False, 0, Turns()
         for each in received:
-            message = self._read(each)
-            for stop in message.opt_outs():
-                has_stops = True
-                if size >= SLICE:
-                    later += Asked.of(stop, message, self.rule, self.now()).words
+            message = Incoming.read(*each, self.keywords)
+            for event in message.events:
+                if isinstance(event, OptOut):
+                    has_stops = True
+                    if size >= SLICE:
+                        later += Asked.of(event, message, self.rule, self.now()).words
             size += message.size
             held.append(message if size <= HELD else each)
-            if turns.are_due(message):
+            if turns.are_due(message.size):
                 await self.give_way()
         return held, has_stops, later
 
@@ -145,16 +147,13 @@ class Processor:
         messages: list[Incoming] = []
         size = 0
         for each in held:
-            messages.append(each if isinstance(each, Incoming) else self._read(each))
+            messages.append(each if isinstance(each, Incoming) else Incoming.read(*each, self.keywords))
             size += messages[-1].size
             if size >= SLICE:
                 yield messages
                 messages, size = [], 0
         if messages:
             yield messages
-
-    def _read(self, received: _Received) -> Incoming:
-        return Incoming.read(*received, self.keywords)
 
     async def _process(
         self, messages: Sequence[Incoming], ledger: Ledger | None, later: list[Word], deadline: float
@@ -164,7 +163,7 @@ class Processor:
         asked: list[Asked] = []
         for message in messages:
             asked += [Asked.of(event, message, self.rule, now) for event in message.said()]
-            if turns.are_due(message):
+            if turns.are_due(message.size):
                 await self.give_way()
         # Sending is proven before ACS is called: what could not be recorded would be done again and again.
         unasked = _IN_DOUBT if self.outbox.is_in_doubt else self.endpoint.refusal(deadline)
@@ -178,13 +177,13 @@ class Processor:
         settled: list[SettledEvent] = []
         for each in asked:
             settled.append(each.settle(answers, self.schedule, self.chance()))
-            if turns.are_due(each):
+            if turns.are_due(len(each.event.recipients)):
                 await self.give_way()
         outgoing: list[Outgoing] = []
         for event in [event for event in settled if not event.is_done]:
             outgoing += retry_messages(event.event, event.lineage, event.settlements)
             outgoing += dead_letters(event.event, event.lineage, event.settlements)
-            if turns.are_due(event):
+            if turns.are_due(len(event.settlements)):
                 await self.give_way()
         outgoing += [letter for message in messages if (letter := message.dead_letter())]
         dispatched = await dispatch(self.outbox, outgoing, self.schedule, answers.now)
@@ -223,12 +222,15 @@ async def _record(ledger: Ledger | None, asked: Iterable[Asked], outcomes: Outco
 
 def _plan(asked: Sequence[Asked]) -> Sequence[Batch]:
     # STOPs first: whoever waits for us, waits for those.
-    batches: list[Batch] = []
-    for operation in (Operation.ADD, Operation.REMOVE):
-        of_operation = [each for each in asked if each.operation is operation]
-        together = chain.from_iterable(each.calls() for each in of_operation if not each.message.lineage.alone)
-        batches += plan(operation, together, [each.calls() for each in of_operation if each.message.lineage.alone])
-    return batches
+    together: dict[Operation, list[Wanted]] = {Operation.ADD: [], Operation.REMOVE: []}
+    apart: dict[Operation, list[Wanted]] = {Operation.ADD: [], Operation.REMOVE: []}
+    for each in asked:
+        (apart if each.message.lineage.alone else together)[each.operation].append(each.calls())
+    return [
+        batch
+        for operation in together
+        for batch in plan(operation, chain.from_iterable(together[operation]), apart[operation])
+    ]
 
 
 def _no_longer_parked(messages: Sequence[Incoming], sent: Collection[str], now: datetime) -> Iterator[SettledEvent]:

@@ -8,26 +8,12 @@ from enum import StrEnum, auto
 from typing import NamedTuple
 
 from optout_core.arrivals import Lineage
-from optout_core.events import Event, Ignored, OptIn, OptOut
+from optout_core.events import Event, EventResult, OptIn, OptOut
 from optout_core.masking import Untrusted
 from optout_core.numbers import Number
 from optout_core.outgoing import Outgoing
 from optout_core.reasons import Reason
 from optout_core.settlement import DeadLetter, Done, RetryLater, Settlement
-
-
-class EventResult(StrEnum):
-    """What became of an event as a whole."""
-
-    DECODED = auto()
-    RECORDED = auto()
-    """A STOP: it holds back older opt-ins."""
-    IGNORED = auto()
-    """None of our business."""
-    DEAD_LETTERED = auto()
-
-
-_RESULTS = {OptIn: EventResult.DECODED, OptOut: EventResult.RECORDED, Ignored: EventResult.IGNORED}
 
 
 class RecipientOutcome(StrEnum):
@@ -53,14 +39,14 @@ class ConsentEffect(StrEnum):
 
 
 class EventReport(NamedTuple):
-    """One event, or one message that is no event.
+    """A message that is no event, reported as one.
 
     Attributes:
-        source: Who said it, or an empty string for what could not be decoded.
-        id: The event's id, or the message's id for what could not be decoded.
-        form: The way it was written, or "unknown".
+        source: An empty text.
+        id: The message's id.
+        form: "unknown".
         result: What became of it.
-        reason: Why it was dead-lettered as a whole, or None.
+        reason: Why it is a dead letter as a whole.
     """
 
     source: Untrusted
@@ -215,7 +201,7 @@ class Report:
     """
 
     messages: int
-    events: tuple[EventReport, ...] = ()
+    events: tuple[Event | EventReport, ...] = ()
     settled: tuple[SettledEvent, ...] = ()
     dispatched: Dispatched = Dispatched()
 
@@ -234,8 +220,3 @@ def _effect(settlement: Settlement) -> ConsentEffect | None:
         case DeadLetter(reason=Reason.NEWER_OPT_OUT):
             return ConsentEffect.BLOCKED
     return None
-
-
-def report_event(event: Event) -> EventReport:
-    """Report an event that was decoded."""
-    return EventReport(event.source, event.id, event.form, _RESULTS[type(event)])

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from optout_core.adapters import received
+from optout_core.events import EventResult
 from optout_core.masking import Untrusted
 from optout_core.reasons import Reason
-from optout_core.reports import EventResult, Report
+from optout_core.reports import Report
 from sandbox.endpoint import Request
 from sandbox.watch import SeenDeadLetter, read_dead_letter
 from servicebus_sandbox import Broker

@@ -9,10 +9,11 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from optout_core.events import EventResult
 from optout_core.masking import Untrusted, printable, show_value
 from optout_core.numbers import Number
 from optout_core.reasons import Reason
-from optout_core.reports import ConsentEffect, EventResult, RecipientOutcome
+from optout_core.reports import ConsentEffect, RecipientOutcome
 from sandbox.run import Result
 from sandbox.watch import WatchedRecipient
 

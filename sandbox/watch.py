@@ -14,12 +14,12 @@ from optout_core import properties
 from optout_core.adapters import received
 from optout_core.arrivals import Arrival
 from optout_core.errors import EventError
-from optout_core.events import Ignored, OptIn, OptOut, decode
+from optout_core.events import EventResult, Ignored, OptIn, OptOut, decode
 from optout_core.keywords import Keywords
 from optout_core.masking import Untrusted
 from optout_core.numbers import Number
 from optout_core.reasons import Reason
-from optout_core.reports import EventResult, RecipientOutcome, Report
+from optout_core.reports import RecipientOutcome, Report
 from sandbox.publishing import Publication
 
 

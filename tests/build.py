@@ -143,7 +143,7 @@ def texts(recipients):
 
 def lineage(attempt=0, hop=0, **fields):
     """Say how often an event has been round."""
-    return replace(Lineage(attempt=attempt, hop=hop, first_enqueued=NOW - MINUTE), **fields)
+    return Lineage(attempt=attempt, hop=hop, first_enqueued=NOW - MINUTE)._replace(**fields)
 
 
 def answer(status=200, body=b"", headers=None):

@@ -19,6 +19,7 @@ from optout_core import __version__
 from optout_core.arrivals import Lineage
 from optout_core.batches import Operation
 from optout_core.errors import LedgerUnavailable, RequestRefused
+from optout_core.events import OptIn
 from optout_core.properties import DIAGNOSTIC_ID, TRACEPARENT
 from optout_core.reasons import Reason
 from optout_core.reports import ConsentEffect, Dispatched, RecipientOutcome, Report
@@ -227,9 +228,10 @@ class Telemetry:
         effects: Counter[ConsentEffect] = Counter()
         removed = 0
         for each in report.settled:
-            if each.is_called and each.done is RecipientOutcome.REMOVED:
-                removed += len(each)
-                self._age.record(max(0.0, each.age))
+            if each.is_called and isinstance(each.event, OptIn):
+                # Almost always.
+                removed += len(each.settlements)
+                self._age.record(max(0.0, (each.now - each.event.time).total_seconds()))
                 continue
             counts = each.count()
             recipients.update(counts)
@@ -315,6 +317,8 @@ def _dead_events(report: Report) -> dict[str, Counter[str]]:
         if event.reason:
             dead.setdefault(str(event.id), Counter())[event.reason.value] += 1
     for each in report.settled:
+        if each.is_called:
+            continue
         reasons = [
             settlement.reason.value for settlement in each.settlements.values() if isinstance(settlement, DeadLetter)
         ]

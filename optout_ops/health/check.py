@@ -3,7 +3,7 @@
 https://learn.microsoft.com/rest/api/communication/sms/opt-outs/check; samples in tests/samples/acs/.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -49,7 +49,7 @@ class ListEntry:
     why: str = ""
 
 
-async def check(post: Post, sender: Number, numbers: Iterable[Number]) -> dict[Number, ListEntry]:
+async def check(post: Post, sender: Number, numbers: Collection[Number]) -> dict[Number, ListEntry]:
     """Ask for each number whether it is on the opt-out list of a sender; changes nothing.
 
     Raises:

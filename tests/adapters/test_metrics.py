@@ -9,10 +9,11 @@ import pytest
 from optout_core.batches import Operation
 from optout_core.envelopes import Form
 from optout_core.errors import BatchRejected, EndpointUnavailable, LedgerUnavailable, RequestRefused
+from optout_core.events import EventResult
 from optout_core.masking import Untrusted
 from optout_core.outgoing import Outgoing, Queue
 from optout_core.reasons import Reason
-from optout_core.reports import Dispatched, EventReport, EventResult, Report, SettledEvent
+from optout_core.reports import Dispatched, EventReport, Report, SettledEvent
 from optout_core.settlement import DeadLetter, Done, RetryLater
 from sandbox.endpoint import Fault
 from tests.adapters.acs_client import open_client, people, removing_one_by_one

@@ -8,9 +8,10 @@ from opentelemetry.trace import SpanKind, StatusCode
 from optout_core import __version__
 from optout_core.batches import Operation
 from optout_core.errors import EndpointUnavailable, RequestRefused
+from optout_core.events import EventResult
 from optout_core.masking import Untrusted
 from optout_core.reasons import Reason
-from optout_core.reports import EventReport, EventResult, Report
+from optout_core.reports import EventReport, Report
 from sandbox.endpoint import REFERENCE_FAULTS, Fault
 from tests.adapters.acs_client import PERSON, open_client
 from tests.adapters.telemetry import open_telemetry

@@ -7,11 +7,11 @@ import pytest
 from optout_core.api import read_answer
 from optout_core.batches import Operation, plan
 from optout_core.consent import OptInRule, OptOutScope
+from optout_core.events import EventResult
 from optout_core.keywords import Keywords
 from optout_core.numbers import read_sender
 from optout_core.outcomes import Outcome, Verdict
 from optout_core.reasons import Reason
-from optout_core.reports import EventResult
 from tests.build import (
     MINUTE,
     NOW,

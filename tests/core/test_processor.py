@@ -6,10 +6,11 @@ import pytest
 
 from optout_core.consent import OptInRule
 from optout_core.errors import SendFailed
+from optout_core.events import EventResult
 from optout_core.masking import Untrusted
 from optout_core.numbers import read_sender
 from optout_core.reasons import Reason
-from optout_core.reports import EventReport, EventResult, RecipientOutcome
+from optout_core.reports import EventReport, RecipientOutcome
 from tests.build import (
     MINUTE,
     NOW,
