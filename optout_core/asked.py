@@ -7,6 +7,8 @@ from functools import partial
 from itertools import product
 from typing import NamedTuple, Self
 
+from msgspec import Struct
+
 from optout_core.batches import Operation
 from optout_core.consent import ConsentKey, Judgement, OptInRule, Row, Word, free_from, judge, moment_of, words
 from optout_core.events import OptIn, OptOut
@@ -73,8 +75,7 @@ class _Judged(NamedTuple):
     back_at: int
 
 
-@dataclass(slots=True)
-class Asked:
+class Asked(Struct):
     """An event, and what is known of each of its recipients by now.
 
     Attributes:

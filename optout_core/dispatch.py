@@ -5,9 +5,10 @@ that cannot wait there becomes a dead letter. Only where neither queue takes a m
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from optout_core.errors import SendFailed
 from optout_core.messages import dead_letters, retry_messages

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from optout_core.arrivals import Arrival, Lineage
 from optout_core.errors import EventError
@@ -17,8 +19,7 @@ from optout_core.properties import PARKED
 from optout_core.reports import EventReport
 
 
-@dataclass(slots=True)
-class Incoming:
+class Incoming(Struct):
     """A message, and what it says.
 
     Attributes:
@@ -44,7 +45,7 @@ class Incoming:
             return cls(arrival, lineage, parked=parked)
         if lineage.sent_back:
             # Somebody sent a dead letter back by hand, with its properties: the schedule starts anew.
-            lineage = lineage._replace(attempt=0)
+            lineage = replace(lineage, attempt=0)
         if ordinary := read_ordinary(arrival):
             return cls(arrival, lineage, (ordinary,), size=len(ordinary.recipients))
         events: tuple[Event, ...]

@@ -1,4 +1,4 @@
-"""Reads what almost every publisher sends, opt-ins as one CloudEvent in its body, in a quarter of the time. Pure.
+"""Reads what almost every publisher sends, opt-ins as one CloudEvent in its body, in a fraction of the time. Pure.
 
 `events.decode` reads every form, and says in words what is wrong. What is read here, that reads as the same event; all
 else is left to it (tests/core/test_ordinary.py).
@@ -6,17 +6,21 @@ else is left to it (tests/core/test_ordinary.py).
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TypeGuard
+from typing import Annotated, Literal
 
-from pydantic_core import from_json
+from msgspec import Meta, MsgspecError, Struct
+from msgspec.json import Decoder
 
 from optout_core.arrivals import Arrival
-from optout_core.contract import MAX_NAME, OPT_IN_TYPE, Consent
+from optout_core.contract import MAX_NAME, Consent
 from optout_core.envelopes import Form, attribute_in
 from optout_core.errors import MalformedEvent
 from optout_core.events import OptIn, read_event_sender
 from optout_core.masking import Untrusted
 from optout_core.numbers import Number, read_numbers
+
+_Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+_Fact = Annotated[str, Meta(max_length=MAX_NAME)]
 
 #: Texts that every event has: `specversion`, `type`, `source`, `id` and `from`, with what each says; `data` and
 #: `recipients`. Each recipient has two more.
@@ -25,68 +29,90 @@ _TEXTS = 12
 _T = 10
 
 
+class _Part(Struct, gc=False, forbid_unknown_fields=True):
+    pass
+
+
+class _Recipient(_Part, gc=False):
+    to: str
+
+
+class _Facts(_Part, gc=False, rename={"captured_at": "capturedAt"}):
+    captured_at: str | None = None
+    method: _Fact | None = None
+    reference: _Fact | None = None
+
+
+class _Request(_Part, gc=False, rename={"sender": "from"}):
+    sender: _Name
+    recipients: Annotated[list[_Recipient], Meta(min_length=1)]
+    consent: _Facts | None = None
+
+
+class _Event(_Part, gc=False):
+    specversion: Literal["1.0"]
+    type: Literal["sms.opt-in.v1"]
+    source: _Name
+    id: _Name
+    data: _Request
+    time: str | None = None
+    datacontenttype: str | None = None
+
+
+_DECODER = Decoder(_Event)
+
+
 def read_ordinary(arrival: Arrival) -> OptIn | None:
     """Read an ordinary opt-in; None where the message may be anything else."""
     body = arrival.body
-    if arrival.unreadable or b"\\" in body or any(map(attribute_in, arrival.properties)):
+    if b"\\" in body or arrival.unreadable or not _say_nothing(tuple(arrival.properties)):
         return None
     try:
-        event = from_json(body, allow_inf_nan=False, cache_strings="keys")
-        source, name, content = event["source"], event["id"], event["data"]
-        sender, written = content["from"], [each["to"] for each in content["recipients"]]
-        if event["type"] != OPT_IN_TYPE or event["specversion"] != "1.0" or not written:
-            return None
-        if not _is_name(name):
-            return None
-        texts, consent, captured_at = _TEXTS + 2 * len(written), None, None
-        time = arrival.first_enqueued
-        if (said := event.get("time")) is not None:
+        event = _DECODER.decode(body)
+        request, name = event.data, event.id
+        facts, written = request.consent, request.recipients
+        time, consent, texts = arrival.first_enqueued, None, _TEXTS + 2 * len(written)
+        if event.time is not None:
+            time = min(time, _moment(event.time))
             texts += 2
-            time = min(time, _moment(said))
-        if isinstance(event.get("datacontenttype"), str):
+        if event.datacontenttype is not None:
             texts += 2
-        if (facts := content.get("consent")) is not None:
-            method, reference = facts.get("method"), facts.get("reference")
-            if (captured := facts.get("capturedAt")) is not None:
-                captured_at = _moment(captured)
-                time = min(time, captured_at)
-            texts += 1 + 2 * (_is_fact(method) + _is_fact(reference) + (captured_at is not None))
-            consent = Consent(captured_at, method, reference)
-        # Without escapes each text is between two quotes. Are there as many as of what was read, there is nothing else,
-        # and no field was named twice.
-        if body.count(b'"') != 2 * texts:
+        if facts is not None:
+            texts += 1 + 2 * (
+                (facts.captured_at is not None) + (facts.method is not None) + (facts.reference is not None)
+            )
+            captured_at = None if facts.captured_at is None else _moment(facts.captured_at)
+            consent = Consent(captured_at, facts.method, facts.reference)
+            time = min(time, consent.captured_at or time)
+        # Without escapes each text is between two quotes: a field that was named twice has texts that were dropped.
+        if body.count(b'"') != 2 * texts or not name.isprintable():
             return None
-        recipients = read_numbers(written)
-        return OptIn(Form.CLOUD_EVENT, _source(source), Untrusted(name), time, _sender(sender), recipients, consent)
-    except (ValueError, TypeError, KeyError, AttributeError, MalformedEvent):
+        source, sender = _source(event.source), _sender(request.sender)
+        recipients = read_numbers([each.to for each in written])
+        return OptIn(Form.CLOUD_EVENT, source, Untrusted(name), time, sender, recipients, consent)
+    except (MsgspecError, MalformedEvent, ValueError):
         return None
+
+
+@lru_cache(maxsize=1024)
+def _say_nothing(properties: tuple[str, ...]) -> bool:
+    """Say whether no property holds an attribute of a CloudEvent, by their names; most messages have the same ones."""
+    return not any(map(attribute_in, properties))
 
 
 # Few publishers send most events, and for few senders.
 @lru_cache(maxsize=1024)
-def _source(written: object) -> Untrusted:
-    if not _is_name(written):
+def _source(written: str) -> Untrusted:
+    if not written.isprintable():
         raise ValueError
     return Untrusted(written)
 
 
 @lru_cache(maxsize=1024)
-def _sender(written: object) -> Number:
-    if not _is_name(written):
+def _sender(written: str) -> Number:
+    if not written.isprintable():
         raise ValueError
     return read_event_sender(written)
-
-
-def _is_name(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= MAX_NAME
-
-
-def _is_fact(value: object) -> bool:
-    if value is None:
-        return False
-    if isinstance(value, str) and len(value) <= MAX_NAME:
-        return True
-    raise ValueError
 
 
 def _moment(written: str) -> datetime:

@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum, auto
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from optout_core.arrivals import Lineage
 from optout_core.events import Event, EventResult, OptIn, OptOut
 from optout_core.masking import Untrusted
@@ -85,8 +87,7 @@ class RecipientReport:
     effect: ConsentEffect | None = None
 
 
-@dataclass(slots=True)
-class SettledEvent:
+class SettledEvent(Struct):
     """An event, and what becomes of its recipients.
 
     Attributes:

@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    InstanceOf,
     SecretStr,
     ValidationError,
     field_validator,
@@ -112,7 +113,7 @@ class Settings(BaseModel):
         alias="OPT_OUT_SCOPE",
         description="For whose messages a STOP counts: sender, or all of ALLOWED_SENDERS, which must then be set.",
     )
-    allowed_senders: Annotated[frozenset[Number], BeforeValidator(_senders)] = Field(
+    allowed_senders: Annotated[frozenset[InstanceOf[Number]], BeforeValidator(_senders)] = Field(
         frozenset(), alias="ALLOWED_SENDERS", repr=False, description="The only senders we act for; empty means all."
     )
     consent_ledger: Annotated[PostgresAddress | SqliteAddress | None, BeforeValidator(read_ledger)] = Field(

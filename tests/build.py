@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from msgspec import structs
+
 from optout_core.api import Answer
 from optout_core.arrivals import Arrival, Lineage
 from optout_core.batches import Batch, Pair
@@ -143,7 +145,7 @@ def texts(recipients):
 
 def lineage(attempt=0, hop=0, **fields):
     """Say how often an event has been round."""
-    return Lineage(attempt=attempt, hop=hop, first_enqueued=NOW - MINUTE)._replace(**fields)
+    return structs.replace(Lineage(attempt=attempt, hop=hop, first_enqueued=NOW - MINUTE), **fields)
 
 
 def answer(status=200, body=b"", headers=None):
