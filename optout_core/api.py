@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
+from msgspec import MsgspecError, Struct
+from msgspec.json import Decoder
 from pydantic_core import from_json, to_json
 
 from optout_core.batches import Batch, Operation
@@ -91,7 +93,10 @@ def read_answer(batch: Batch, answer: Answer) -> dict[Number, Outcome]:
         BatchRejected: 400 that names neither.
     """
     if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
-        outcomes = _Reading(batch.operation, _ms_cv(answer), answer.received_at).reconcile(batch, _items(answer))
+        reading = _Reading(batch.operation, _ms_cv(answer), answer.received_at)
+        if batch.operation is not Operation.CHECK and _confirms_all(answer.body, batch):
+            return reading.confirmed(batch)
+        outcomes = reading.reconcile(batch, _items(answer))
         # Of one whom ACS confirmed nothing can be wrong with all: the usual answer costs one look.
         if outcomes[batch.recipients[0]].verdict in _OF_ALL_OR_NONE:
             _raise_what_all_say(outcomes.values())
@@ -126,9 +131,10 @@ class _Reading:
     ms_cv: str | None
     received_at: datetime
 
+    def confirmed(self, batch: Batch) -> dict[Number, Outcome]:
+        return dict.fromkeys(batch.recipients, self._confirmed(_OK, None))
+
     def reconcile(self, batch: Batch, items: Sequence[object]) -> dict[Number, Outcome]:
-        if self.operation is not Operation.CHECK and _confirms_all(items, batch):
-            return dict.fromkeys(batch.recipients, self._confirmed(_OK, None))
         answers: dict[str, Outcome] = {}
         more: list[tuple[str, Outcome]] = []
         # Most items are alike: one value for all of them.
@@ -197,19 +203,25 @@ class _Reading:
         return Outcome(Verdict.FAILED, detail, status, ms_cv=self.ms_cv)
 
 
-def _confirms_all(items: Sequence[Any], batch: Batch) -> bool:
+class _ConfirmedItem(Struct, gc=False, forbid_unknown_fields=True, rename={"status": "httpStatusCode"}):
+    to: str
+    status: Literal[200]
+
+
+class _AllConfirmed(Struct, gc=False, forbid_unknown_fields=True):
+    value: list[_ConfirmedItem]
+
+
+_ALL_CONFIRMED = Decoder(_AllConfirmed)
+
+
+def _confirms_all(body: bytes, batch: Batch) -> bool:
     """Say whether an answer says just that, in the order in which we asked, as it almost always does."""
     try:
-        written, statuses = [item["to"] for item in items], [item["httpStatusCode"] for item in items]
-    except (TypeError, KeyError):
+        items = _ALL_CONFIRMED.decode(body).value
+    except (MsgspecError, ValueError):
         return False
-    return (
-        written == [to.text for to in batch.recipients]
-        and statuses.count(_OK) == len(items)
-        # 200.0 is equal, and no status.
-        and set(map(type, statuses)) == {int}
-        and sum(map(len, items)) == len(items) * len(("to", "httpStatusCode"))
-    )
+    return [item.to for item in items] == [to.text for to in batch.recipients]
 
 
 def _items(answer: Answer) -> list[object]:
