@@ -19,6 +19,7 @@ from typing import Any
 import azure.functions as func
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 
+from optout_core.adapters import received
 from optout_core.addresses import is_loopback
 from optout_core.errors import SettingsError
 from optout_core.reports import Report
@@ -253,7 +254,9 @@ async def _peek(receiver: ServiceBusReceiver, since: datetime) -> tuple[SeenDead
     found: list[SeenDeadLetter] = []
     next_number = 1
     while messages := await receiver.peek_messages(250, sequence_number=next_number):
-        found += [read_dead_letter(each) for each in messages if _enqueued(each.enqueued_time_utc) >= since]
+        found += [
+            read_dead_letter(received.within(each)) for each in messages if _enqueued(each.enqueued_time_utc) >= since
+        ]
         next_number = (messages[-1].sequence_number or 0) + 1
     return tuple(found)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from azure.servicebus import ServiceBusReceivedMessage
+from azure.servicebus._pyamqp.message import Message
 
 from optout_core import properties
 from optout_core.adapters import received
@@ -188,7 +188,7 @@ class Watch:
         return event_id if owner == source else Untrusted(f"{source.raw or 'message'}/{event_id.raw}")
 
 
-def read_dead_letter(message: ServiceBusReceivedMessage) -> SeenDeadLetter:
+def read_dead_letter(message: Message) -> SeenDeadLetter:
     """Read a message of the dead-letter queue, whoever put it there."""
     arrival = received.read(message, datetime.now(UTC))
     facts = {name: plain(value) for name, value in arrival.properties.items()}

@@ -1,15 +1,17 @@
-"""Reads a message off the type of azure-servicebus: the function and `optout` read every message through this.
+"""Reads a message as azure-servicebus decodes it: the function and `optout` read every message through this.
 
 Nothing about one message raises: what a client may have written into it is anything that AMQP 1.0 has a type for.
-azure-servicebus gives texts and binaries alike as bytes, timestamps as milliseconds, and reading an attribute of a
-message that it accepted can raise (`azure/servicebus/_common/message.py`).
+azure-servicebus gives texts and binaries alike as bytes, timestamps as milliseconds. Its class for received messages is
+passed by: making one takes as long as decoding it, and reading an attribute of it can raise
+(`azure/servicebus/_common/message.py`).
 """
 
 import json
 import struct
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -17,6 +19,7 @@ from optout_core.arrivals import Arrival
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusReceivedMessage
+    from azure.servicebus._pyamqp.message import Message
 
 #: Sections of a message (https://docs.oasis-open.org/amqp/core/v1.0/os/amqp-core-messaging-v1.0-os.html, 3.2).
 APPLICATION_PROPERTIES = 0x74
@@ -30,17 +33,14 @@ _SIZES = {0xA: ">B", 0xC: ">B", 0xE: ">B", 0xB: ">I", 0xD: ">I", 0xF: ">I"}
 _HOW = "send the event as JSON in a data section, or as text"
 
 
-def decode(content: bytes) -> "tuple[ServiceBusReceivedMessage | None, dict[int, bytes]]":
+def decode(content: bytes) -> "tuple[Message | None, dict[int, bytes]]":
     """Decode an encoded AMQP message, without the sections that the client library cannot read.
 
     Returns:
         The message, or None when the bytes are no message at all; and the sections that were left out, by their code.
     """
-    # Imported late: it takes most of a second, and whoever only imports the function has no message yet.
-    from azure.servicebus import ServiceBusReceivedMessage
-
     try:
-        return ServiceBusReceivedMessage.from_bytes(content), {}
+        return _decode(content), {}
     except ValueError:
         pass
     kept: list[bytes] = []
@@ -48,16 +48,44 @@ def decode(content: bytes) -> "tuple[ServiceBusReceivedMessage | None, dict[int,
     try:
         for code, section in _sections(content):
             try:
-                ServiceBusReceivedMessage.from_bytes(section)
+                _decode(section)
                 kept.append(section)
             except ValueError:
                 left_out[code] = left_out.get(code, b"") + section
-        return ServiceBusReceivedMessage.from_bytes(b"".join(kept) or _NO_BODY), left_out
+        return _decode(b"".join(kept) or _NO_BODY), left_out
     except (IndexError, ValueError, struct.error):
         return None, {}
 
 
-def read(message: "ServiceBusReceivedMessage", enqueued_at: datetime) -> Arrival:
+def _decode(content: bytes) -> "Message":
+    """Decode as `ServiceBusReceivedMessage.from_bytes` does.
+
+    Raises:
+        ValueError: The library cannot read it.
+    """
+    if not content:
+        raise ValueError("there is nothing to decode")
+    try:
+        return _library()(memoryview(content))
+    except (KeyError, IndexError, TypeError, EOFError, struct.error) as error:
+        raise ValueError("the library cannot read it") from error
+
+
+@cache
+def _library() -> "Callable[[memoryview], Message]":
+    # Imported late: it takes most of a second, and whoever only imports the function has no message yet.
+    from azure.servicebus._pyamqp._decode import decode_payload
+
+    return decode_payload
+
+
+def within(message: "ServiceBusReceivedMessage") -> "Message":
+    """Give the decoded message that a message of the client library wraps."""
+    decoded: Message = message._message  # noqa: SLF001 - there is no public way to it
+    return decoded
+
+
+def read(message: "Message", enqueued_at: datetime) -> Arrival:
     """Read a message.
 
     Args:
@@ -65,31 +93,34 @@ def read(message: "ServiceBusReceivedMessage", enqueued_at: datetime) -> Arrival
         enqueued_at: When the broker accepted it (see `enqueued_at`), or what stands in for that; aware.
     """
     body, unreadable = _body(message)
-    properties = attribute(message, "application_properties")
-    # The message's own attributes of these go through all of them, each time.
-    standard = attribute(message.raw_amqp_message, "properties")
+    header, standard, properties = message.header, message.properties, message.application_properties
     return Arrival(
         body=body,
         enqueued_at=enqueued_at,
-        message_id=text(attribute(standard, "message_id")),
-        content_type=text(attribute(standard, "content_type")),
-        correlation_id=text(attribute(standard, "correlation_id")),
-        subject=text(attribute(standard, "subject")),
-        properties=read_properties(properties if isinstance(properties, Mapping) else {}),
-        delivery_count=attribute(message, "delivery_count") or 0,
-        locked_until=_moment(message, "locked_until_utc"),
+        message_id=standard and text(standard.message_id),
+        content_type=standard and text(standard.content_type),
+        correlation_id=standard and text(standard.correlation_id),
+        subject=standard and text(standard.subject),
+        properties=read_properties(properties) if isinstance(properties, Mapping) else {},
+        delivery_count=(header and header.delivery_count) or 0,
+        locked_until=_moment(message, b"x-opt-locked-until"),
         unreadable=unreadable,
     )
 
 
-def enqueued_at(message: "ServiceBusReceivedMessage") -> datetime | None:
+def enqueued_at(message: "Message") -> datetime | None:
     """Give when the broker accepted a message, aware; None where that is not there or cannot be read."""
-    return _moment(message, "enqueued_time_utc")
+    return _moment(message, b"x-opt-enqueued-time")
 
 
-def _moment(message: "ServiceBusReceivedMessage", name: str) -> datetime | None:
-    found = attribute(message, name)
-    return found if isinstance(found, datetime) else None
+def _moment(message: "Message", annotation: bytes) -> datetime | None:
+    annotations = message.message_annotations
+    try:
+        millis = annotations and annotations.get(annotation)
+        return datetime.fromtimestamp(millis / 1000, UTC) if millis else None
+    except (AttributeError, TypeError, ValueError, OverflowError, OSError):
+        # The annotations are no map, or this one is no time.
+        return None
 
 
 def attribute(part: object, name: str) -> Any:  # noqa: ANN401 - whatever a client put there
@@ -141,17 +172,16 @@ def _property(value: object) -> object:
     return _written(value) if isinstance(value, list | dict) else text(value)
 
 
-def _body(message: "ServiceBusReceivedMessage") -> tuple[bytes, str | None]:
+def _body(message: "Message") -> tuple[bytes, str | None]:
     """Give the bytes of the event; and if there is none, what the body is instead, its content written as JSON."""
-    kind = getattr(attribute(message, "body_type"), "value", None)
-    body = attribute(message, "body")
-    if kind == "data":
-        sections = list(body)
+    if message.data:
+        sections: list[Any] = list(message.data)
         if all(isinstance(section, bytes) for section in sections):
             return b"".join(sections), None
         return _written(sections).encode(), f"a data section of the body holds no binary; {_HOW}"
-    if kind == "sequence":
-        body = [value for sequence in body for value in (sequence if isinstance(sequence, list) else [sequence])]
+    body: Any = message.value
+    if message.sequence:
+        body = [value for each in message.sequence for value in (each if isinstance(each, list) else [each])]
         if len(body) != 1:
             return _written(body).encode(), f"the body is an AMQP sequence of {len(body)} values; {_HOW}"
         body = body[0]

@@ -9,10 +9,9 @@ registry refuses at import.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache, partial
 from typing import Any
 
 from azurefunctions.extensions.base import Datum, InConverter, SdkType
@@ -25,18 +24,36 @@ _LOCK_TOKEN_BYTES = 16
 
 _log = logging.getLogger("optout_core")
 
-#: Gives a message's own entry of a metadata array; None where it cannot be had.
-Beside = Callable[[str], Any]
+
+class _Beside:
+    """The metadata arrays of a batch, a second source of what a message says itself; each is read when it is needed."""
+
+    def __init__(self, metadata: Mapping[str, Any], messages: int) -> None:
+        self._metadata = metadata
+        self._messages = messages
+        self._arrays: dict[str, list[Any]] = {}
+
+    def entry(self, index: int, name: str) -> Any:  # noqa: ANN401 - whatever stands there
+        """Give a message's own entry of an array; None where it cannot be had."""
+        if name not in self._arrays:
+            try:
+                values = list(self._metadata[f"{name}Array"].python_value)
+            except Exception:  # noqa: BLE001 - whatever the host sends
+                values = []
+            # Arrays of texts come without their empty entries: then nobody knows whose an entry is.
+            self._arrays[name] = values if len(values) == self._messages else [None] * self._messages
+        return self._arrays[name][index]
 
 
 class WholeMessage(SdkType):
     """A message as the host handed it over, not yet decoded: what decoding costs or refuses is the invocation's."""
 
-    def __init__(self, handed_over: Any, beside: Beside) -> None:  # noqa: ANN401 - a class of the worker's protobuf
-        """Take what the host made of one message, and the message's own entries of the metadata arrays."""
+    def __init__(self, handed_over: Any, batch: _Beside, index: int) -> None:  # noqa: ANN401 - of the worker's protobuf
+        """Take what the host made of one message, what it sends beside the batch, and the message's place in it."""
         super().__init__()
         self._handed_over = handed_over
-        self._beside = beside
+        self._batch = batch
+        self._index = index
 
     def get_sdk_type(self) -> "WholeMessage":
         """Give what the function gets."""
@@ -86,6 +103,9 @@ class WholeMessage(SdkType):
             arrival = replace(arrival, body=body, unreadable="the body holds a decimal, a char or broken bytes")
         return arrival
 
+    def _beside(self, name: str) -> Any:  # noqa: ANN401 - whatever stands there
+        return self._batch.entry(self._index, name)
+
     def _enqueued_beside(self) -> datetime | None:
         try:
             found = datetime.fromisoformat(self._beside("EnqueuedTimeUtc"))
@@ -113,21 +133,9 @@ class WholeMessagesConverter(InConverter, binding="serviceBusTrigger", trigger=T
         del pytype
         if data.type != "collection_model_binding_data":
             raise ValueError(f"the host sends {data.type}: it does not know whole messages, or one at a time was asked")
-        batch = list(data.value.model_binding_data)
-
-        @cache
-        def array(name: str) -> list[Any]:
-            try:
-                values = list(trigger_metadata[f"{name}Array"].python_value)
-            except Exception:  # noqa: BLE001 - a second source of what the message says itself
-                values = []
-            # Arrays of texts come without their empty entries: then nobody knows whose an entry is.
-            return values if len(values) == len(batch) else [None] * len(batch)
-
-        def beside(index: int, name: str) -> Any:  # noqa: ANN401 - whatever stands there
-            return array(name)[index]
-
-        return [WholeMessage(handed_over, partial(beside, index)) for index, handed_over in enumerate(batch)]
+        messages = data.value.model_binding_data
+        batch = _Beside(trigger_metadata, len(messages))
+        return [WholeMessage(handed_over, batch, index) for index, handed_over in enumerate(messages)]
 
     @classmethod
     def has_implicit_output(cls) -> bool:

@@ -5,8 +5,6 @@ it came: one property of a type that it does not know would hide every other mes
 one's own, so this one takes the place of its function; where that function succeeds the result is the same.
 """
 
-from typing import Any
-
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus._pyamqp.aio import _receiver_async
 from azure.servicebus._pyamqp.message import Message
@@ -46,8 +44,7 @@ def decode_payload(buffer: memoryview) -> Message:
 
 def encoded(message: ServiceBusReceivedMessage) -> bytes:
     """Give the bytes of a message that came from the library; b"" where they were not kept."""
-    inner: Any = received.attribute(message, "_message")
-    return getattr(inner, "encoded", b"")
+    return getattr(received.within(message), "encoded", b"")
 
 
 def unread_properties(message: ServiceBusReceivedMessage) -> tuple[dict[str, object], dict[str, str]]:
@@ -76,5 +73,4 @@ def unread_properties(message: ServiceBusReceivedMessage) -> tuple[dict[str, obj
 
 def _decoded(content: bytes) -> Message:
     message, _ = received.decode(content)
-    inner: Any = None if message is None else received.attribute(message, "_message")
-    return inner if isinstance(inner, Message) else _original(memoryview(_NOTHING))
+    return message or _original(memoryview(_NOTHING))

@@ -12,7 +12,8 @@ from optout_ops.queues.messages import MessageState, QueueMessage
 
 def read_message(message: ServiceBusReceivedMessage) -> QueueMessage:
     """Read a message as the function reads it, and what only operators need; never raises."""
-    arrival = received.read(message, received.enqueued_at(message) or datetime.now(UTC))
+    decoded = received.within(message)
+    arrival = received.read(decoded, received.enqueued_at(decoded) or datetime.now(UTC))
     unread: dict[str, str] = {}
     if not arrival.properties:
         # One that cannot be read hides the others from the library.

@@ -47,9 +47,10 @@ async def published(node, count):
                 assert messages
                 count -= len(messages)
                 for message in messages:
-                    enqueued_at = received.enqueued_at(message)
+                    decoded = received.within(message)
+                    enqueued_at = received.enqueued_at(decoded)
                     assert enqueued_at is not None
-                    arrival = received.read(message, enqueued_at)
+                    arrival = received.read(decoded, enqueued_at)
                     found.setdefault(arrival.subject, []).append(arrival)
     return found
 

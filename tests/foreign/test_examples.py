@@ -82,7 +82,7 @@ async def published(*command, cwd):
         ):
             while len(arrivals) < len(queue):
                 arrivals += [
-                    received.read(message, datetime.now(UTC))
+                    received.read(received.within(message), datetime.now(UTC))
                     for message in await receiver.peek_messages(250, sequence_number=len(arrivals) + 1)
                 ]
         return printed, arrivals, queue.duplicates

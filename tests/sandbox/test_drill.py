@@ -8,6 +8,7 @@ from statistics import quantiles
 import pytest
 from azure.servicebus.aio import ServiceBusClient
 
+from optout_core.adapters import received
 from optout_core.masking import Untrusted, holds_number
 from optout_core.reasons import Reason
 from sandbox.drill import Clock, fill, letters
@@ -44,7 +45,7 @@ async def test_as_many_dead_letters_lie_there_as_were_asked_for(filled, count):
 
 
 async def test_every_reason_comes_up_and_each_is_what_its_letter_says(filled):
-    found = [read_dead_letter(message) for message in await filled(len(Reason))]
+    found = [read_dead_letter(received.within(message)) for message in await filled(len(Reason))]
 
     assert {dead.reason.raw for dead in found} == {reason.value for reason in Reason}
     assert all(dead.description.raw for dead in found)
@@ -54,7 +55,7 @@ async def test_every_reason_comes_up_and_each_is_what_its_letter_says(filled):
 
 
 async def test_the_broker_s_own_letters_come_from_the_queue_of_the_opt_ins(filled):
-    found = {read_dead_letter(each).reason.raw: each for each in await filled(len(Reason))}
+    found = {read_dead_letter(received.within(each)).reason.raw: each for each in await filled(len(Reason))}
 
     assert {reason for reason, message in found.items() if message.dead_letter_source == "opt-ins"} == {
         Reason.MAX_DELIVERY_COUNT_EXCEEDED,
@@ -74,7 +75,7 @@ async def test_they_lie_there_since_minutes_hours_days_and_weeks(filled):
 
 
 async def test_publishers_senders_and_bodies_differ(filled):
-    found = [read_dead_letter(message) for message in await filled(300)]
+    found = [read_dead_letter(received.within(message)) for message in await filled(300)]
 
     opt_ins = [opt_in for dead in found for opt_in in dead.words]
     assert len({opt_in.source for opt_in in opt_ins}) >= 5
