@@ -124,7 +124,8 @@ class Contract(BaseModel):
     """What is common to all types of the contract."""
 
     # Input values stay out of errors and repr: they hold phone numbers.
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    # Built when an event is read that is not quite ordinary: loading the function does not wait for that.
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 @dataclass(slots=True)
@@ -132,7 +133,7 @@ class Consent:
     """How the person opted in: the evidence one has to keep for at least four years."""
 
     # No model: one is made for every event.
-    __pydantic_config__ = ConfigDict(hide_input_in_errors=True)
+    __pydantic_config__ = ConfigDict(hide_input_in_errors=True, defer_build=True)
 
     captured_at: Annotated[
         Time | None,

@@ -40,7 +40,7 @@ PURE = {
     "uuid",
 }
 #: The libraries that a pure module may use.
-PURE_LIBRARIES = {"pydantic", "pydantic_core", "typing_extensions"}
+PURE_LIBRARIES = {"msgspec", "pydantic", "pydantic_core", "typing_extensions"}
 
 #: A library that does I/O, or is slow to import, and who may use it at run time; a folder stands for its files.
 USERS = {

@@ -13,8 +13,6 @@ from contextlib import suppress
 from struct import error as StructError  # noqa: N812 - a class in all but its name
 from typing import TYPE_CHECKING, Any
 
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_fixed
-
 from optout_core.outgoing import NotTaken, Outgoing, Queue
 
 if TYPE_CHECKING:
@@ -92,6 +90,9 @@ class _Sender:
         self._lock = asyncio.Lock()
         self._client: ServiceBusClient | None = None
         self._sender: ServiceBusSender | None = None
+        # Imported late, as azure-servicebus is: an invocation in which nothing fails sends nothing.
+        from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_fixed
+
         # Whatever goes wrong, the second try has a new connection; what is still wrong then is not ours to mend.
         self._twice = AsyncRetrying(
             stop=stop_after_attempt(2),
