@@ -207,6 +207,10 @@ class _ConfirmedItem(Struct, gc=False, forbid_unknown_fields=True, rename={"stat
     to: str
     status: Literal[200]
 
+    def __repr__(self) -> str:
+        """Show no number."""
+        return "<confirmed>"
+
 
 class _AllConfirmed(Struct, gc=False, forbid_unknown_fields=True):
     value: list[_ConfirmedItem]

@@ -150,10 +150,10 @@ class Consent:
         default=None, repr=False
     )
 
-    def as_json(self) -> dict[str, Any]:
-        """Write it as publishers do, without what is not known."""
-        written: dict[str, Any] = _CONSENT.dump_python(self, mode="json", by_alias=True, exclude_none=True)
-        return written
+    def facts(self) -> dict[str, datetime | str]:
+        """Give what is known, by the names that publishers use."""
+        facts = {"capturedAt": self.captured_at, "method": self.method, "reference": self.reference}
+        return {name: fact for name, fact in facts.items() if fact is not None}
 
 
 class Recipient(TypedDict, total=False):
@@ -203,7 +203,6 @@ _FIELDS = frozenset({"from", "recipients", "consent"})
 _RECIPIENT_FIELDS = frozenset({"to"})
 _CONSENT_FIELDS = frozenset({"capturedAt", "method", "reference"})
 _REQUEST = TypeAdapter(OptInRequest)
-_CONSENT = TypeAdapter(Consent)
 _Value = TypeVar("_Value")
 _BRANCHES = frozenset({"str", "int"})
 

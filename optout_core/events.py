@@ -4,7 +4,6 @@ Every accepted form is first opened into one envelope (type, id, source, time, d
 envelope means. The accepted forms and the contract for publishers: docs/events.md.
 """
 
-import json
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,6 +11,8 @@ from datetime import datetime
 from enum import StrEnum, auto
 from functools import lru_cache
 from typing import Any, ClassVar
+
+from msgspec.json import encode as to_json
 
 from optout_core.arrivals import Arrival
 from optout_core.bodies import json_object
@@ -149,7 +150,7 @@ def encode(event: OptIn | OptOut, recipients: Iterable[Number] | None = None) ->
         "recipients": [{"to": to.text} for to in (event.recipients if recipients is None else recipients)],
     }
     if event.consent is not None:
-        content["consent"] = event.consent.as_json()
+        content["consent"] = event.consent.facts()
     document = {
         "specversion": "1.0",
         "type": OPT_IN_TYPE if isinstance(event, OptIn) else OPT_OUT_TYPE,
@@ -159,7 +160,7 @@ def encode(event: OptIn | OptOut, recipients: Iterable[Number] | None = None) ->
         "datacontenttype": "application/json",
         "data": content,
     }
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return to_json(document)
 
 
 def _understand(envelope: Envelope, arrival: Arrival, keywords: Keywords) -> Event:

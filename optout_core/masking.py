@@ -43,6 +43,8 @@ _NO_NUMBER = re.compile(
     r")(?![0-9A-Za-z])"
 )
 _DIGITS = re.compile(rf"\+?\(?\d(?:{_BETWEEN}\d){{{_PERSONAL_DIGITS - 1},}}")
+#: Nothing is masked in a text with fewer digits, whatever stands between them.
+_ENOUGH_DIGITS = re.compile(rf"(?:\d\D*){{{_PERSONAL_DIGITS}}}")
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _BASE64 = re.compile(r"[0-9A-Za-z+/_-]{12,}={0,2}")
@@ -97,6 +99,8 @@ def mask_text(text: str) -> str:
 
 
 def _masked_numbers(text: str) -> str:
+    if not _ENOUGH_DIGITS.search(text):
+        return text
     parts, end = [], 0
     for kept in _NO_NUMBER.finditer(text):
         parts += [_mask_digits(text[end : kept.start()]), kept.group()]

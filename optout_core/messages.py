@@ -140,7 +140,7 @@ def message_id(event: OptIn | OptOut, kind: Kind, lineage: Lineage, about: Itera
         about: What tells this message from the others of the same event and hop: reason or attempt, and recipients.
     """
     facts = (event.source.raw, event.id.raw, event.time.isoformat(), event.sender.text, *about)
-    return _id(f"{event.source.raw}/{event.id.raw}", kind, lineage, (fact.encode() for fact in facts))
+    return _id(f"{event.source.raw}/{event.id.raw}", kind, lineage, [fact.encode() for fact in facts])
 
 
 def _id(root: str, kind: Kind, lineage: Lineage, about: Iterable[bytes]) -> str:
@@ -159,10 +159,7 @@ def _texts(recipients: Iterable[Number]) -> Iterator[str]:
 
 
 def _digest(*parts: bytes) -> str:
-    digest = sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8) + part)
-    return digest.hexdigest()[:16]
+    return sha256(b"".join([len(part).to_bytes(8) + part for part in parts])).hexdigest()[:16]
 
 
 def _bodies(event: OptIn | OptOut, recipients: tuple[Number, ...]) -> Iterator[tuple[tuple[Number, ...], bytes]]:
@@ -196,9 +193,16 @@ def _lineage_properties(event_id: Untrusted, lineage: Lineage, attempt: int) -> 
     return facts
 
 
+def _said(outcomes: list[Outcome]) -> str:
+    """Quote the answers that most of them had; nearly always there is one, and every outcome is the same object."""
+    if len(set(map(id, outcomes))) == 1:
+        return f"{outcomes[0]} ({len(outcomes)})"
+    answers = Counter(map(str, outcomes))
+    return "; ".join(f"{answer} ({count})" for answer, count in answers.most_common(_MAX_ANSWERS))
+
+
 def _verdict(reason: Reason, outcomes: list[Outcome]) -> dict[str, object]:
-    answers = Counter(str(outcome) for outcome in outcomes)
-    said = "; ".join(f"{answer} ({count})" for answer, count in answers.most_common(_MAX_ANSWERS))
+    said = _said(outcomes)
     verdict: dict[str, object] = {
         properties.DEAD_LETTER_REASON: reason.value,
         properties.DEAD_LETTER_DESCRIPTION: f"{reason.meaning}; ACS said: {said}"[:MAX_DESCRIPTION]

@@ -30,7 +30,9 @@ _T = 10
 
 
 class _Part(Struct, gc=False, forbid_unknown_fields=True):
-    pass
+    def __repr__(self) -> str:
+        """Show nothing that a publisher wrote."""
+        return f"<{type(self).__name__}>"
 
 
 class _Recipient(_Part, gc=False):

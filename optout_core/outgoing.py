@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum, auto
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from optout_core import properties
 from optout_core.arrivals import Arrival
@@ -41,8 +44,7 @@ class Queue(StrEnum):
     DEAD_LETTERS = auto()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class Outgoing(Struct, frozen=True, kw_only=True):
     """A message that is ready to be sent.
 
     Attributes:
@@ -58,12 +60,16 @@ class Outgoing:
 
     queue: Queue
     message_id: str
-    body: bytes = field(repr=False)
+    body: bytes
     content_type: str | None
-    properties: Mapping[str, object] = field(repr=False)
+    properties: Mapping[str, object]
     scheduled_at: datetime | None = None
     correlation_id: str | None = None
     reason: Reason | None = None
+
+    def __repr__(self) -> str:
+        """Show neither the body nor what a publisher wrote beside it."""
+        return f"<Outgoing {self.message_id} to {self.queue}, {self.reason or 'a retry'}>"
 
     def bounded(self) -> "Outgoing":
         """Leave out as many properties as the broker would refuse, ours first, then the publisher's largest."""

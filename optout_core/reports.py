@@ -104,46 +104,32 @@ class SettledEvent(Struct):
     now: datetime
     is_called: bool = False
 
-    def __len__(self) -> int:
-        """Count the recipients."""
-        return len(self.settlements)
-
     @property
     def is_done(self) -> bool:
         """Say whether nothing is left to do for any recipient."""
         return self.is_called or set(map(type, self.settlements.values())) <= {Done}
 
-    @property
-    def done(self) -> RecipientOutcome:
-        """Say where a recipient is for whom nothing is left to do."""
-        return RecipientOutcome.ADDED if isinstance(self.event, OptOut) else RecipientOutcome.REMOVED
+    def tally(self) -> Iterator[tuple[RecipientOutcome, Reason | None, ConsentEffect | None, int]]:
+        """Count the recipients by where they are, why, and what another word of theirs did."""
+        # Most share one settlement.
+        shared = {id(settlement): settlement for settlement in self.settlements.values()}
+        if len(shared) == 1:
+            return iter([(*self._place(*shared.values()), len(self.settlements))])
+        counts = Counter(map(id, self.settlements.values()))
+        return ((*self._place(shared[key]), recipients) for key, recipients in counts.items())
 
-    def _where_is(self, settlement: Settlement) -> RecipientOutcome:
+    def _place(self, settlement: Settlement) -> tuple[RecipientOutcome, Reason | None, ConsentEffect | None]:
         if isinstance(settlement, RetryLater):
-            return RecipientOutcome.WAITING
-        return RecipientOutcome.DEAD_LETTERED if isinstance(settlement, DeadLetter) else self.done
-
-    def effects(self) -> Counter[ConsentEffect]:
-        """Count the recipients for whom another word of theirs made the difference."""
-        effects: Counter[ConsentEffect] = Counter()
-        for settlement, recipients in self._tally():
-            if effect := _effect(settlement):
-                effects[effect] += recipients
-        return effects
-
-    def count(self) -> Counter[tuple[RecipientOutcome, Reason | None]]:
-        """Count the recipients by where they are, and why."""
-        counts: Counter[tuple[RecipientOutcome, Reason | None]] = Counter()
-        for settlement, recipients in self._tally():
-            reason = settlement.reason if isinstance(settlement, DeadLetter) else None
-            counts[self._where_is(settlement), reason] += recipients
-        return counts
-
-    def _tally(self) -> Iterator[tuple[Settlement, int]]:
-        """Give each settlement once, and how many recipients share it: most do."""
-        settlements = self.settlements.values()
-        shared = dict(zip(map(id, settlements), settlements, strict=True))
-        return ((shared[key], recipients) for key, recipients in Counter(map(id, settlements)).items())
+            return RecipientOutcome.WAITING, None, ConsentEffect.ASSERTED_AGAIN if settlement.is_overlap else None
+        if isinstance(settlement, DeadLetter):
+            reason = settlement.reason
+            return (
+                RecipientOutcome.DEAD_LETTERED,
+                reason,
+                ConsentEffect.BLOCKED if reason is Reason.NEWER_OPT_OUT else None,
+            )
+        done = RecipientOutcome.ADDED if isinstance(self.event, OptOut) else RecipientOutcome.REMOVED
+        return done, None, None if settlement.is_called else ConsentEffect.ALREADY_APPLIED
 
     @property
     def age(self) -> float:
@@ -154,11 +140,11 @@ class SettledEvent(Struct):
         """Report each recipient."""
         event, age = self.event, self.age
         for recipient, settlement in self.settlements.items():
-            outcome, reason, attempts, next_try = self._where_is(settlement), None, self.lineage.attempt + 1, None
+            (outcome, reason, effect), attempts, next_try = self._place(settlement), self.lineage.attempt + 1, None
             if isinstance(settlement, RetryLater):
                 attempts, next_try = settlement.attempt, settlement.at
             elif isinstance(settlement, DeadLetter):
-                reason, attempts = settlement.reason, self.lineage.attempt + (settlement.outcome is not None)
+                attempts = self.lineage.attempt + (settlement.outcome is not None)
             yield RecipientReport(
                 source=event.source,
                 event=event.id,
@@ -169,7 +155,7 @@ class SettledEvent(Struct):
                 attempts=attempts,
                 next_try=next_try,
                 age=age,
-                effect=_effect(settlement),
+                effect=effect,
             )
 
 
@@ -210,14 +196,3 @@ class Report:
     def recipients(self) -> Iterator[RecipientReport]:
         """Report every recipient of every event."""
         return (recipient for each in self.settled for recipient in each.recipients())
-
-
-def _effect(settlement: Settlement) -> ConsentEffect | None:
-    match settlement:
-        case Done(is_called=False):
-            return ConsentEffect.ALREADY_APPLIED
-        case RetryLater(is_overlap=True):
-            return ConsentEffect.ASSERTED_AGAIN
-        case DeadLetter(reason=Reason.NEWER_OPT_OUT):
-            return ConsentEffect.BLOCKED
-    return None

@@ -8,6 +8,8 @@ than OPT_IN_MAX_AGE leaves no dead letter.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from msgspec import Struct
+
 from optout_core.arrivals import Lineage
 from optout_core.batches import Operation
 from optout_core.outcomes import Outcome, Verdict
@@ -39,8 +41,7 @@ class Schedule:
         return timedelta(seconds=min(seconds, self.outage_max.total_seconds()))
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """Nothing is left to do for this word of the recipient.
 
     Attributes:
@@ -50,8 +51,7 @@ class Done:
     is_called: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class RetryLater:
+class RetryLater(Struct, frozen=True):
     """The recipient waits in the queue for its next try.
 
     Attributes:
@@ -67,8 +67,7 @@ class RetryLater:
     is_overlap: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(Struct, frozen=True):
     """The recipient goes to the dead-letter queue.
 
     Attributes:
@@ -131,5 +130,6 @@ def settle(  # noqa: PLR0913 - all that decides, by name
         delay, attempt = schedule.retries[lineage.attempt], lineage.attempt + 1
     else:
         return DeadLetter(_EXHAUSTED[operation][outcome.verdict], outcome)
-    asked = timedelta(seconds=outcome.retry_after or 0)
-    return RetryLater(now + max(delay, asked) * (1 + JITTER * chance), attempt, outcome.alone)
+    if outcome.retry_after:
+        delay = max(delay, timedelta(seconds=outcome.retry_after))
+    return RetryLater(now + delay * (1 + JITTER * chance), attempt, outcome.alone)

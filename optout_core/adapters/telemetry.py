@@ -22,8 +22,7 @@ from optout_core.errors import LedgerUnavailable, RequestRefused
 from optout_core.events import OptIn
 from optout_core.properties import DIAGNOSTIC_ID, TRACEPARENT
 from optout_core.reasons import Reason
-from optout_core.reports import ConsentEffect, Dispatched, RecipientOutcome, Report
-from optout_core.settlement import DeadLetter
+from optout_core.reports import ConsentEffect, Dispatched, RecipientOutcome, Report, SettledEvent
 
 NAME = "optout_core"
 
@@ -224,24 +223,7 @@ class Telemetry:
         """Count what was done, say it in one line, and hand it to the observers."""
         for (form, result), count in Counter([(event.form, event.result) for event in report.events]).items():
             self._events.add(count, {"form": form, "result": result.value})
-        recipients: _Recipients = Counter()
-        effects: Counter[ConsentEffect] = Counter()
-        removed = 0
-        for each in report.settled:
-            if each.is_called and isinstance(each.event, OptIn):
-                # Almost always.
-                removed += len(each.settlements)
-                self._age.record(max(0.0, (each.now - each.event.time).total_seconds()))
-                continue
-            counts = each.count()
-            recipients.update(counts)
-            effects.update(each.effects())
-            if counts[RecipientOutcome.REMOVED, None]:
-                self._age.record(max(0.0, each.age))
-            if counts[RecipientOutcome.WAITING, None]:
-                self._waiting.record(max(0.0, each.age))
-        if removed:
-            recipients[RecipientOutcome.REMOVED, None] += removed
+        recipients, effects = self._count_recipients(report.settled)
         for (outcome, reason), count in recipients.items():
             self._recipients.add(count, {"outcome": outcome.value, "reason": reason.value if reason else ""})
         for effect, count in effects.items():
@@ -249,6 +231,31 @@ class Telemetry:
         self._say(report, recipients, effects, self._count_messages(report.dispatched))
         for observe in self._observers:
             observe(report)
+
+    def _count_recipients(self, settled: Sequence[SettledEvent]) -> tuple[_Recipients, Counter[ConsentEffect]]:
+        """Count them by where they are and by what other words did, and record how long each event took."""
+        recipients: _Recipients = Counter()
+        effects: Counter[ConsentEffect] = Counter()
+        removed = 0
+        for each in settled:
+            if each.is_called and isinstance(each.event, OptIn):
+                # Almost always.
+                removed += len(each.settlements)
+                self._age.record(max(0.0, each.age))
+                continue
+            outcomes = set()
+            for outcome, reason, effect, count in each.tally():
+                outcomes.add(outcome)
+                recipients[outcome, reason] += count
+                if effect:
+                    effects[effect] += count
+            if RecipientOutcome.REMOVED in outcomes:
+                self._age.record(max(0.0, each.age))
+            if RecipientOutcome.WAITING in outcomes:
+                self._waiting.record(max(0.0, each.age))
+        if removed:
+            recipients[RecipientOutcome.REMOVED, None] += removed
+        return recipients, effects
 
     def _count_messages(self, dispatched: Dispatched) -> Counter[Reason]:
         if dispatched.retries:
@@ -317,11 +324,8 @@ def _dead_events(report: Report) -> dict[str, Counter[str]]:
         if event.reason:
             dead.setdefault(str(event.id), Counter())[event.reason.value] += 1
     for each in report.settled:
-        if each.is_called:
-            continue
-        reasons = [
-            settlement.reason.value for settlement in each.settlements.values() if isinstance(settlement, DeadLetter)
-        ]
-        if reasons:
-            dead.setdefault(str(each.event.id), Counter()).update(reasons)
+        if not each.is_called:
+            for _, reason, _, count in each.tally():
+                if reason:
+                    dead.setdefault(str(each.event.id), Counter())[reason.value] += count
     return dead

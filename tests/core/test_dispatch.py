@@ -1,9 +1,9 @@
 """Where retries and dead letters go when their own queue does not take them."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from optout_core import properties
 from optout_core.messages import dead_letters

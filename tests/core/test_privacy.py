@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from dataclasses import is_dataclass, replace
+from dataclasses import is_dataclass
 from importlib import import_module
 from inspect import getmembers, isclass
 from pathlib import Path
@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import BaseModel
 
 from optout_core import errors
 from optout_core.addresses import read_ledger
-from optout_core.api import _Reading, read_answer
+from optout_core.api import _ALL_CONFIRMED, _Reading, read_answer
 from optout_core.asked import Answers, Asked
 from optout_core.batches import Operation, plan
 from optout_core.consent import OptInRule
@@ -27,6 +29,7 @@ from optout_core.keywords import Keywords
 from optout_core.masking import Untrusted
 from optout_core.messages import dead_letters, retry_messages
 from optout_core.numbers import Number, read_number, read_sender
+from optout_core.ordinary import _DECODER
 from optout_core.outcomes import Outcome, Verdict
 from optout_core.outgoing import NotTaken
 from optout_core.processor import Turns
@@ -63,7 +66,7 @@ def classes_with_values():
     """Every class of the core that holds values, the private ones included."""
     for name in CORE:
         for _, found in getmembers(import_module(f"optout_core.{name}"), isclass):
-            holds_values = is_dataclass(found) or issubclass(found, BaseModel)
+            holds_values = is_dataclass(found) or issubclass(found, BaseModel | Struct)
             if holds_values and found.__module__ == f"optout_core.{name}" and not found.__subclasses__():
                 yield found
 
@@ -97,6 +100,8 @@ def values(sender, recipients):
             "ALLOWED_SENDERS": sender,
         }
     )
+    read = _DECODER.decode(message.body)
+    confirmed = _ALL_CONFIRMED.decode(wire({"value": [{"to": to, "httpStatusCode": 200} for to in recipients]}))
     return [
         message,
         lineage(),
@@ -131,6 +136,12 @@ def values(sender, recipients):
         settings,
         Published(function="f", started_at=NOW, version="1", settings=settings_to_publish(settings)),
         Job(rule=rule).processor,
+        read,
+        read.data,
+        read.data.consent,
+        *read.data.recipients,
+        confirmed,
+        *confirmed.value,
         Turns(),
         incoming,
         asked,

@@ -403,7 +403,10 @@ async def test_what_other_words_did_is_counted_for_each_event():
     report = await job.process([web("11:50", PERSON, OTHER)])
 
     ((settled,),) = [each.settled for each in report.slices]
-    assert settled.effects() == {ConsentEffect.BLOCKED: 1, ConsentEffect.ALREADY_APPLIED: 1}
+    assert {effect: count for _, _, effect, count in settled.tally()} == {
+        ConsentEffect.BLOCKED: 1,
+        ConsentEffect.ALREADY_APPLIED: 1,
+    }
 
 
 async def test_who_fails_for_reasons_of_its_own_is_not_counted_as_an_effect_of_other_words():
@@ -412,8 +415,10 @@ async def test_who_fails_for_reasons_of_its_own_is_not_counted_as_an_effect_of_o
     report = await job.process([web("11:50", PERSON, OTHER)])
 
     ((settled,),) = [each.settled for each in report.slices]
-    assert settled.effects() == {}
-    assert settled.count() == {(RecipientOutcome.REMOVED, None): 1, (RecipientOutcome.WAITING, None): 1}
+    assert set(settled.tally()) == {
+        (RecipientOutcome.REMOVED, None, None, 1),
+        (RecipientOutcome.WAITING, None, None, 1),
+    }
 
 
 # --- slices ----------------------------------------------------------------------------------------------------------
