@@ -1,9 +1,8 @@
 """One event on its way through a slice: what it says, what the ledger and ACS say to that, what becomes of it. Pure."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import product
 from typing import NamedTuple, Self
 
@@ -177,50 +176,46 @@ class Asked(Struct):
             # Almost always.
             return SettledEvent(self.event, lineage, dict.fromkeys(self.recipients, DONE), answers.now, is_called=True)
         settlements: dict[Number, Settlement] = {to: DeadLetter(reason) for to, reason in self.objections.items()}
-        # Recipients of one event with one outcome share what becomes of them.
-        settle_once = _once(
-            partial(
-                settle,
-                operation=self.operation,
-                lineage=lineage,
-                schedule=schedule,
-                now=answers.now,
-                chance=chance,
-            )
-        )
         known = self._judged or {}
+        # Recipients of one event with one outcome share what becomes of them.
+        failed: dict[int, Settlement] = {}
         for place, (sender, to) in enumerate(product(self.senders, self.recipients)):
             judged = known.get(place)
             settlement: Settlement
             if judged and judged.judgement is not Judgement.CALL:
                 settlement = _STANDS if judged.judgement is Judgement.STANDS else _BLOCKED
-            elif (outcome := answers.unasked or answers.outcomes[sender][to]).verdict is not Verdict.CONFIRMED:
-                settlement = settle_once(outcome)
-            elif answers.newer is None:
-                settlement = settle_once(_NOT_KEPT)
-            elif row := answers.newer and answers.newer.get(self.words[place].key):
-                # The newer word saw our call when it was admitted, and calls after it.
-                settlement = _BLOCKED if row.stop and isinstance(self.event, OptIn) else DONE
-            elif judged and judged.back_at:
-                # The broker's clock is not the ledger's: who came too early would call and come back, again and again.
-                at = max(moment_of(judged.back_at), answers.now + schedule.outage_first)
-                settlement = RetryLater(at, lineage.attempt, is_overlap=True)
+            elif outcome := _failure(answers, sender, to):
+                settlement = failed.get(id(outcome)) or settle(
+                    outcome,
+                    operation=self.operation,
+                    lineage=lineage,
+                    schedule=schedule,
+                    now=answers.now,
+                    chance=chance,
+                )
+                failed[id(outcome)] = settlement
             else:
-                settlement = DONE
+                settlement = self._of_confirmed(place, judged, answers, schedule)
             settlements[to] = _later(settlements[to], settlement) if to in settlements else settlement
         return SettledEvent(self.event, lineage, settlements, answers.now)
 
+    def _of_confirmed(self, place: int, judged: _Judged | None, answers: Answers, schedule: Schedule) -> Settlement:
+        if row := answers.newer and answers.newer.get(self.words[place].key):
+            # The newer word saw our call when it was admitted, and calls after it.
+            return _BLOCKED if row.stop and isinstance(self.event, OptIn) else DONE
+        if judged and judged.back_at:
+            # The broker's clock is not the ledger's: who came too early would call and come back, again and again.
+            at = max(moment_of(judged.back_at), answers.now + schedule.outage_first)
+            return RetryLater(at, self.message.lineage.attempt, is_overlap=True)
+        return DONE
 
-def _once(settle: Callable[[Outcome], Settlement]) -> Callable[[Outcome], Settlement]:
-    """Remember what becomes of an outcome; the outcomes live longer than what is returned is used."""
-    known: dict[int, Settlement] = {}
 
-    def settle_once(outcome: Outcome) -> Settlement:
-        if (settlement := known.get(id(outcome))) is None:
-            settlement = known[id(outcome)] = settle(outcome)
-        return settlement
-
-    return settle_once
+def _failure(answers: Answers, sender: Number, to: Number) -> Outcome | None:
+    """Give what went wrong with a call, or None; outcomes that are the same are one object."""
+    outcome = answers.unasked or answers.outcomes[sender][to]
+    if outcome.verdict is not Verdict.CONFIRMED:
+        return outcome
+    return _NOT_KEPT if answers.newer is None else None
 
 
 def _later(one: Settlement, other: Settlement) -> Settlement:

@@ -5,7 +5,7 @@ invocation is worked off in slices, so that memory and the time for which the lo
 publishers send.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ from optout_core.ledger import InvocationLedger, Ledger
 from optout_core.messages import dead_letters, retry_messages
 from optout_core.outcomes import Outcome, Outcomes, Verdict
 from optout_core.outgoing import Outgoing
-from optout_core.reports import Report, SettledEvent
+from optout_core.reports import Dispatched, Report, SettledEvent
 from optout_core.settlement import DeadLetter, Schedule
 
 #: Recipients after which a slice is full: enough to keep all requests in flight busy, and a few megabytes of memory.
@@ -189,7 +189,7 @@ class Processor:
         dispatched = await dispatch(self.outbox, outgoing, self.schedule, answers.now)
         if dispatched.parked or dispatched.refused:
             settled = [as_dispatched(each, dispatched) for each in settled]
-        settled += _no_longer_parked(messages, {each.message_id for each in dispatched.dead_letters}, answers.now)
+        settled += _no_longer_parked(messages, dispatched, answers.now)
         return Report(
             messages=len(messages),
             events=tuple(event for message in messages for event in message.reports()),
@@ -233,8 +233,10 @@ def _plan(asked: Sequence[Asked]) -> Sequence[Batch]:
     ]
 
 
-def _no_longer_parked(messages: Sequence[Incoming], sent: Collection[str], now: datetime) -> Iterator[SettledEvent]:
-    for message in messages:
+def _no_longer_parked(messages: Sequence[Incoming], dispatched: Dispatched, now: datetime) -> Iterator[SettledEvent]:
+    parked = [message for message in messages if message.parked]
+    sent = {each.message_id for each in dispatched.dead_letters} if parked else ()
+    for message in parked:
         if message.parked and message.parked.reason and message.parked.message_id in sent:
             for event in message.of_dead_letter():
                 settlements = {to: DeadLetter(message.parked.reason) for to in event.recipients}

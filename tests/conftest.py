@@ -6,6 +6,18 @@ import socket
 import warnings
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples on every run: a test fails because the code changed, never because of the day.
+settings.register_profile(
+    "ours",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=80,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("ours")
 
 #: The folders whose tests talk to a broker.
 WITH_BROKER = {"adapters", "chaos", "infra", "ops", "sandbox"}

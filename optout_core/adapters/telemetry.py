@@ -20,9 +20,11 @@ from optout_core.arrivals import Lineage
 from optout_core.batches import Operation
 from optout_core.errors import LedgerUnavailable, RequestRefused
 from optout_core.events import OptIn
+from optout_core.masking import Untrusted
 from optout_core.properties import DIAGNOSTIC_ID, TRACEPARENT
 from optout_core.reasons import Reason
-from optout_core.reports import ConsentEffect, Dispatched, RecipientOutcome, Report, SettledEvent
+from optout_core.reports import ConsentEffect, Dispatched, EventReport, RecipientOutcome, Report, SettledEvent
+from optout_core.settlement import DeadLetter
 
 NAME = "optout_core"
 
@@ -279,7 +281,11 @@ class Telemetry:
             counts[outcome.value] += count
         dead = {reason.value: count for reason, count in reasons.items()}
         said = {f"consent.{effect}": count for effect, count in effects.items()}
-        named = [each for each in _dead_events(report).items() if self._dead_lines.may()]
+        named = [
+            (str(Untrusted(event_id)), _reasons(dead_of_event))
+            for event_id, dead_of_event in _dead_events(report).items()
+            if self._dead_lines.may()
+        ]
         left_out = {"lines_left_out": count} if (count := sum(lines.take() for lines in self._lines)) else {}
         _log.info(
             "settled %d messages: %s%s (version %s)",
@@ -318,14 +324,23 @@ def _span_context(carried: Mapping[str, str]) -> SpanContext:
     return trace.get_current_span(TraceContextTextMapPropagator().extract(carrier)).get_span_context()
 
 
-def _dead_events(report: Report) -> dict[str, Counter[str]]:
-    dead: dict[str, Counter[str]] = {}
+def _dead_events(report: Report) -> dict[str, list[EventReport | SettledEvent]]:
+    """Give what died of each event, by its id."""
+    dead: dict[str, list[EventReport | SettledEvent]] = {}
     for event in report.events:
-        if event.reason:
-            dead.setdefault(str(event.id), Counter())[event.reason.value] += 1
+        if isinstance(event, EventReport) and event.reason:
+            dead.setdefault(event.id.raw, []).append(event)
     for each in report.settled:
-        if not each.is_called:
-            for _, reason, _, count in each.tally():
-                if reason:
-                    dead.setdefault(str(each.event.id), Counter())[reason.value] += count
+        if not each.is_called and any(isinstance(settlement, DeadLetter) for settlement in each.settlements.values()):
+            dead.setdefault(each.event.id.raw, []).append(each)
     return dead
+
+
+def _reasons(dead: Sequence[EventReport | SettledEvent]) -> Counter[str]:
+    reasons: Counter[str] = Counter()
+    for each in dead:
+        tally = [(each.reason, 1)] if isinstance(each, EventReport) else [(why, n) for _, why, _, n in each.tally()]
+        for reason, count in tally:
+            if reason:
+                reasons[reason.value] += count
+    return reasons
