@@ -156,7 +156,7 @@ def encode(event: OptIn | OptOut, recipients: Iterable[Number] | None = None) ->
         "type": OPT_IN_TYPE if isinstance(event, OptIn) else OPT_OUT_TYPE,
         "source": event.source.raw,
         "id": event.id.raw,
-        "time": event.time.isoformat(),
+        "time": event.time,
         "datacontenttype": "application/json",
         "data": content,
     }

@@ -195,7 +195,7 @@ def _lineage_properties(event_id: Untrusted, lineage: Lineage, attempt: int) -> 
 
 def _said(outcomes: list[Outcome]) -> str:
     """Quote the answers that most of them had; nearly always there is one, and every outcome is the same object."""
-    if len(set(map(id, outcomes))) == 1:
+    if len(outcomes) == 1 or len(set(map(id, outcomes))) == 1:
         return f"{outcomes[0]} ({len(outcomes)})"
     answers = Counter(map(str, outcomes))
     return "; ".join(f"{answer} ({count})" for answer, count in answers.most_common(_MAX_ANSWERS))
@@ -210,10 +210,10 @@ def _verdict(reason: Reason, outcomes: list[Outcome]) -> dict[str, object]:
         else reason.meaning,
     }
     for outcome in outcomes[:1]:
-        facts = {
-            properties.HTTP_STATUS: outcome.status,
-            properties.ERROR_CODE: outcome.error_code,
-            properties.MS_CV: outcome.ms_cv,
-        }
-        verdict |= {name: fact for name, fact in facts.items() if fact is not None}
+        if outcome.status is not None:
+            verdict[properties.HTTP_STATUS] = outcome.status
+        if outcome.error_code is not None:
+            verdict[properties.ERROR_CODE] = outcome.error_code
+        if outcome.ms_cv is not None:
+            verdict[properties.MS_CV] = outcome.ms_cv
     return verdict
