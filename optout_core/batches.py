@@ -3,6 +3,7 @@
 10,000 events of one recipient each cost 100 requests, not 10,000.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -87,14 +88,14 @@ def _pack(
     operation: Operation, wanted: Wanted, packed: dict[Number, dict[Number, None]], *, alone: bool
 ) -> Iterator[Batch]:
     """Pack those who are not packed yet."""
-    new: dict[Number, dict[Number, None]] = {}
+    by_sender: defaultdict[Number, dict[Number, None]] = defaultdict(dict)
     for sender, recipients in wanted:
-        of_sender, done = new.setdefault(sender, {}), packed.get(sender, ())
+        of_sender = by_sender[sender]
         for to in recipients:
-            if to not in done:
-                of_sender[to] = None
-    for sender, of_sender in new.items():
-        yield from (Batch(sender, chunk, alone, operation) for chunk in chunks(of_sender, MAX_RECIPIENTS))
+            of_sender[to] = None
+    for sender, of_sender in by_sender.items():
+        new = [to for to in of_sender if to not in packed[sender]] if sender in packed else of_sender
+        yield from (Batch(sender, chunk, alone, operation) for chunk in chunks(new, MAX_RECIPIENTS))
         packed.setdefault(sender, {}).update(of_sender)
 
 

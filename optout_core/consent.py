@@ -227,10 +227,9 @@ class OptInRule:
         if sent_back and sent_back.raw in _FINAL:
             # Whatever tool sent it back, the STOP that it lost to still stands.
             return dict.fromkeys(event.recipients, _FINAL[sent_back.raw])
-        objections = {to: Reason.RECIPIENT_REJECTED for to in event.recipients if not to.is_clear}
-        if now - event.time > self.max_age:
-            objections = dict.fromkeys(event.recipients, Reason.STALE_OPT_IN) | objections
-        return objections
+        unclear = [to for to in event.recipients if not to.is_clear]
+        objections = dict.fromkeys(event.recipients, Reason.STALE_OPT_IN) if now - event.time > self.max_age else {}
+        return objections | dict.fromkeys(unclear, Reason.RECIPIENT_REJECTED) if unclear else objections
 
     def senders(self, event: OptIn | OptOut) -> Collection[Number]:
         """Give the senders for whose messages an event counts; each once."""

@@ -6,12 +6,12 @@ envelope means. The accepted forms and the contract for publishers: docs/events.
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum, auto
 from functools import lru_cache
 from typing import Any, ClassVar
 
+from msgspec import Struct
 from msgspec.json import encode as to_json
 
 from optout_core.arrivals import Arrival
@@ -28,6 +28,8 @@ CONTENT_TYPE = "application/cloudevents+json"
 _ACS_PREFIX = "microsoft.communication."
 _SMS_RECEIVED = "microsoft.communication.smsreceived"
 _ORDINARY = Keywords()
+#: What tells how an event was written, and not what it says.
+_HOW_WRITTEN = frozenset({"form", "is_texted"})
 
 
 class EventResult(StrEnum):
@@ -41,8 +43,7 @@ class EventResult(StrEnum):
     DEAD_LETTERED = auto()
 
 
-@dataclass(slots=True)
-class _Event:
+class _Event(Struct, eq=False):
     """What is common to all events.
 
     Attributes:
@@ -56,13 +57,22 @@ class _Event:
     result: ClassVar[EventResult]
     reason: ClassVar[None] = None
 
-    form: Form = field(compare=False)
+    form: Form
     source: Untrusted
     id: Untrusted
 
+    def __eq__(self, other: object) -> bool:
+        """Compare what two events say, in whatever way they were written."""
+        if type(self) is not type(other):
+            return False
+        said = [name for name in self.__struct_fields__ if name not in _HOW_WRITTEN]
+        return all(getattr(self, name) == getattr(other, name) for name in said)
 
-@dataclass(slots=True)
-class OptIn(_Event):
+    #: As of everything that can change.
+    __hash__ = None  # type: ignore[assignment]
+
+
+class OptIn(_Event, eq=False):
     """People opted in again to the messages of one sender.
 
     Attributes:
@@ -80,8 +90,7 @@ class OptIn(_Event):
     consent: Consent | None = None
 
 
-@dataclass(slots=True)
-class OptOut(_Event):
+class OptOut(_Event, eq=False):
     """People said STOP to one sender: no older opt-in of theirs may be applied.
 
     Attributes:
@@ -98,11 +107,10 @@ class OptOut(_Event):
     sender: Number
     recipients: tuple[Number, ...]
     consent: Consent | None = None
-    is_texted: bool = field(default=False, compare=False)
+    is_texted: bool = False
 
 
-@dataclass(slots=True)
-class Ignored(_Event):
+class Ignored(_Event, eq=False):
     """An event that is none of our business, such as a delivery report or a text that is not a keyword."""
 
     result = EventResult.IGNORED

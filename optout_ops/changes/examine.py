@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+
+from msgspec import structs
 
 from optout_core.arrivals import Arrival
 from optout_core.consent import OptInRule
@@ -157,7 +159,7 @@ def _warnings(event: Event, rule: OptInRule, now: datetime, delivered_at: dateti
         yield "it says no time that can be read: its arrival will count as when the person decided"
     elif event.time > now + _SKEW:
         yield f"its time lies {duration(event.time - now)} ahead: its arrival will count instead"
-    arrived = replace(event, time=min(event.time, delivered_at))
+    arrived = structs.replace(event, time=min(event.time, delivered_at))
     for reason, number in Counter(rule.objections(arrived, delivered_at).values()).items():
         if reason is Reason.STALE_OPT_IN:
             age = duration(delivered_at - event.time)

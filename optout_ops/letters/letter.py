@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 
+from msgspec import structs
+
 from optout_core import properties
 from optout_core.arrivals import Arrival, Lineage, read_lineage
 from optout_core.errors import EventError
@@ -164,7 +166,9 @@ def read_letter(message: QueueMessage) -> Letter:
         code=str(message.properties.get(properties.DEAD_LETTER_REASON, "")),
         lineage=lineage,
         events=tuple(
-            event if isinstance(event, Ignored) else replace(event, time=min(event.time, lineage.first_enqueued))
+            event
+            if isinstance(event, Ignored)
+            else structs.replace(event, time=min(event.time, lineage.first_enqueued))
             for event in decoded
         ),
         decode_error=decode_error,

@@ -5,8 +5,9 @@ try. A replay that was killed after sending and before completing sends it again
 hop is part of the id and rises by one, so no id of an earlier hop is used again.
 """
 
-from dataclasses import replace
 from hashlib import sha256
+
+from msgspec.structs import replace
 
 from optout_core import properties
 from optout_core.events import CONTENT_TYPE, OptIn, OptOut, encode
