@@ -109,3 +109,15 @@ async def test_the_newest_of_words_that_came_at_once_stands_and_is_not_settled_b
         assert all(row.said_at == first[0].said_at or not row.settled for row in known.values())
         again = await two[0].admit(newer(at + 2, *PEOPLE))
         assert {(row.stop, row.settled) for row in again.rows.values()} == {(newer is stop, False)}
+
+
+async def test_many_who_bring_and_answer_words_of_the_same_people_never_wait_for_each_other(two):
+    dice = random.Random(1)  # noqa: S311 - nothing here is secret
+    for at in range(ROUNDS):
+        # A deadlock is repeated once: where locks had no order, some would meet a second one.
+        said = [web(at, *dice.sample(PEOPLE, 100)) for _ in range(8)]
+        await asyncio.gather(*(two[number % 2].admit(words) for number, words in enumerate(said)))
+        await asyncio.gather(*(two[number % 2].record(confirmed(words)) for number, words in enumerate(said)))
+
+    admission = await two[0].admit(said[0])
+    assert {row.settled for row in admission.rows.values()} == {True}

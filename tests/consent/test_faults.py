@@ -108,6 +108,20 @@ async def test_a_deadlock_repeats_the_statement_once(database):
     assert len(admission.rows) == 2
 
 
+async def test_whoever_is_erased_while_an_answer_waits_for_that_stays_erased(database):
+    async with open_postgres(database) as ledger, other_session(database) as other:
+        await ledger.admit(web(1))
+        await other.execute("DELETE FROM consent")
+        ours = asyncio.create_task(ledger.record(confirmed(web(1))))
+        while not await (await other.execute("SELECT true FROM pg_locks WHERE NOT granted")).fetchone():
+            pass  # The server is asked again until ours waits.
+        await other.commit()
+
+        assert await ours == {}
+
+        assert await ledger.run("SELECT person FROM consent UNION SELECT person FROM consent_answer", {}) == []
+
+
 async def test_a_server_that_does_not_answer_in_time_is_given_up_and_works_again(database, monkeypatch):
     monkeypatch.setattr(adapter, "_ANSWER", 0.5)
     async with open_postgres(database) as ledger:

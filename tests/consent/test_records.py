@@ -150,6 +150,17 @@ async def test_an_answer_that_comes_after_the_erasure_brings_nobody_back(databas
     assert await database.run("SELECT 1 FROM consent_answer", {}) == []
 
 
+async def test_two_words_of_a_person_that_are_answered_together_both_keep_their_answer(database):
+    both = [*web(1, id="first"), *web(1, id="second")]
+    await database.admit(both)
+
+    assert await database.record(confirmed(both)) == {}
+
+    answered = await database.run("SELECT event FROM consent_answer ORDER BY event", {})
+    assert [event for (event,) in answered] == ["first", "second"]
+    assert (await database.admit(both)).rows[key()].settled
+
+
 async def test_erasing_a_person_who_said_stop_leaves_the_stop_and_it_goes_on_counting(database, records):
     await applied(database, *web(1), *stop(3))
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote
@@ -21,7 +21,7 @@ from pydantic_core import to_json
 
 from optout_core.adapters.ledger import schema
 from optout_core.addresses import PostgresAddress
-from optout_core.consent import ConsentKey, Row, Word
+from optout_core.consent import ConsentKey, Evidence, Row, Word
 from optout_core.errors import LedgerForbidden, LedgerUnavailable
 from optout_core.ledger import Admission, Confirmed
 from optout_core.masking import show
@@ -44,24 +44,23 @@ _Arguments = Sequence[object] | Mapping[str, object]
 _NAMED = re.compile(r"(?<![:\w]):(\w+)")
 
 
-def _with_columns(statement: str) -> str:
-    """Write `{n}` as n columns, each given as one JSON array: psycopg takes ten times as long to write arrays."""
-    return re.sub(r"\{(\d+)\}", lambda found: ", ".join(["jsonb_array_elements_text(%s)"] * int(found[1])), statement)
-
-
+_TEXT = schema.POSTGRESQL["text"]
+#: What a column of a slice is, where it is no text.
+_TYPES = {"stop": "boolean", "settles": "boolean"} | dict.fromkeys(
+    ("said_at", "arrived_at", "captured_at", "answered_at", "status"), schema.POSTGRESQL["integer"]
+)
 #: One statement is one transaction, and each decision is made on the locked row itself: READ COMMITTED is enough.
+#: `{given}` and the columns in braces are what `_filled` writes there.
 #: `(said_at, stop, true) > (said_at, stop, settled)` says "newer, or the same and not settled": that word may call.
 #: Words and rows that were known before come back side by side, since the planner has no estimate for a join of both;
 #: last comes the clock. What is new says nothing that its sender does not know.
-_ADMIT = _with_columns("""
+_ADMIT = """
 WITH clock AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint AS now),
 words AS (
   INSERT INTO consent_word AS w
-  SELECT sender, person, source, event, stop::boolean, said_at::bigint, recipient, from_sender, arrived_at::bigint,
-         captured_at::bigint, method, reference
-  FROM ROWS FROM ({12}) AS given (sender, person, source, event, stop, said_at, recipient, from_sender, arrived_at,
-                                  captured_at, method, reference)
-  ORDER BY sender COLLATE "C", person COLLATE "C", source COLLATE "C", event COLLATE "C", stop
+  SELECT {sender}, {person}, {source}, {event}, {stop}, {said_at}, {recipient}, {from_sender}, {arrived_at},
+         {captured_at}, {method}, {reference}
+  FROM {given} ORDER BY {sender}, {person}, {source}, {event}, {stop}
   ON CONFLICT (sender, person, source, event, stop) DO UPDATE SET said_at = w.said_at
   RETURNING w.sender, w.person, w.source, w.event, w.stop, w.said_at, w.xmax <> 0 AS is_known),
 rows AS (
@@ -83,30 +82,29 @@ rows AS (
   RETURNING c.sender, c.person, c.said_at, c.stop, c.settled, c.add_at, c.remove_at, c.xmax <> 0 AS is_known)
 SELECT sender, person, source, event, stop, said_at, NULL, NULL, NULL FROM words WHERE is_known
 UNION ALL
-SELECT sender, person, NULL, NULL, stop, said_at, settled, add_at, remove_at FROM rows WHERE is_known OR %s
+SELECT sender, person, NULL, NULL, stop, said_at, settled, add_at, remove_at FROM rows WHERE is_known OR %(several)s
 UNION ALL
 SELECT NULL, NULL, NULL, NULL, NULL, now, NULL, NULL, NULL FROM clock
-""")
-#: While a newer word waits to commit, this waits for it, then settles nothing and gives that word back. It is an
-#: insertion for its order, in which rows are locked, and inserts nothing: who was erased meanwhile stays so.
-_RECORD = _with_columns("""
+"""
+#: Rows are locked first, one by one in the order of their keys: while a newer word waits to commit this waits for it,
+#: then settles nothing and gives that word back; who was erased meanwhile has no row to lock and stays erased. Each row
+#: is looked up alone, since a join would be planned by what the tables held when they were last analysed. What is
+#: selected at the end is read first, so that all rows are locked before one is changed.
+_RECORD = """
 WITH given AS MATERIALIZED (
-  SELECT given.sender COLLATE "C" AS sender, given.person COLLATE "C" AS person, source, event, stop::boolean,
-         said_at::bigint, settles::boolean, answered_at::bigint, status::integer, ms_cv
-  FROM ROWS FROM ({10}) AS given (sender, person, source, event, stop, answered_at, status, ms_cv, said_at, settles)
-  WHERE EXISTS (SELECT FROM consent AS c WHERE (c.sender, c.person) = (given.sender, given.person))),
+  SELECT * FROM (SELECT * FROM {given} ORDER BY {sender}, {person}) AS given, LATERAL (
+    SELECT c.said_at AS newest_at, c.stop AS newest_stop, c.settled, c.add_at, c.remove_at FROM consent AS c
+    WHERE (c.sender, c.person) = ({sender}, {person}) FOR NO KEY UPDATE) AS newest),
 answers AS (
-  INSERT INTO consent_answer SELECT sender, person, source, event, stop, answered_at, status, ms_cv FROM given),
+  INSERT INTO consent_answer
+  SELECT {sender}, {person}, {source}, {event}, {stop}, {answered_at}, {status}, {ms_cv} FROM given),
 rows AS (
-  INSERT INTO consent AS c
-  SELECT DISTINCT ON (sender, person) sender, person, said_at, stop, settles, 0, 0 FROM given
-  ORDER BY sender, person, said_at DESC, stop DESC, settles DESC
-  ON CONFLICT (sender, person) DO UPDATE
-    SET settled = c.settled OR (excluded.settled AND (c.said_at, c.stop) = (excluded.said_at, excluded.stop))
-    WHERE (excluded.settled AND NOT c.settled) OR (c.said_at, c.stop) <> (excluded.said_at, excluded.stop)
-  RETURNING c.sender, c.person, c.said_at, c.stop, c.settled, c.add_at, c.remove_at)
-SELECT rows.* FROM rows JOIN given USING (sender, person) WHERE (rows.said_at, rows.stop) <> (given.said_at, given.stop)
-""")
+  UPDATE consent AS c SET settled = true FROM given
+  WHERE (c.sender, c.person) = ({sender}, {person})
+  AND {settles} AND NOT given.settled AND (newest_at, newest_stop) = ({said_at}, {stop}))
+SELECT {sender}, {person}, newest_at, newest_stop, settled, add_at, remove_at FROM given
+WHERE (newest_at, newest_stop) <> ({said_at}, {stop})
+"""
 
 
 class PostgresLedger:
@@ -138,8 +136,10 @@ class PostgresLedger:
             return Admission(0, {}, {})
         # No statement may touch a row twice.
         given = {word.id: word for word in reversed(words)}
-        several = len({word.key for word in given.values()}) < len(given)
-        *found, (*_, now, _, _, _) = await self._ask(_ADMIT, [*_columns(schema.written(given.values())), several])
+        columns = _columns_of_words(given.values())
+        several = len(set(zip(columns["sender"], columns["person"], strict=True))) < len(given)
+        statement, arguments = _filled(_ADMIT, columns)
+        *found, (*_, now, _, _, _) = await self._ask(statement, arguments | {"several": several})
         said_at = {row[:5]: row[5] for row in found if row[2] is not None}
         rows = {ConsentKey(*row[:2]): Row(row[5], row[4], *row[6:]) for row in found if row[2] is None}
         return Admission(now, said_at, rows)
@@ -149,8 +149,7 @@ class PostgresLedger:
         given = list(answers)
         if not given:
             return {}
-        newest = ((word.said_at, settles) for word, settles, _ in given)
-        found = await self._ask(_RECORD, [*_columns(schema.answered(given)), *_columns(newest)])
+        found = await self._ask(*_filled(_RECORD, _columns_of_answers(given)))
         return {ConsentKey(sender, person): Row(*row) for sender, person, *row in found}
 
     async def run(self, statement: str, arguments: Mapping[str, object]) -> Sequence[tuple[object, ...]]:
@@ -310,5 +309,30 @@ async def _version(connection: AsyncConnection[TupleRow]) -> int:
     return version
 
 
-def _columns(rows: Iterable[Sequence[object]]) -> list[str]:
-    return [to_json(column).decode() for column in zip(*rows, strict=True)]
+def _filled(statement: str, columns: Mapping[str, Sequence[object]]) -> tuple[str, dict[str, object]]:
+    """Write the columns of a slice into a statement, what is alike for all only once; give its arguments, too.
+
+    The others are JSON arrays: psycopg takes ten times as long to write arrays of the database.
+    """
+    alike = {name: column[0] for name, column in columns.items() if column.count(column[0]) == len(column)}
+    # Somebody has to say how many there are.
+    alike.pop("person", None)
+    arrays = {name: to_json(column).decode() for name, column in columns.items() if name not in alike}
+    places = dict.fromkeys(alike, "%({0})s") | dict.fromkeys(arrays, "given.{0}")
+    written = {name: f"{place.format(name)}::{_TYPES.get(name, _TEXT)}" for name, place in places.items()}
+    read = ", ".join(f"jsonb_array_elements_text(%({name})s)" for name in arrays)
+    given = f"ROWS FROM ({read}) AS given ({', '.join(arrays)})"
+    return statement.format(given=given, **written), alike | arrays
+
+
+def _columns_of_words(words: Collection[Word]) -> dict[str, Sequence[object]]:
+    *columns, evidence = zip(*words, strict=True)
+    names = (*Word._fields[:-1], "from_sender", *Evidence._fields[1:])
+    return dict(zip(names, (*columns, *zip(*evidence, strict=True)), strict=True))
+
+
+def _columns_of_answers(answers: Sequence[Confirmed]) -> dict[str, Sequence[object]]:
+    words, settles, outcomes = zip(*answers, strict=True)
+    *columns, _, _ = zip(*words, strict=True)
+    names = (*Word._fields[:-2], "settles", "answered_at", "status", "ms_cv")
+    return dict(zip(names, (*columns, settles, *zip(*schema.facts(outcomes), strict=True)), strict=True))

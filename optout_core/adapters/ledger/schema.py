@@ -4,10 +4,11 @@ Times are microseconds since 1970, so that both databases compare them alike. A 
 written in braces and filled in by the adapter.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from optout_core.consent import Word, microseconds
 from optout_core.ledger import Confirmed
+from optout_core.outcomes import Outcome
 
 #: What SQLite calls the types in which the databases differ.
 SQLITE = {"text": "TEXT", "integer": "INTEGER", "boolean": "INTEGER", "without_rowid": " WITHOUT ROWID", "room": ""}
@@ -94,12 +95,18 @@ def written(words: Iterable[Word]) -> Iterator[tuple[object, ...]]:
     return (word[:7] + word.evidence for word in words)
 
 
-def answered(answers: Iterable[Confirmed]) -> Iterator[tuple[object, ...]]:
+def answered(answers: Collection[Confirmed]) -> Iterator[tuple[object, ...]]:
     """Give the rows of `consent_answer` for some answers, columns in the order of the table."""
-    of_outcome: dict[int, tuple[object, ...]] = {}
-    for word, _, outcome in answers:
+    outcomes = facts(answer.outcome for answer in answers)
+    return (word[:5] + each for (word, _, _), each in zip(answers, outcomes, strict=True))
+
+
+def facts(outcomes: Iterable[Outcome]) -> Iterator[tuple[object, ...]]:
+    """Give the last columns of `consent_answer` for some outcomes: when it was, its status and its MS-CV."""
+    known: dict[int, tuple[object, ...]] = {}
+    for outcome in outcomes:
         # All recipients of a request share one outcome.
-        if (facts := of_outcome.get(id(outcome))) is None:
+        if (found := known.get(id(outcome))) is None:
             answered_at = 0 if outcome.answered_at is None else microseconds(outcome.answered_at)
-            facts = of_outcome[id(outcome)] = (answered_at, outcome.status, outcome.ms_cv)
-        yield word[:5] + facts
+            found = known[id(outcome)] = (answered_at, outcome.status, outcome.ms_cv)
+        yield found
