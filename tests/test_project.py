@@ -56,6 +56,14 @@ def test_the_hooks_run_what_make_lint_runs():
     assert hooked == set(re.findall(r"^\t\$\(BIN\)/(.+)$", recipe("lint"), re.MULTILINE))
 
 
+@pytest.mark.xdist_group("kept-together")
+def test_the_tests_of_a_group_run_on_one_worker(request):
+    # pytest-xdist writes the group behind the name; a version that cannot spreads the group, and says nothing.
+    is_grouped = getattr(request.config.option, "loadgroup", False)
+
+    assert request.node.nodeid.endswith("@kept-together") == is_grouped
+
+
 def test_every_folder_with_pins_is_kept_up_to_date():
     updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
     folders = {("github-actions", "/")} | {

@@ -12,10 +12,11 @@ from tests.infra.sources import INFRA
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one worker run all that needs the compiler: each process takes 300 MB."""
+    """Let one worker run all that needs the compiler: each process takes 500 MB and is slow until it is warm."""
     for item in items:
-        if "compiler" in getattr(item, "fixturenames", ()):
+        if "compiler_program" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("bicep"))
+            item.add_marker(pytest.mark.once)
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,6 @@ def told_nothing(request, compiler_program) -> Iterator[Compiler]:
         yield compiler
 
 
-@pytest.mark.xdist_group("bicep")
 @pytest.mark.parametrize(("environment", "needed"), [("prod", OF_PROD), ("dev", OF_DEV)])
 def test_what_is_not_said_is_named_in_a_sentence(environment, needed, told_nothing):
     said = told_nothing.diagnostics(INFRA / f"{environment}.bicepparam")

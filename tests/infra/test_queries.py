@@ -73,6 +73,7 @@ def test_every_query_is_looked_at():
     assert len(_of_pages()) >= 6
 
 
+@pytest.mark.once
 @pytest.mark.timeout(300)
 def test_kustos_own_parser_takes_every_query(parse):
     assert {name: said for name, said in parse(QUERIES).items() if said} == {}
@@ -91,6 +92,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.timeout(300)
 def test_a_broken_query_is_refused(parse):
     answers = parse(BROKEN)

@@ -27,7 +27,8 @@ def part_files(place):
 
 
 async def until(condition):
-    async with asyncio.timeout(20):
+    # On a machine that has other things to do, 20 seconds were not enough to start and to read 5,000 messages.
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - of files, which tell nobody
             await asyncio.sleep(0.01)
 
