@@ -49,7 +49,7 @@ async def stages(ours: Ours, recipients: int) -> dict[str, float]:
             SettledEvent(
                 event=each,
                 lineage=lineage,
-                settlements={to: settle(outcome, **facts) for to in each.recipients},
+                of_each={to: settle(outcome, **facts) for to in each.recipients},
                 now=now + timedelta(seconds=1),
             )
             for each in opt_ins

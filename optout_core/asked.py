@@ -174,7 +174,8 @@ class Asked(Struct):
         lineage = self.message.lineage
         if not self._judged and not self.objections and answers.settle_all(self.senders, self.recipients):
             # Almost always.
-            return SettledEvent(self.event, lineage, dict.fromkeys(self.recipients, DONE), answers.now, is_called=True)
+            of_each = None if self.recipients is self.event.recipients else dict.fromkeys(self.recipients, DONE)
+            return SettledEvent(self.event, lineage, answers.now, of_each)
         settlements: dict[Number, Settlement] = {to: DeadLetter(reason) for to, reason in self.objections.items()}
         known = self._judged or {}
         # Recipients of one event with one outcome share what becomes of them.
@@ -197,7 +198,7 @@ class Asked(Struct):
             else:
                 settlement = self._of_confirmed(place, judged, answers, schedule)
             settlements[to] = _later(settlements[to], settlement) if to in settlements else settlement
-        return SettledEvent(self.event, lineage, settlements, answers.now)
+        return SettledEvent(self.event, lineage, answers.now, settlements)
 
     def _of_confirmed(self, place: int, judged: _Judged | None, answers: Answers, schedule: Schedule) -> Settlement:
         if row := answers.newer and answers.newer.get(self.words[place].key):

@@ -82,7 +82,7 @@ def as_dispatched(settled: SettledEvent, dispatched: Dispatched) -> SettledEvent
             return DeadLetter(Reason.RETRY_REFUSED)
         return settlement
 
-    return replace(settled, settlements={to: where(settlement) for to, settlement in settled.settlements.items()})
+    return replace(settled, of_each={to: where(settlement) for to, settlement in settled.settlements.items()})
 
 
 def _detour(message: Outgoing, schedule: Schedule, now: datetime) -> Outgoing:

@@ -183,7 +183,7 @@ class Processor:
         for event in [event for event in settled if not event.is_done]:
             outgoing += retry_messages(event.event, event.lineage, event.settlements)
             outgoing += dead_letters(event.event, event.lineage, event.settlements)
-            if turns.are_due(len(event.settlements)):
+            if turns.are_due(len(event.event.recipients)):
                 await self.give_way()
         outgoing += [letter for message in messages if (letter := message.dead_letter())]
         dispatched = await dispatch(self.outbox, outgoing, self.schedule, answers.now)
@@ -240,4 +240,4 @@ def _no_longer_parked(messages: Sequence[Incoming], dispatched: Dispatched, now:
         if message.parked and message.parked.reason and message.parked.message_id in sent:
             for event in message.of_dead_letter():
                 settlements = {to: DeadLetter(message.parked.reason) for to in event.recipients}
-                yield SettledEvent(event=event, lineage=message.lineage, settlements=settlements, now=now)
+                yield SettledEvent(event, message.lineage, now, settlements)

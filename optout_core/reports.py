@@ -15,7 +15,7 @@ from optout_core.masking import Untrusted
 from optout_core.numbers import Number
 from optout_core.outgoing import Outgoing
 from optout_core.reasons import Reason
-from optout_core.settlement import DeadLetter, Done, RetryLater, Settlement
+from optout_core.settlement import DONE, DeadLetter, Done, RetryLater, Settlement
 
 
 class RecipientOutcome(StrEnum):
@@ -93,29 +93,34 @@ class SettledEvent(Struct):
     Attributes:
         event: The event.
         lineage: How often it has been round.
-        settlements: Of each recipient.
         now: When that was decided; aware.
-        is_called: Whether ACS is known to have done for every recipient what the event says.
+        of_each: What becomes of each recipient; None where ACS did for all of them what the event says, which is almost
+            always.
     """
 
     event: OptIn | OptOut
     lineage: Lineage
-    settlements: Mapping[Number, Settlement]
     now: datetime
-    is_called: bool = False
+    of_each: Mapping[Number, Settlement] | None = None
+
+    @property
+    def settlements(self) -> Mapping[Number, Settlement]:
+        """Give what becomes of each recipient."""
+        return dict.fromkeys(self.event.recipients, DONE) if self.of_each is None else self.of_each
 
     @property
     def is_done(self) -> bool:
         """Say whether nothing is left to do for any recipient."""
-        return self.is_called or set(map(type, self.settlements.values())) <= {Done}
+        return self.of_each is None or set(map(type, self.of_each.values())) <= {Done}
 
     def tally(self) -> Iterator[tuple[RecipientOutcome, Reason | None, ConsentEffect | None, int]]:
         """Count the recipients by where they are, why, and what another word of theirs did."""
+        settlements = self.settlements
         # Most share one settlement.
-        shared = {id(settlement): settlement for settlement in self.settlements.values()}
+        shared = {id(settlement): settlement for settlement in settlements.values()}
         if len(shared) == 1:
-            return iter([(*self._place(*shared.values()), len(self.settlements))])
-        counts = Counter(map(id, self.settlements.values()))
+            return iter([(*self._place(*shared.values()), len(settlements))])
+        counts = Counter(map(id, settlements.values()))
         return ((*self._place(shared[key]), recipients) for key, recipients in counts.items())
 
     def _place(self, settlement: Settlement) -> tuple[RecipientOutcome, Reason | None, ConsentEffect | None]:

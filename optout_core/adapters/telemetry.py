@@ -12,7 +12,7 @@ from time import monotonic
 
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
-from opentelemetry.trace import Link, SpanContext, SpanKind, TracerProvider
+from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from optout_core import __version__
@@ -183,15 +183,15 @@ class Telemetry:
             status = answer
             span.set_attribute("http.response.status_code", answer)
 
-        with self._tracer.start_as_current_span(
-            f"optouts:{operation}",
-            kind=SpanKind.CLIENT,
-            attributes={"optout.request.recipients": recipients},
-            record_exception=False,
-        ) as span:
-            try:
-                yield answered
-            except RequestRefused as error:
+        # Nothing is measured within, so it need not be the current span.
+        span = self._tracer.start_span(
+            f"optouts:{operation}", kind=SpanKind.CLIENT, attributes={"optout.request.recipients": recipients}
+        )
+        try:
+            yield answered
+        except Exception as error:
+            span.set_status(StatusCode.ERROR, f"{type(error).__name__}: {error}")
+            if isinstance(error, RequestRefused):
                 refused = True
                 if self._refusals.may():
                     _log.error(
@@ -200,12 +200,13 @@ class Telemetry:
                         error,
                         extra={"optout.status": error.status, "optout.ms_cv": error.ms_cv},
                     )
-                raise
-            finally:
-                status_class = "refused" if refused else f"{status // 100}xx" if status else "none"
-                self._requests.add(1, {"status_class": status_class, "operation": operation.value})
-                self._request_time.record(monotonic() - started, {"status_class": status_class})
-                self._request_size.record(recipients)
+            raise
+        finally:
+            span.end()
+            status_class = "refused" if refused else f"{status // 100}xx" if status else "none"
+            self._requests.add(1, {"status_class": status_class, "operation": operation.value})
+            self._request_time.record(monotonic() - started, {"status_class": status_class})
+            self._request_size.record(recipients)
 
     @contextmanager
     def ledger(self, statement: str) -> Iterator[None]:
@@ -240,9 +241,9 @@ class Telemetry:
         effects: Counter[ConsentEffect] = Counter()
         removed = 0
         for each in settled:
-            if each.is_called and isinstance(each.event, OptIn):
+            if each.of_each is None and isinstance(each.event, OptIn):
                 # Almost always.
-                removed += len(each.settlements)
+                removed += len(each.event.recipients)
                 self._age.record(max(0.0, each.age))
                 continue
             outcomes = set()
@@ -331,7 +332,7 @@ def _dead_events(report: Report) -> dict[str, list[EventReport | SettledEvent]]:
         if isinstance(event, EventReport) and event.reason:
             dead.setdefault(event.id.raw, []).append(event)
     for each in report.settled:
-        if not each.is_called and any(isinstance(settlement, DeadLetter) for settlement in each.settlements.values()):
+        if each.of_each and any(isinstance(settlement, DeadLetter) for settlement in each.of_each.values()):
             dead.setdefault(each.event.id.raw, []).append(each)
     return dead
 

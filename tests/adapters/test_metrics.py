@@ -54,7 +54,7 @@ def settled(*settlements, age=90.0, event="ev-1"):
     """An event of so many seconds ago, with a recipient for each settlement."""
     people = numbers(*(f"+1555000{number:04}" for number in range(len(settlements))))
     said = opt_in(*(each.text for each in people), id=event, time=NOW - timedelta(seconds=age))
-    return SettledEvent(event=said, lineage=lineage(), settlements=dict(zip(people, settlements, strict=True)), now=NOW)
+    return SettledEvent(event=said, lineage=lineage(), of_each=dict(zip(people, settlements, strict=True)), now=NOW)
 
 
 def message(number, reason=None):
@@ -271,7 +271,7 @@ def test_what_other_words_of_a_person_did_is_counted(measured):
 
 def test_a_stop_that_acs_took_is_added(measured):
     stop = opt_out(time=NOW - timedelta(seconds=9))
-    told = SettledEvent(event=stop, lineage=lineage(), settlements={stop.recipients[0]: Done()}, now=NOW)
+    told = SettledEvent(event=stop, lineage=lineage(), of_each={stop.recipients[0]: Done()}, now=NOW)
 
     measured.telemetry.report(report(settled=(told,)))
 

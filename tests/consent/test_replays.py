@@ -24,7 +24,7 @@ def report(*recipients, replay_id=REPLAY, settled=DONE, **event):
     of = lineage(replay_id=replay_id, replay_count=1)
     return Report(
         messages=1,
-        settled=(SettledEvent(event=opt_in(*recipients, **event), lineage=of, settlements=settlements, now=NOW),),
+        settled=(SettledEvent(event=opt_in(*recipients, **event), lineage=of, of_each=settlements, now=NOW),),
     )
 
 

@@ -88,7 +88,7 @@ def values(sender, recipients):
     job = Job()
     asyncio.run(job.process([message, arrival(stop)]))
     [report] = job.telemetry.reports
-    settled = SettledEvent(event=event, lineage=lineage(), settlements=settlements, now=NOW)
+    settled = SettledEvent(event=event, lineage=lineage(), of_each=settlements, now=NOW)
     letter, *_ = dead_letters(event, lineage(), settlements)
     rule = OptInRule(MINUTE, frozenset({read_sender(sender)}))
     incoming = Incoming.read(message, lineage(), Keywords())
