@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum, auto
 from hashlib import sha256
+from operator import attrgetter
 from typing import NamedTuple
 
 from optout_core.events import OptIn, OptOut
@@ -20,6 +21,7 @@ from optout_core.reasons import Reason
 
 #: Reasons that were given for good: time only makes the opt-in older.
 _FINAL = {reason.value: reason for reason in (Reason.NEWER_OPT_OUT, Reason.STALE_OPT_IN)}
+_is_clear = attrgetter("is_clear")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 #: Characters of a source or id in a key. PostgreSQL takes 2,704 bytes for all of a key, and a character has up to four
@@ -227,9 +229,10 @@ class OptInRule:
         if sent_back and sent_back.raw in _FINAL:
             # Whatever tool sent it back, the STOP that it lost to still stands.
             return dict.fromkeys(event.recipients, _FINAL[sent_back.raw])
-        unclear = [to for to in event.recipients if not to.is_clear]
         objections = dict.fromkeys(event.recipients, Reason.STALE_OPT_IN) if now - event.time > self.max_age else {}
-        return objections | dict.fromkeys(unclear, Reason.RECIPIENT_REJECTED) if unclear else objections
+        if not all(map(_is_clear, event.recipients)):
+            objections |= {to: Reason.RECIPIENT_REJECTED for to in event.recipients if not to.is_clear}
+        return objections
 
     def senders(self, event: OptIn | OptOut) -> Collection[Number]:
         """Give the senders for whose messages an event counts; each once."""

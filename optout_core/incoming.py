@@ -46,7 +46,7 @@ class Incoming(Struct):
         if lineage.sent_back:
             # Somebody sent a dead letter back by hand, with its properties: the schedule starts anew.
             lineage = replace(lineage, attempt=0)
-        if ordinary := read_ordinary(arrival):
+        if ordinary := read_ordinary(arrival, lineage.first_enqueued):
             return cls(arrival, lineage, (ordinary,), size=len(ordinary.recipients))
         events: tuple[Event, ...]
         error: EventError | None = None

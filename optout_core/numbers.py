@@ -88,14 +88,12 @@ def read_number(written: str) -> Number:
             without `+` get one.
     """
     if _CLEAR.fullmatch(written) and (written[0] == "+" or len(written) not in _INTERNATIONAL):
-        return Number(written, is_clear=True)
+        return Number(written, True)  # noqa: FBT003 - by name takes longer
     return _read(written, _INTERNATIONAL)
 
 
 def read_numbers(written: Sequence[str]) -> tuple[Number, ...]:
     """Read the numbers of several people as `read_number` does: in order, each once."""
-    if len(written) == 1:
-        return (read_number(written[0]),)
     texts = dict.fromkeys(written)
     # Almost always.
     lines = "\n".join(texts) + "\n"

@@ -17,7 +17,7 @@ from optout_core.envelopes import Form, attribute_in
 from optout_core.errors import MalformedEvent
 from optout_core.events import OptIn, read_event_sender
 from optout_core.masking import Untrusted
-from optout_core.numbers import Number, read_numbers
+from optout_core.numbers import Number, read_number, read_numbers
 
 _Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
 _Fact = Annotated[str, Meta(max_length=MAX_NAME)]
@@ -64,8 +64,13 @@ class _Event(_Part, gc=False):
 _DECODER = Decoder(_Event)
 
 
-def read_ordinary(arrival: Arrival) -> OptIn | None:
-    """Read an ordinary opt-in; None where the message may be anything else."""
+def read_ordinary(arrival: Arrival, first_enqueued: datetime) -> OptIn | None:
+    """Read an ordinary opt-in; None where the message may be anything else.
+
+    Args:
+        arrival: The message as it came.
+        first_enqueued: `arrival.first_enqueued`, which its lineage knows already.
+    """
     body = arrival.body
     if b"\\" in body or arrival.unreadable or not _say_nothing(tuple(arrival.properties)):
         return None
@@ -73,7 +78,7 @@ def read_ordinary(arrival: Arrival) -> OptIn | None:
         event = _DECODER.decode(body)
         request, name = event.data, event.id
         facts, written = request.consent, request.recipients
-        time, consent, texts = arrival.first_enqueued, None, _TEXTS + 2 * len(written)
+        time, consent, texts = first_enqueued, None, _TEXTS + 2 * len(written)
         if event.time is not None:
             time = min(time, _moment(event.time))
             texts += 2
@@ -90,7 +95,7 @@ def read_ordinary(arrival: Arrival) -> OptIn | None:
         if body.count(b'"') != 2 * texts or not name.isprintable():
             return None
         source, sender = _source(event.source), _sender(request.sender)
-        recipients = read_numbers([each.to for each in written])
+        recipients = (read_number(written[0].to),) if len(written) == 1 else read_numbers([each.to for each in written])
         return OptIn(Form.CLOUD_EVENT, source, Untrusted(name), time, sender, recipients, consent)
     except (MsgspecError, MalformedEvent, ValueError):
         return None
