@@ -12,6 +12,7 @@ from benchmarks.workloads import Publisher
 from optout_core.arrivals import read_lineage
 from optout_core.asked import Answers, Asked
 from optout_core.batches import Operation, plan
+from optout_core.events import Ignored
 from optout_core.incoming import Incoming
 from optout_core.ledger import InvocationLedger
 from optout_core.messages import dead_letters, retry_messages
@@ -34,7 +35,7 @@ async def stages(ours: Ours, recipients: int) -> dict[str, float]:
     arrivals = Publisher(recipients).arrivals(_RECIPIENTS // recipients)
     lineage = read_lineage(arrivals[0])
     messages = [Incoming.read(arrival, lineage, processor.keywords) for arrival in arrivals]
-    said = [(event, message) for message in messages for event in message.said()]
+    said = [(event, message) for message in messages for event in message.events if not isinstance(event, Ignored)]
     opt_ins = [event for event, _ in said]
     wanted = [(each.sender, each.recipients) for each in opt_ins]
     batches = plan(Operation.REMOVE, wanted)
@@ -59,7 +60,7 @@ async def stages(ours: Ours, recipients: int) -> dict[str, float]:
     asked = [Asked.of(*each, processor.rule, now) for each in said]
     outcomes = {opt_ins[0].sender: dict.fromkeys([to for each in opt_ins for to in each.recipients], confirmed)}
     answers = Answers(outcomes=outcomes, unasked=None, newer={}, now=now)
-    removed = [each.settle(answers, processor.schedule, 0.5) for each in asked]
+    removed = [each.settle(answers, processor.schedule, lambda: 0.5) for each in asked]
     failed = settled(Outcome(Verdict.FAILED, "Internal Server Error", 500))
     refused = settled(Outcome(Verdict.REJECTED, "Invalid recipient phone number format", 400))
     report = Report(
@@ -75,7 +76,7 @@ async def stages(ours: Ours, recipients: int) -> dict[str, float]:
         "words": lambda: _admitted([Asked.of(*each, processor.rule, now) for each in said], processor.horizon),
         "plan": lambda: plan(Operation.REMOVE, wanted),
         "request": lambda: processor.endpoint.call(batches, monotonic() + BUDGET),
-        "settle": lambda: [each.settle(answers, processor.schedule, 0.5) for each in asked],
+        "settle": lambda: [each.settle(answers, processor.schedule, lambda: 0.5) for each in asked],
         "report": lambda: processor.telemetry.report(report),
         "retry message": lambda: [list(retry_messages(each.event, each.lineage, each.settlements)) for each in failed],
         "dead letter": lambda: [list(dead_letters(each.event, each.lineage, each.settlements)) for each in refused],

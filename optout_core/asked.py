@@ -1,6 +1,6 @@
 """One event on its way through a slice: what it says, what the ledger and ACS say to that, what becomes of it. Pure."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import product
@@ -163,13 +163,13 @@ class Asked(Struct):
             if (outcome := outcomes[sender][to]).verdict is Verdict.CONFIRMED:
                 yield Confirmed(word, not back_at, outcome)
 
-    def settle(self, answers: Answers, schedule: Schedule, chance: float) -> SettledEvent:
+    def settle(self, answers: Answers, schedule: Schedule, chance: Callable[[], float]) -> SettledEvent:
         """Say what becomes of each recipient.
 
         Args:
             answers: What the world said.
             schedule: The delays before the next try.
-            chance: A random number in the range [0, 1), one for all recipients, so that they stay together.
+            chance: Gives a random number in the range [0, 1); one is for all recipients, so that they stay together.
         """
         lineage = self.message.lineage
         if not self._judged and not self.objections and answers.settle_all(self.senders, self.recipients):
@@ -177,7 +177,7 @@ class Asked(Struct):
             of_each = None if self.recipients is self.event.recipients else dict.fromkeys(self.recipients, DONE)
             return SettledEvent(self.event, lineage, answers.now, of_each)
         settlements: dict[Number, Settlement] = {to: DeadLetter(reason) for to, reason in self.objections.items()}
-        known = self._judged or {}
+        known, drawn = self._judged or {}, chance()
         # Recipients of one event with one outcome share what becomes of them.
         failed: dict[int, Settlement] = {}
         for place, (sender, to) in enumerate(product(self.senders, self.recipients)):
@@ -192,7 +192,7 @@ class Asked(Struct):
                     lineage=lineage,
                     schedule=schedule,
                     now=answers.now,
-                    chance=chance,
+                    chance=drawn,
                 )
                 failed[id(outcome)] = settlement
             else:

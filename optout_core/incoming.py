@@ -57,10 +57,6 @@ class Incoming(Struct):
         size = sum([1 if isinstance(event, Ignored) else len(event.recipients) for event in events]) or 1
         return cls(arrival, lineage, events, error, size=size)
 
-    def said(self) -> list[OptIn | OptOut]:
-        """Give what people say in it."""
-        return [event for event in self.events if not isinstance(event, Ignored)]
-
     def of_dead_letter(self) -> Iterator[OptIn | OptOut]:
         """Give what the dead letter that it is was about; nothing where its body is no event."""
         with suppress(EventError):

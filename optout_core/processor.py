@@ -18,7 +18,7 @@ from optout_core.batches import Batch, Operation, Wanted, plan
 from optout_core.consent import ConsentKey, OptInRule, Row, Word
 from optout_core.dispatch import Outbox, as_dispatched, dispatch
 from optout_core.errors import LedgerUnavailable
-from optout_core.events import OptOut
+from optout_core.events import Ignored, OptOut
 from optout_core.incoming import Incoming
 from optout_core.keywords import Keywords
 from optout_core.ledger import InvocationLedger, Ledger
@@ -60,21 +60,6 @@ class InvocationTelemetry(Protocol):
 
     def report(self, report: Report) -> None:
         """Count what was done."""
-
-
-@dataclass(slots=True)
-class Turns:
-    """Tells when others are to have their turn on the loop: after each `STRETCH` of work."""
-
-    _done: int = 0
-
-    def are_due(self, recipients: int) -> bool:
-        """Count recipients for whom something was done."""
-        self._done += recipients
-        if self._done < STRETCH:
-            return False
-        self._done = 0
-        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +114,7 @@ class Processor:
         """Read on beyond the first slice: no older opt-in in that may be applied against a STOP of a later one."""
         held: list[Incoming | _Received] = []
         later: list[Word] = []
-        has_stops, size, turns = False, 0, Turns()
+        has_stops, size, stretch = False, 0, 0
         for each in received:
             message = Incoming.read(*each, self.keywords)
             for event in message.events:
@@ -139,7 +124,8 @@ class Processor:
                         later += Asked.of(event, message, self.rule, self.now()).words
             size += message.size
             held.append(message if size <= HELD else each)
-            if turns.are_due(message.size):
+            if (stretch := stretch + message.size) >= STRETCH:
+                stretch = 0
                 await self.give_way()
         return held, has_stops, later
 
@@ -159,11 +145,13 @@ class Processor:
         self, messages: Sequence[Incoming], ledger: Ledger | None, later: list[Word], deadline: float
     ) -> Report:
         now = self.now()
-        turns = Turns()
+        stretch = 0
         asked: list[Asked] = []
         for message in messages:
-            asked += [Asked.of(event, message, self.rule, now) for event in message.said()]
-            if turns.are_due(message.size):
+            said = [event for event in message.events if not isinstance(event, Ignored)]
+            asked += [Asked.of(event, message, self.rule, now) for event in said]
+            if (stretch := stretch + message.size) >= STRETCH:
+                stretch = 0
                 await self.give_way()
         # Sending is proven before ACS is called: what could not be recorded would be done again and again.
         unasked = _IN_DOUBT if self.outbox.is_in_doubt else self.endpoint.refusal(deadline)
@@ -176,14 +164,16 @@ class Processor:
         answers = Answers(outcomes=outcomes, unasked=unasked, newer=newer, now=self.now())
         settled: list[SettledEvent] = []
         for each in asked:
-            settled.append(each.settle(answers, self.schedule, self.chance()))
-            if turns.are_due(len(each.event.recipients)):
+            settled.append(each.settle(answers, self.schedule, self.chance))
+            if (stretch := stretch + len(each.event.recipients)) >= STRETCH:
+                stretch = 0
                 await self.give_way()
         outgoing: list[Outgoing] = []
         for event in [event for event in settled if not event.is_done]:
             outgoing += retry_messages(event.event, event.lineage, event.settlements)
             outgoing += dead_letters(event.event, event.lineage, event.settlements)
-            if turns.are_due(len(event.event.recipients)):
+            if (stretch := stretch + len(event.event.recipients)) >= STRETCH:
+                stretch = 0
                 await self.give_way()
         outgoing += [letter for message in messages if (letter := message.dead_letter())]
         dispatched = await dispatch(self.outbox, outgoing, self.schedule, answers.now)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from hashlib import sha256
 from hmac import digest
 from http import HTTPStatus
@@ -46,7 +47,7 @@ def hmac_headers(  # noqa: PLR0913 - all that is signed, by name
         date: When it is sent; aware, in UTC.
         access_key: Base64, as the portal shows it.
     """
-    stamp = format_datetime(date, usegmt=True)
+    stamp = _stamp(date.replace(microsecond=0))
     content_hash = _base64(sha256(body).digest())
     signature = sign(access_key, f"{method}\n{target}\n{stamp};{host};{content_hash}")
     return {
@@ -54,6 +55,12 @@ def hmac_headers(  # noqa: PLR0913 - all that is signed, by name
         "x-ms-content-sha256": content_hash,
         "Authorization": f"HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature={signature}",
     }
+
+
+@lru_cache(maxsize=2)
+def _stamp(second: datetime) -> str:
+    # Many requests are sent in one second.
+    return format_datetime(second, usegmt=True)
 
 
 def sign(access_key: "SecretStr", text: str) -> str:

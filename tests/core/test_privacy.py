@@ -32,7 +32,6 @@ from optout_core.numbers import Number, read_number, read_sender
 from optout_core.ordinary import _DECODER
 from optout_core.outcomes import Outcome, Verdict
 from optout_core.outgoing import NotTaken
-from optout_core.processor import Turns
 from optout_core.published import Published, settings_to_publish
 from optout_core.reasons import Reason
 from optout_core.reports import SettledEvent
@@ -142,7 +141,6 @@ def values(sender, recipients):
         *read.data.recipients,
         confirmed,
         *confirmed.value,
-        Turns(),
         incoming,
         asked,
         Answers(outcomes={event.sender: {first: said}}, unasked=said, newer={}, now=NOW),
