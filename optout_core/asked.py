@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import product
+from itertools import product, repeat
 from typing import NamedTuple, Self
 
 from msgspec import Struct
@@ -104,8 +104,11 @@ class Asked(Struct):
         if objections:
             counted = [to for to in event.recipients if to not in objections]
         # Who is unclear in a message that is a dead letter as a whole is in there.
-        operation = Operation.ADD if isinstance(event, OptOut) else Operation.REMOVE
-        return cls(event, message, {} if message.error else objections, operation, rule.senders(event), counted)
+        if message.error:
+            objections = {}
+        if isinstance(event, OptIn):
+            return cls(event, message, objections, Operation.REMOVE, (event.sender,), counted)
+        return cls(event, message, objections, Operation.ADD, rule.senders(event), counted)
 
     @property
     def words(self) -> Sequence[Word]:
@@ -143,7 +146,7 @@ class Asked(Struct):
     def calls(self) -> Iterable[tuple[Number, Collection[Number]]]:
         """Give for whom ACS is to be called, by sender."""
         if not self._judged:
-            return [(sender, self.recipients) for sender in self.senders]
+            return zip(self.senders, repeat(self.recipients), strict=False)
         called: dict[Number, list[Number]] = {}
         for (sender, to), _, _ in self._called():
             called.setdefault(sender, []).append(to)

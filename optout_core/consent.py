@@ -234,9 +234,9 @@ class OptInRule:
             objections |= {to: Reason.RECIPIENT_REJECTED for to in event.recipients if not to.is_clear}
         return objections
 
-    def senders(self, event: OptIn | OptOut) -> Collection[Number]:
-        """Give the senders for whose messages an event counts; each once."""
-        if isinstance(event, OptIn) or self.scope is OptOutScope.SENDER:
+    def senders(self, event: OptOut) -> Collection[Number]:
+        """Give the senders for whose messages a STOP counts; each once."""
+        if self.scope is OptOutScope.SENDER:
             return (event.sender,)
         return tuple({sender_key(sender): sender for sender in (*self.allowed_senders, event.sender)}.values())
 

@@ -90,15 +90,15 @@ class HttpEndpoint:
         headers = {**_HEADERS, **signature}
         proxy = self._network.proxy
         async with self._open().post(url, data=body, headers=headers, proxy=proxy, allow_redirects=False) as response:
-            content = bytearray()
-            async for chunk in response.content.iter_any():
+            content = b""
+            while chunk := await response.content.readany():
                 content += chunk
                 if len(content) > MAX_ANSWER_BYTES:
                     raise EndpointUnavailable("the answer is too long to be one", response.status)
             return Answer(
                 status=response.status,
                 headers=response.headers,
-                body=bytes(content),
+                body=content,
                 received_at=datetime.now(UTC),
             )
 

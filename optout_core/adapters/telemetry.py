@@ -244,7 +244,8 @@ class Telemetry:
             if each.of_each is None and isinstance(each.event, OptIn):
                 # Almost always.
                 removed += len(each.event.recipients)
-                self._age.record(max(0.0, each.age))
+                age = (each.now - each.event.time).total_seconds()
+                self._age.record(age if age > 0 else 0.0)
                 continue
             outcomes = set()
             for outcome, reason, effect, count in each.tally():

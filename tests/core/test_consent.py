@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from optout_core.asked import Asked
 from optout_core.consent import (
     NOTHING_SAID,
     Judgement,
@@ -19,10 +20,12 @@ from optout_core.consent import (
     words,
 )
 from optout_core.contract import Consent
+from optout_core.incoming import Incoming
+from optout_core.keywords import Keywords
 from optout_core.masking import Untrusted
 from optout_core.numbers import read_sender
 from optout_core.reasons import Reason
-from tests.build import NOW, OTHER, PERSON, RULE, SENDER, SOURCE, opt_in, opt_out
+from tests.build import NOW, OTHER, PERSON, RULE, SENDER, SOURCE, arrival, canonical, lineage, opt_in, opt_out
 
 SECOND = timedelta(seconds=1)
 HOURS_72 = timedelta(hours=72)
@@ -49,7 +52,8 @@ def objections(*args, rule=RULE, **fields):
 
 
 def keys(event, rule=RULE):
-    return [word.key for sender in rule.senders(event) for word in words(event, sender, event.recipients, NOW)]
+    message = Incoming.read(arrival(canonical()), lineage(), Keywords())
+    return [word.key for word in Asked.of(event, message, rule, NOW).words]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ ordinary_events = st.builds(
     ),
     st.sampled_from(["https://shop.example/preferences", "urn:crm", "é/😀"]),
     st.lists(people | st.sampled_from(["+44 7700 900123", "55555", "nobody", ""]), min_size=1, max_size=5),
-    st.sampled_from([None, "2026-01-23T11:50:00Z", "2026-01-23T11:50:00.5+00:00", "2026-01-23T11:50:00.1234567Z"]),
+    st.sampled_from([None, "2026-01-23T11:50:00Z", "2026-01-23T11:50:00.5+00:00", "2026-01-23 11:50:00.123456Z"]),
     st.dictionaries(st.sampled_from(sorted(CONSENT)), st.just("2026-01-01T00:00:00Z"), max_size=3),
     st.dictionaries(st.just("datacontenttype"), st.just("application/json"), max_size=1),
 )
@@ -116,7 +116,8 @@ def test_all_that_it_says_is_read():
         wire(WHOLE | {"tenant": "contoso"}),
         wire(WHOLE | {"data": WHOLE["data"] | {"tenant": "contoso"}}),
         wire(WHOLE | {"time": "2026-01-23T11:50:00+01:00"}),
-        wire(WHOLE | {"time": "2026-01-23 11:50:00Z"}),
+        wire(WHOLE | {"time": "2026-01-23T11:50:00.1234567Z"}),
+        wire(WHOLE | {"time": "2026-01-23T11:50:60Z"}),
         wire(WHOLE | {"time": "0001-01-01T00:00:00Z"}),
         wire(WHOLE | {"time": "yesterday"}),
         wire(WHOLE | {"time": 1769169000}),
