@@ -4,12 +4,11 @@ Spec: Azure/azure-rest-api-specs, communicationservicessms.json, stable/2026-01-
 in docs/facts/acs-optouts.md. Never match on `errorMessage`: its wording differs from endpoint to endpoint.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from itertools import product
 from typing import Any, Literal
 
 from msgspec import MsgspecError, Struct
@@ -36,8 +35,7 @@ _OF_AN_EDGE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatu
 _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _STATUSES = range(100, 600)
 _OK = HTTPStatus.OK.value
-#: The types of what an ordinary item says: status, error, flag. Others may not be hashed, or equal one of these.
-_ORDINARY = frozenset(product((int,), (str, type(None)), (bool, type(None))))
+_NAMES = {"status": "httpStatusCode", "message": "errorMessage", "opted_out": "isOptedOut"}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 _OF_ALL_OR_NONE = frozenset({Verdict.FAILED, Verdict.REFUSED})
@@ -96,7 +94,7 @@ def read_answer(batch: Batch, answer: Answer) -> dict[Number, Outcome]:
         reading = _Reading(batch.operation, _ms_cv(answer), answer.received_at)
         if batch.operation is not Operation.CHECK and _confirms_all(answer.body, batch):
             return reading.confirmed(batch)
-        outcomes = reading.reconcile(batch, _items(answer))
+        outcomes = reading.reconcile(batch, answer)
         # Of one whom ACS confirmed nothing can be wrong with all: the usual answer costs one look.
         if outcomes[batch.recipients[0]].verdict in _OF_ALL_OR_NONE:
             _raise_what_all_say(outcomes.values())
@@ -134,26 +132,24 @@ class _Reading:
     def confirmed(self, batch: Batch) -> dict[Number, Outcome]:
         return dict.fromkeys(batch.recipients, self._confirmed(_OK, None))
 
-    def reconcile(self, batch: Batch, items: Sequence[object]) -> dict[Number, Outcome]:
-        answers: dict[str, Outcome] = {}
-        more: list[tuple[str, Outcome]] = []
+    def reconcile(self, batch: Batch, answer: Answer) -> dict[Number, Outcome]:
+        items = _ordinary_items(answer.body)
+        if items is None or [item.to for item in items] != [to.text for to in batch.recipients]:
+            return self._reconcile(self._read_items(_items(answer)), batch)
         # Most items are alike: one value for all of them.
         alike: dict[tuple[object, ...], Outcome] = {}
+        outcomes: dict[Number, Outcome] = {}
+        for to, item in zip(batch.recipients, items, strict=True):
+            facts = (item.status, item.message, item.opted_out)
+            if (outcome := alike.get(facts)) is None:
+                outcome = alike[facts] = self._read_item(*facts)
+            outcomes[to] = outcome
+        return outcomes
+
+    def _read_items(self, items: Iterable[object]) -> Iterator[tuple[str, Outcome]]:
         for item in items:
             if isinstance(item, dict) and isinstance(to := item.get("to"), str):
-                facts = (item.get("httpStatusCode"), item.get("errorMessage"), item.get("isOptedOut"))
-                is_ordinary = tuple(map(type, facts)) in _ORDINARY
-                outcome = alike.get(facts) if is_ordinary else None
-                if outcome is None:
-                    outcome = self._read_item(*facts)
-                    if is_ordinary:
-                        alike[facts] = outcome
-                if answers.setdefault(to, outcome) is not outcome:
-                    more.append((to, outcome))
-        # Almost always the answer names everybody once, as we did.
-        if not more and answers.keys() == {to.text for to in batch.recipients}:
-            return {to: answers[to.text] for to in batch.recipients}
-        return self._reconcile([*answers.items(), *more], batch)
+                yield to, self._read_item(item.get("httpStatusCode"), item.get("errorMessage"), item.get("isOptedOut"))
 
     def _reconcile(self, answers: Iterable[tuple[str, Outcome]], batch: Batch) -> dict[Number, Outcome]:
         as_written: dict[str, list[Outcome]] = {}
@@ -203,7 +199,7 @@ class _Reading:
         return Outcome(Verdict.FAILED, detail, status, ms_cv=self.ms_cv)
 
 
-class _ConfirmedItem(Struct, gc=False, forbid_unknown_fields=True, rename={"status": "httpStatusCode"}):
+class _ConfirmedItem(Struct, gc=False, forbid_unknown_fields=True, rename=_NAMES):
     to: str
     status: Literal[200]
 
@@ -226,6 +222,32 @@ def _confirms_all(body: bytes, batch: Batch) -> bool:
     except (MsgspecError, ValueError):
         return False
     return [item.to for item in items] == [to.text for to in batch.recipients]
+
+
+class _Item(Struct, gc=False, rename=_NAMES):
+    to: str
+    status: int
+    message: str | None = None
+    opted_out: bool | None = None
+
+    def __repr__(self) -> str:
+        """Show no number."""
+        return f"<item {self.status}>"
+
+
+class _OrdinaryAnswer(Struct, gc=False):
+    value: list[_Item]
+
+
+_ORDINARY = Decoder(_OrdinaryAnswer)
+
+
+def _ordinary_items(body: bytes) -> list[_Item] | None:
+    """Read the items of an answer whose fields have the types that the spec says; None for any other."""
+    try:
+        return _ORDINARY.decode(body).value
+    except (MsgspecError, ValueError):
+        return None
 
 
 def _items(answer: Answer) -> list[object]:

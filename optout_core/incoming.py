@@ -47,7 +47,7 @@ class Incoming(Struct):
             # Somebody sent a dead letter back by hand, with its properties: the schedule starts anew.
             lineage = replace(lineage, attempt=0)
         if ordinary := read_ordinary(arrival, lineage.first_enqueued):
-            return cls(arrival, lineage, (ordinary,), size=len(ordinary.recipients))
+            return cls(arrival, lineage, (ordinary,), None, None, len(ordinary.recipients))
         events: tuple[Event, ...]
         error: EventError | None = None
         try:

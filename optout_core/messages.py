@@ -7,9 +7,11 @@ duplicate detection drops what is sent again. And no re-send ever repeats an id,
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
+
+from msgspec import to_builtins
 
 from optout_core import properties
 from optout_core.arrivals import Arrival, Lineage
@@ -139,13 +141,18 @@ def message_id(event: OptIn | OptOut, kind: Kind, lineage: Lineage, about: Itera
         lineage: How often the event has been round before; no two re-sends of an event share a hop.
         about: What tells this message from the others of the same event and hop: reason or attempt, and recipients.
     """
-    facts = (event.source.raw, event.id.raw, event.time.isoformat(), event.sender.text, *about)
+    facts = (event.source.raw, event.id.raw, _written(event.time), event.sender.text, *about)
     return _id(f"{event.source.raw}/{event.id.raw}", kind, lineage, [fact.encode() for fact in facts])
 
 
 def _id(root: str, kind: Kind, lineage: Lineage, about: Iterable[bytes]) -> str:
     # The hop starts anew when somebody publishes an event again without our properties; its time of arrival differs.
-    return f"{_short(root)}:{kind}{lineage.hop + 1}:{_digest(lineage.first_enqueued.isoformat().encode(), *about)}"
+    return f"{_short(root)}:{kind}{lineage.hop + 1}:{_digest(_written(lineage.first_enqueued).encode(), *about)}"
+
+
+def _written(moment: datetime) -> str:
+    """Write a time as `isoformat` does, in a third of the time if it is in UTC."""
+    return f"{to_builtins(moment)[:-1]}+00:00" if moment.tzinfo is UTC else moment.isoformat()
 
 
 def _short(name: str) -> str:
@@ -186,7 +193,7 @@ def _lineage_properties(event_id: Untrusted, lineage: Lineage, attempt: int) -> 
         properties.EVENT_ID: str(event_id),
         properties.ATTEMPT: attempt,
         properties.HOP: lineage.hop + 1,
-        properties.FIRST_ENQUEUED: lineage.first_enqueued.isoformat(),
+        properties.FIRST_ENQUEUED: _written(lineage.first_enqueued),
     }
     if lineage.replay_id is not None:
         facts |= {properties.REPLAY_ID: lineage.replay_id, properties.REPLAY_COUNT: lineage.replay_count}

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from optout_core import errors
 from optout_core.addresses import read_ledger
-from optout_core.api import _ALL_CONFIRMED, _Reading, read_answer
+from optout_core.api import _ALL_CONFIRMED, _ORDINARY, _Reading, read_answer
 from optout_core.asked import Answers, Asked
 from optout_core.batches import Operation, plan
 from optout_core.consent import OptInRule
@@ -100,7 +100,8 @@ def values(sender, recipients):
         }
     )
     read = _DECODER.decode(message.body)
-    confirmed = _ALL_CONFIRMED.decode(wire({"value": [{"to": to, "httpStatusCode": 200} for to in recipients]}))
+    listed = wire({"value": [{"to": to, "httpStatusCode": 200} for to in recipients]})
+    confirmed, ordinary = _ALL_CONFIRMED.decode(listed), _ORDINARY.decode(listed)
     return [
         message,
         lineage(),
@@ -141,6 +142,8 @@ def values(sender, recipients):
         *read.data.recipients,
         confirmed,
         *confirmed.value,
+        ordinary,
+        *ordinary.value,
         incoming,
         asked,
         Answers(outcomes={event.sender: {first: said}}, unasked=said, newer={}, now=NOW),
