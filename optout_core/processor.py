@@ -40,6 +40,8 @@ HELD = 10 * SLICE
 _IN_DOUBT = Outcome(Verdict.UNAVAILABLE, "not asked: the broker takes neither retries nor dead letters")
 
 _Received = tuple[Arrival, Lineage]
+#: A message that is read once, or one that is read again in its slice.
+_Held = Incoming | _Received
 
 
 class OptOutList(Protocol):
@@ -104,42 +106,37 @@ class Processor:
         """
         lineages = [read_lineage(arrival) for arrival in arrivals]
         with self.telemetry.invocation(lineages):
-            held, has_stops, later = await self._read_ahead(zip(arrivals, lineages, strict=True))
+            slices, has_stops, later = await self._read_ahead(zip(arrivals, lineages, strict=True))
             # Without a ledger, an opt-in can be older than a STOP of the same invocation, or than none.
             ledger = self.ledger or (InvocationLedger(self.now) if has_stops else None)
-            for messages in self._slices(held):
+            for held in filter(None, slices):
+                messages = [each if isinstance(each, Incoming) else self._read(each) for each in held]
                 self.telemetry.report(await self._process(messages, ledger, later, deadline))
 
-    async def _read_ahead(self, received: Iterable[_Received]) -> tuple[list[Incoming | _Received], bool, list[Word]]:
-        """Read on beyond the first slice: no older opt-in in that may be applied against a STOP of a later one."""
-        held: list[Incoming | _Received] = []
+    async def _read_ahead(self, received: Iterable[_Received]) -> tuple[list[list[_Held]], bool, list[Word]]:
+        """Cut the messages into slices; no older opt-in of the first may be applied against a STOP of a later one."""
+        slices: list[list[_Held]] = [[]]
         later: list[Word] = []
-        has_stops, size, stretch = False, 0, 0
+        has_stops, size, filled, stretch = False, 0, 0, 0
         for each in received:
-            message = Incoming.read(*each, self.keywords)
+            message = self._read(each)
             for event in message.events:
                 if isinstance(event, OptOut):
                     has_stops = True
-                    if size >= SLICE:
+                    if len(slices) > 1:
                         later += Asked.of(event, message, self.rule, self.now()).words
             size += message.size
-            held.append(message if size <= HELD else each)
+            slices[-1].append(message if size <= HELD else each)
+            if (filled := filled + message.size) >= SLICE:
+                slices.append([])
+                filled = 0
             if (stretch := stretch + message.size) >= STRETCH:
                 stretch = 0
                 await self.give_way()
-        return held, has_stops, later
+        return slices, has_stops, later
 
-    def _slices(self, held: Iterable[Incoming | _Received]) -> Iterator[list[Incoming]]:
-        messages: list[Incoming] = []
-        size = 0
-        for each in held:
-            messages.append(each if isinstance(each, Incoming) else Incoming.read(*each, self.keywords))
-            size += messages[-1].size
-            if size >= SLICE:
-                yield messages
-                messages, size = [], 0
-        if messages:
-            yield messages
+    def _read(self, received: _Received) -> Incoming:
+        return Incoming.read(*received, self.keywords)
 
     async def _process(
         self, messages: Sequence[Incoming], ledger: Ledger | None, later: list[Word], deadline: float
