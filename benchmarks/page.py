@@ -213,10 +213,9 @@ def _stages(results: Results) -> Iterator[str]:
     yield "## Where the time goes"
     yield ""
     yield from paragraph(
-        "µs of processor time of a recipient in each stage. *Words* is what each event says of each person, and"
-        " whether a STOP of the same invocation says otherwise. *Request* is 100 recipients a request: body,"
-        " signature, HTTP, reading the answer, outcomes; the floor is the HTTP of it alone. Retry message and dead"
-        " letter are paid only by those who fail."
+        "µs of processor time of a recipient in each stage. *Request* is 100 recipients a request: body, signature,"
+        " HTTP, reading the answer, outcomes; the floor is the HTTP of it alone. Retry message and dead letter are"
+        " paid only by those who fail; what a ledger costs stands below."
     )
     yield ""
     sizes = list(results.stages)

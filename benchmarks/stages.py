@@ -3,7 +3,7 @@
 import gc
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from time import monotonic
 from typing import Any
 
@@ -14,7 +14,6 @@ from optout_core.asked import Answers, Asked
 from optout_core.batches import Operation, plan
 from optout_core.events import Ignored
 from optout_core.incoming import Incoming
-from optout_core.ledger import InvocationLedger
 from optout_core.messages import dead_letters, retry_messages
 from optout_core.outcomes import Outcome, Verdict
 from optout_core.reports import Dispatched, Report, SettledEvent
@@ -73,7 +72,7 @@ async def stages(ours: Ours, recipients: int) -> dict[str, float]:
         "lineage and decode": lambda: [
             Incoming.read(arrival, read_lineage(arrival), processor.keywords) for arrival in arrivals
         ],
-        "words": lambda: _admitted([Asked.of(*each, processor.rule, now) for each in said], processor.horizon),
+        "whom it counts for": lambda: [Asked.of(*each, processor.rule, now) for each in said],
         "plan": lambda: plan(Operation.REMOVE, wanted),
         "request": lambda: processor.endpoint.call(batches, monotonic() + BUDGET),
         "settle": lambda: [each.settle(answers, processor.schedule, lambda: 0.5) for each in asked],
@@ -82,12 +81,6 @@ async def stages(ours: Ours, recipients: int) -> dict[str, float]:
         "dead letter": lambda: [list(dead_letters(each.event, each.lineage, each.settlements)) for each in refused],
     }
     return {stage: await _median(call) / _RECIPIENTS * 1e6 for stage, call in work.items()}
-
-
-async def _admitted(asked: Sequence[Asked], horizon: timedelta) -> None:
-    admission = await InvocationLedger(lambda: datetime.now(UTC)).admit([word for each in asked for word in each.words])
-    for each in asked:
-        each.judge(admission, horizon, trusts_acs=True)
 
 
 async def _median(call: Callable[[], object]) -> float:
