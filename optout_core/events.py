@@ -68,6 +68,10 @@ class _Event(Struct, eq=False):
         said = [name for name in self.__struct_fields__ if name not in _HOW_WRITTEN]
         return all(getattr(self, name) == getattr(other, name) for name in said)
 
+    def __ne__(self, other: object) -> bool:
+        """Say the opposite: a struct has an operator of its own for that."""
+        return not self == other
+
     #: As of everything that can change.
     __hash__ = None  # type: ignore[assignment]
 

@@ -9,7 +9,7 @@ from optout_core.api import read_answer, request_body, request_target
 from optout_core.batches import Operation
 from optout_core.errors import BatchRejected, EndpointUnavailable, RequestError, RequestRefused, SenderRejected
 from optout_core.outcomes import Outcome, Verdict
-from tests.build import NOW, OTHER, PERSON, answer, batch, number, sample
+from tests.build import NOW, OTHER, PERSON, SENDER, answer, batch, number, sample
 
 EXAMPLE = batch(PERSON, "+123", "+15555555553")
 
@@ -35,6 +35,12 @@ def refusal(status, body=b"", headers=None):
 
 def test_the_request_is_the_example_of_the_specification_to_the_byte():
     assert request_body(EXAMPLE) == sample("acs/remove-request.json").strip()
+
+
+def test_what_is_no_number_is_asked_for_as_it_was_written():
+    asked = json.loads(request_body(batch(PERSON, 'no "number"\\')))
+
+    assert asked == {"from": SENDER, "recipients": [{"to": PERSON}, {"to": 'no "number"\\'}]}
 
 
 # --- per recipient ------------------------------------------------------------------------------------------------

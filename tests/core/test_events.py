@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from optout_core.envelopes import BARE_SOURCE, Form
 from optout_core.errors import MalformedEvent, UnsupportedEvent
@@ -50,6 +51,15 @@ def test_a_canonical_event_is_an_opt_in(name):
     assert event.sender.text == SENDER
     assert event.consent
     assert (event.consent.method, event.consent.reference) == ("web-form", "consents/2026/7f3a")
+
+
+def test_events_that_say_the_same_are_equal_however_they_are_written_and_no_others_are():
+    opt_in, other = decoded(canonical()), decoded(canonical(OTHER))
+
+    assert opt_in == replace(opt_in, form=Form.EVENT_GRID)
+    assert not opt_in != replace(opt_in, form=Form.EVENT_GRID)  # noqa: SIM202 - an operator of its own
+    assert opt_in != other
+    assert opt_in != decoded(canonical(type="sms.opt-out.v1"))
 
 
 def test_recipients_keep_their_order_and_stand_once_however_they_are_written():

@@ -10,7 +10,7 @@ from optout_core.contract import Consent
 from optout_core.errors import EventError
 from optout_core.events import OptIn, decode
 from optout_core.ordinary import read_ordinary
-from tests.build import OTHER, PERSON, arrival, bare, canonical, wire
+from tests.build import OTHER, PERSON, SENDER, arrival, bare, canonical, wire
 from tests.core.strategies import json_values, mutated, people, published_events
 
 CONSENT = {"capturedAt": "2026-01-23T11:40:00Z", "method": "web-form", "reference": "consents/7f3a"}
@@ -124,8 +124,10 @@ def test_all_that_it_says_is_read():
         wire(WHOLE | {"specversion": "0.3"}),
         wire(WHOLE | {"type": "sms.opt-out.v1"}),
         wire(WHOLE | {"type": "Microsoft.Communication.SMSReceived"}),
-        wire(WHOLE | {"id": "a\x7fb"}),
+        BODY.replace(b"preference-1", b"preference\x7f1"),
         wire(WHOLE | {"source": ""}),
+        BODY.replace(b"https:", b"\x7fhttps:"),
+        BODY.replace(SENDER.encode(), b"Con\x7ftoso"),
         wire(WHOLE | {"data": bare() | {"recipients": []}}),
         wire(WHOLE | {"data": bare() | {"recipients": [{"to": 15555555551}]}}),
         wire(WHOLE | {"data": bare() | {"recipients": [PERSON]}}),
