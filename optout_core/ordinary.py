@@ -1,4 +1,4 @@
-"""Reads what almost every publisher sends, opt-ins as one CloudEvent in its body, in a fraction of the time. Pure.
+"""Reads what almost every publisher sends, opt-ins as one CloudEvent in its body, in a tenth of the time. Pure.
 
 `events.decode` reads every form, and says in words what is wrong. What is read here, that reads as the same event; all
 else is left to it (tests/core/test_ordinary.py).
