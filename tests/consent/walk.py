@@ -21,6 +21,7 @@ nothing happens outside that could not happen before the answer is told. What is
 or not at all: a message that is back in the queue, or new in it, may wait there instead.
 """
 
+import sqlite3
 from collections import deque
 from collections.abc import Iterator
 from datetime import timedelta
@@ -201,7 +202,10 @@ class Walk:
         self._newest_is_stop = max((word.said_at, word.stop) for word in self._words)[1]
         # At the start the list says the opposite of what it is to say.
         self._start = State(0, not self._newest_is_stop, None, 0, 0, (), (), (), *budget)
-        self._ledger = SqliteLedger(Path(":memory:"))
+        self._ledger = SqliteLedger(Path("nowhere"))
+        # Opened here: the ledger itself would make a file.
+        self._ledger._connection = sqlite3.connect(":memory:", isolation_level=None)
+        sqlite_adapter._migrate(self._ledger._connection)
         self._stops: dict[tuple, _Stop] = {}
         self._answers: dict[tuple, tuple] = {}
         self.states = self.steps = 0
