@@ -4,6 +4,7 @@ import gc
 import os
 import socket
 import warnings
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -38,11 +39,11 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture
-def unused_tcp_port() -> int:
-    """Give a port of this machine on which nobody listens."""
+def unused_tcp_port() -> Iterator[int]:
+    """Give a port of this machine on which nobody listens, nor can any other test: it is taken while this one runs."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+        yield int(taken.getsockname()[1])
 
 
 @pytest.fixture(autouse=True)

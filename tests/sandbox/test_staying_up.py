@@ -173,7 +173,7 @@ def test_what_stays_up_ends_well_at_every_signal_that_asks_for_it(command, numbe
         code, err = up.end(number)
 
     assert code == 0
-    assert err.splitlines()[-1] == "Ended; the sandbox and all that was in it are gone."
+    assert err.splitlines()[-1] == "Ended; the sandbox and all that was in it are gone.", err
     assert "Traceback" not in err
 
 
@@ -244,7 +244,7 @@ def test_a_signal_ends_the_filling_of_the_queue():
 
     assert process.returncode == 0
     assert out == ""
-    assert err.splitlines()[-1] == "Ended; the sandbox and all that was in it are gone."
+    assert err.splitlines()[-1] == "Ended; the sandbox and all that was in it are gone.", err
 
 
 @pytest.mark.parametrize("command", STAYING)
