@@ -1,6 +1,6 @@
 """One event on its way through a slice: what it says, what the ledger and ACS say to that, what becomes of it. Pure."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import product, repeat
@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 
 from msgspec import Struct
 
-from optout_core.batches import Operation
+from optout_core.batches import Operation, Wanted
 from optout_core.consent import ConsentKey, Judgement, OptInRule, Row, Word, free_from, judge, moment_of, words
 from optout_core.events import OptIn, OptOut
 from optout_core.incoming import Incoming
@@ -143,7 +143,7 @@ class Asked(Struct):
                     )
             self._judged = judged
 
-    def calls(self) -> Iterable[tuple[Number, Collection[Number]]]:
+    def calls(self) -> Wanted:
         """Give for whom ACS is to be called, by sender."""
         if not self._judged:
             return zip(self.senders, repeat(self.recipients), strict=False)

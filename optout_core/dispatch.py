@@ -52,14 +52,9 @@ async def dispatch(outbox: Outbox, outgoing: Sequence[Outgoing], schedule: Sched
             " is completed and the broker delivers them all again; check that the namespace is up and that we may"
             " send to both queues"
         ) from failures[0].why
-    if not not_taken:
-        # Almost always.
-        return Dispatched(
-            retries=[each for each in outgoing if each.queue is Queue.OPT_INS],
-            dead_letters=[each for each in outgoing if each.queue is Queue.DEAD_LETTERS],
-        )
     elsewhere = {(each.message.queue, each.message.message_id) for each in not_taken}
-    taken = [each for each in outgoing if (each.queue, each.message_id) not in elsewhere]
+    # Almost always all are taken.
+    taken = [each for each in outgoing if (each.queue, each.message_id) not in elsewhere] if elsewhere else outgoing
     return Dispatched(
         retries=[each for each in taken if each.queue is Queue.OPT_INS],
         dead_letters=[each for each in taken if each.queue is Queue.DEAD_LETTERS],

@@ -122,11 +122,8 @@ class OptOutsClient:
             NotSent: The gate does not let it pass before the deadline.
             RequestError: As `optout_core.api.read_answer` does.
         """
-        async with self._slots:
-            if self._gate.is_closed:
-                return await self._request_once(batch, deadline=deadline, is_suspect=is_suspect)
-            async with self._gate.passage(deadline - monotonic()):
-                return await self._request_once(batch, deadline=deadline, is_suspect=is_suspect)
+        async with self._slots, self._gate.passage(deadline - monotonic()):
+            return await self._request_once(batch, deadline=deadline, is_suspect=is_suspect)
 
     async def _request_once(self, batch: Batch, *, deadline: float, is_suspect: bool) -> dict[Number, Outcome]:
         sent_at = monotonic()
