@@ -24,6 +24,7 @@ from threading import Thread
 from typing import Annotated, Any
 
 import typer
+from msgspec import structs
 
 from benchmarks.capacity import EXECUTION, GB_SECOND, MEMORY, Model
 from benchmarks.endpoint import serving
@@ -205,7 +206,9 @@ def _arrivals(publisher: Publisher, shape: Shape) -> list[Arrival]:
         properties = dict(each.properties)
         if shape.traced:
             properties["traceparent"] = f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-01"
-        good[place] = replace(each, body=each.body.replace(SENDER[1:].encode(), sender.encode()), properties=properties)
+        good[place] = structs.replace(
+            each, body=each.body.replace(SENDER[1:].encode(), sender.encode()), properties=properties
+        )
     now = datetime.now(UTC)
     dead = [Arrival(body=b"nonsense", enqueued_at=now, message_id=os.urandom(8).hex()) for _ in range(shape.dead)]
     return good + dead

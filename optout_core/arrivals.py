@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
@@ -50,8 +49,7 @@ _FIRST_MILLISECOND, _END_OF_MILLISECONDS, _END_OF_TICKS = (
 _EPOCH, _YEAR_ONE = datetime(1970, 1, 1, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class Arrival(Struct, frozen=True, kw_only=True):
     """One message as it came.
 
     Attributes:
@@ -67,16 +65,20 @@ class Arrival:
         unreadable: Why the message holds no event, in words for its publisher; None when it may hold one.
     """
 
-    body: bytes = field(repr=False)
+    body: bytes
     enqueued_at: datetime
-    message_id: str | None = field(default=None, repr=False)
-    content_type: str | None = field(default=None, repr=False)
-    correlation_id: str | None = field(default=None, repr=False)
-    subject: str | None = field(default=None, repr=False)
-    properties: Mapping[str, object] = field(default_factory=dict, repr=False)
+    message_id: str | None = None
+    content_type: str | None = None
+    correlation_id: str | None = None
+    subject: str | None = None
+    properties: Mapping[str, object] = {}
     delivery_count: int = 0
     locked_until: datetime | None = None
     unreadable: str | None = None
+
+    def __repr__(self) -> str:
+        """Show nothing that a publisher wrote."""
+        return f"<{type(self).__name__} of {self.enqueued_at:%Y-%m-%dT%H:%M:%SZ}, {len(self.body)} bytes>"
 
     @property
     def id(self) -> str:

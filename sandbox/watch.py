@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from azure.servicebus._pyamqp.message import Message
-
 from optout_core import properties
 from optout_core.adapters import received
+from optout_core.amqp import Message
 from optout_core.arrivals import Arrival
 from optout_core.errors import EventError
 from optout_core.events import EventResult, Ignored, OptIn, OptOut, decode

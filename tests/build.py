@@ -59,7 +59,7 @@ OUR_ID = "urn:test/e1:r1:0123456789abcdef"
 def arrival(body=b"{}", **fields):
     """Make a message; `body` may be a JSON document."""
     body = body if isinstance(body, bytes) else wire(body)
-    return replace(Arrival(body=body, enqueued_at=NOW - MINUTE, message_id="message-1"), **fields)
+    return structs.replace(Arrival(body=body, enqueued_at=NOW - MINUTE, message_id="message-1"), **fields)
 
 
 def decoded(body, *, keywords=ORDINARY, **fields):

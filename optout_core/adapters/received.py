@@ -1,125 +1,83 @@
-"""Reads a message as azure-servicebus decodes it: the function and `optout` read every message through this.
+"""Reads a decoded message: the function and `optout` read every message through this.
 
 Nothing about one message raises: what a client may have written into it is anything that AMQP 1.0 has a type for.
-azure-servicebus gives texts and binaries alike as bytes, timestamps as milliseconds. Its class for received messages is
-passed by: making one takes as long as decoding it, and reading an attribute of it can raise
-(`azure/servicebus/_common/message.py`).
 """
 
 import json
-import struct
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from optout_core.amqp import DATA, SEQUENCE, VALUE, Message
 from optout_core.arrivals import Arrival
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusReceivedMessage
-    from azure.servicebus._pyamqp.message import Message
-
-#: Sections of a message (https://docs.oasis-open.org/amqp/core/v1.0/os/amqp-core-messaging-v1.0-os.html, 3.2).
-APPLICATION_PROPERTIES = 0x74
-BODY = frozenset({0x75, 0x76, 0x77})
 
 #: What an integer of AMQP can be: from the least long to below the end of ulong.
 _LEAST, _END = -(2**63), 2**64
-#: Bytes of a value by the upper half of its constructor, and of the size in front of one that varies (AMQP types, 1.2).
-_WIDTHS = {0x4: 0, 0x5: 1, 0x6: 2, 0x7: 4, 0x8: 8, 0x9: 16}
-_SIZES = {0xA: ">B", 0xC: ">B", 0xE: ">B", 0xB: ">I", 0xD: ">I", 0xF: ">I"}
+#: Places of what is read of the header and of the standard properties (AMQP messaging, 3.2.1 and 3.2.4).
+_DELIVERY_COUNT = 4
+_MESSAGE_ID, _SUBJECT, _CORRELATION_ID, _CONTENT_TYPE = 0, 3, 5, 6
 _HOW = "send the event as JSON in a data section, or as text"
 
 
-def decode(content: bytes) -> "tuple[Message | None, dict[int, bytes]]":
-    """Decode an encoded AMQP message, without the sections that the client library cannot read.
+def within(message: "ServiceBusReceivedMessage") -> Message:
+    """Give what the client library decoded of a message.
 
-    Returns:
-        The message, or None when the bytes are no message at all; and the sections that were left out, by their code.
+    Reading the attributes of its own class can raise (`azure/servicebus/_common/message.py`).
     """
-    try:
-        return _decode(content), {}
-    except ValueError:
-        pass
-    kept: list[bytes] = []
-    left_out: dict[int, bytes] = {}
-    try:
-        for code, section in _sections(content):
-            try:
-                _decode(section)
-                kept.append(section)
-            except ValueError:
-                left_out[code] = left_out.get(code, b"") + section
-        return _decode(b"".join(kept) or _NO_BODY), left_out
-    except (IndexError, ValueError, struct.error):
-        return None, {}
+    decoded: Any = message._message  # noqa: SLF001 - there is no public way to it
+    body = [(DATA, each) for each in decoded.data or ()] + [(SEQUENCE, each) for each in decoded.sequence or ()]
+    return Message(
+        decoded.header or (),
+        decoded.message_annotations or {},
+        decoded.properties or (),
+        decoded.application_properties or {},
+        body or [(VALUE, decoded.value)],
+    )
 
 
-def _decode(content: bytes) -> "Message":
-    """Decode as `ServiceBusReceivedMessage.from_bytes` does.
-
-    Raises:
-        ValueError: The library cannot read it.
-    """
-    if not content:
-        raise ValueError("there is nothing to decode")
-    try:
-        return _library()(memoryview(content))
-    except (KeyError, IndexError, TypeError, EOFError, struct.error) as error:
-        raise ValueError("the library cannot read it") from error
-
-
-@cache
-def _library() -> "Callable[[memoryview], Message]":
-    # Imported late: it takes most of a second, and whoever only imports the function has no message yet.
-    from azure.servicebus._pyamqp._decode import decode_payload
-
-    return decode_payload
-
-
-def within(message: "ServiceBusReceivedMessage") -> "Message":
-    """Give the decoded message that a message of the client library wraps."""
-    decoded: Message = message._message  # noqa: SLF001 - there is no public way to it
-    return decoded
-
-
-def read(message: "Message", enqueued_at: datetime) -> Arrival:
+def read(message: Message, enqueued_at: datetime) -> Arrival:
     """Read a message.
 
     Args:
-        message: As the client library decoded it.
+        message: As it was decoded.
         enqueued_at: When the broker accepted it (see `enqueued_at`), or what stands in for that; aware.
     """
-    body, unreadable = _body(message)
-    header, standard, properties = message.header, message.properties, message.application_properties
+    body, unreadable = _body(message.body)
+    header, standard = message.header, (*message.properties, *_NO_PROPERTIES)
     return Arrival(
         body=body,
         enqueued_at=enqueued_at,
-        message_id=standard and text(standard.message_id),
-        content_type=standard and text(standard.content_type),
-        correlation_id=standard and text(standard.correlation_id),
-        subject=standard and text(standard.subject),
-        properties=read_properties(properties) if isinstance(properties, Mapping) else {},
-        delivery_count=(header and header.delivery_count) or 0,
+        message_id=text(standard[_MESSAGE_ID]),
+        content_type=text(standard[_CONTENT_TYPE]),
+        correlation_id=text(standard[_CORRELATION_ID]),
+        subject=text(standard[_SUBJECT]),
+        properties=read_properties(message.application_properties),
+        delivery_count=(header[_DELIVERY_COUNT] if len(header) > _DELIVERY_COUNT else 0) or 0,
         locked_until=_moment(message, b"x-opt-locked-until"),
         unreadable=unreadable,
     )
 
 
-def enqueued_at(message: "Message") -> datetime | None:
+#: Behind those that a message has.
+_NO_PROPERTIES = (None,) * (1 + _CONTENT_TYPE)
+
+
+def enqueued_at(message: Message) -> datetime | None:
     """Give when the broker accepted a message, aware; None where that is not there or cannot be read."""
     return _moment(message, b"x-opt-enqueued-time")
 
 
-def _moment(message: "Message", annotation: bytes) -> datetime | None:
-    annotations = message.message_annotations
+def _moment(message: Message, annotation: bytes) -> datetime | None:
+    if not (millis := message.annotations.get(annotation)):
+        return None
     try:
-        millis = annotations and annotations.get(annotation)
-        return datetime.fromtimestamp(millis / 1000, UTC) if millis else None
-    except (AttributeError, TypeError, ValueError, OverflowError, OSError):
-        # The annotations are no map, or this one is no time.
+        return datetime.fromtimestamp(millis / 1000, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
         return None
 
 
@@ -172,16 +130,18 @@ def _property(value: object) -> object:
     return _written(value) if isinstance(value, list | dict) else text(value)
 
 
-def _body(message: "Message") -> tuple[bytes, str | None]:
+def _body(sections: Sequence[tuple[int, Any]]) -> tuple[bytes, str | None]:
     """Give the bytes of the event; and if there is none, what the body is instead, its content written as JSON."""
-    if message.data:
-        sections: list[Any] = list(message.data)
-        if all(isinstance(section, bytes) for section in sections):
-            return b"".join(sections), None
-        return _written(sections).encode(), f"a data section of the body holds no binary; {_HOW}"
-    body: Any = message.value
-    if message.sequence:
-        body = [value for each in message.sequence for value in (each if isinstance(each, list) else [each])]
+    if len(sections) == 1 and sections[0][0] == DATA and isinstance(sections[0][1], bytes):
+        return sections[0][1], None
+    contents = {code: [content for each, content in sections if each == code] for code in (DATA, SEQUENCE, VALUE)}
+    if data := contents[DATA]:
+        if all(isinstance(section, bytes) for section in data):
+            return b"".join(data), None
+        return _written(data).encode(), f"a data section of the body holds no binary; {_HOW}"
+    body = contents[VALUE][-1] if contents[VALUE] else None
+    if contents[SEQUENCE]:
+        body = [value for each in contents[SEQUENCE] for value in (each if isinstance(each, list) else [each])]
         if len(body) != 1:
             return _written(body).encode(), f"the body is an AMQP sequence of {len(body)} values; {_HOW}"
         body = body[0]
@@ -205,33 +165,3 @@ def _as_json(value: object) -> object:
     if isinstance(value, list):
         return [_as_json(each) for each in value]
     return value if isinstance(value, bool | int | float | None) else text(value)
-
-
-#: A value section that holds null: what is left of a message all of whose sections cannot be read.
-_NO_BODY = b"\x00\x53\x77\x40"
-
-
-def _sections(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the code and the bytes of each section.
-
-    Raises:
-        IndexError, struct.error, ValueError: The bytes are no sections.
-    """
-    position = 0
-    while position < len(content):
-        end = _end(content, position + 3)
-        if content[position : position + 2] != b"\x00\x53" or end > len(content):
-            raise ValueError("the bytes are no section of a message")
-        yield content[position + 2], content[position:end]
-        position = end
-
-
-def _end(content: bytes, position: int) -> int:
-    kind = content[position] >> 4
-    if kind in _WIDTHS and content[position]:
-        return position + 1 + _WIDTHS[kind]
-    if kind in _SIZES:
-        form = _SIZES[kind]
-        return position + 1 + struct.calcsize(form) + int(struct.unpack_from(form, content, position + 1)[0])
-    # A described value, which only a body can be: it says its size last, and hardly anything follows a body.
-    return len(content)

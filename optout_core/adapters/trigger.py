@@ -10,12 +10,13 @@ registry refuses at import.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from azurefunctions.extensions.base import Datum, InConverter, SdkType
+from msgspec.structs import replace
 
+from optout_core import amqp
 from optout_core.adapters import received
 from optout_core.arrivals import Arrival
 
@@ -74,33 +75,34 @@ class WholeMessage(SdkType):
                 f"the host hands over {handed.source} {handed.version} and not {SOURCE} {VERSION}; nothing is lost, the"
                 " messages go back to the queue; deploy with the extension bundle that host.json of this version names"
             )
-        content = bytes(handed.content[_LOCK_TOKEN_BYTES:])
-        message, left_out = received.decode(content)
-        arrived = message and received.enqueued_at(message)
-        enqueued_at = arrived or self._enqueued_beside() or now
-        if message is None:
-            arrival = Arrival(body=content, enqueued_at=enqueued_at, unreadable="the bytes are no AMQP message")
-        else:
-            arrival = self._mend(received.read(message, enqueued_at), left_out)
-        if arrived and not left_out:
-            return arrival
-        # The time of arrival is part of the id of a message that has none, and must not be that of this delivery.
-        number = self._beside("SequenceNumber")
-        arrival = replace(arrival, message_id=arrival.message_id or (number and f"sequence-number-{number}"))
-        if enqueued_at is now:
-            _log.warning("a message says no time of arrival that can be read and counts as arrived now")
-        return arrival
+        content: bytes = handed.content
+        try:
+            message = amqp.decode(content, _LOCK_TOKEN_BYTES)
+        except amqp.NotAmqp:
+            broken, since = content[_LOCK_TOKEN_BYTES:], self._enqueued_beside() or now
+            return self._mend(
+                Arrival(body=broken, enqueued_at=since, unreadable="the bytes are no AMQP message"), {}, now
+            )
+        arrived = received.enqueued_at(message)
+        if arrived and not message.left_out:
+            return received.read(message, arrived)
+        return self._mend(received.read(message, arrived or self._enqueued_beside() or now), message.left_out, now)
 
-    def _mend(self, arrival: Arrival, left_out: Mapping[int, bytes]) -> Arrival:
-        if received.APPLICATION_PROPERTIES in left_out:
+    def _mend(self, arrival: Arrival, left_out: Mapping[int, bytes], now: datetime) -> Arrival:
+        if amqp.APPLICATION_PROPERTIES in left_out:
             properties = self._beside("ApplicationProperties")
             if isinstance(properties, dict):
                 arrival = replace(arrival, properties=received.read_properties(properties))
             else:
                 # They may be the attributes of an opt-out: without them, its body would pass for an opt-in.
                 arrival = replace(arrival, unreadable="an application property is a decimal, a char or broken")
-        if body := b"".join(section for code, section in left_out.items() if code in received.BODY):
+        if body := b"".join(section for code, section in left_out.items() if code in amqp.BODY):
             arrival = replace(arrival, body=body, unreadable="the body holds a decimal, a char or broken bytes")
+        # The time of arrival is part of the id of a message that has none, and must not be that of this delivery.
+        number = self._beside("SequenceNumber")
+        arrival = replace(arrival, message_id=arrival.message_id or (number and f"sequence-number-{number}"))
+        if arrival.enqueued_at is now:
+            _log.warning("a message says no time of arrival that can be read and counts as arrived now")
         return arrival
 
     def _beside(self, name: str) -> Any:  # noqa: ANN401 - whatever stands there

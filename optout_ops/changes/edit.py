@@ -9,6 +9,7 @@ from datetime import datetime
 from math import isfinite
 from typing import Protocol
 
+from msgspec import structs
 from pydantic import TypeAdapter, ValidationError
 
 from optout_core.masking import mask_body, show
@@ -53,7 +54,7 @@ class Body:
 
     def replaced(self, letter: Letter, text: bytes) -> Letter:
         """Give the dead letter with another body."""
-        return read_letter(replace(letter.message, body=text, unreadable=None))
+        return read_letter(structs.replace(letter.message, body=text, unreadable=None))
 
 
 class Properties:
@@ -85,7 +86,7 @@ class Properties:
             name: before[name] if name in before and _written(before[name]) == value else value
             for name, value in written.items()
         }
-        return read_letter(replace(letter.message, properties=ours | facts, unread={}, encoded=b""))
+        return read_letter(structs.replace(letter.message, properties=ours | facts, unread={}, encoded=b""))
 
 
 def edited(letter: Letter, text: bytes, part: Part, *, rule: ReplayRule, now: datetime) -> Letter | None:

@@ -1,8 +1,9 @@
 """Dead letters beside what the ledger knows of the people in them."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from optout_core.adapters.ledger.records import Records
 from optout_core.consent import ConsentKey

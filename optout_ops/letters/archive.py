@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from optout_core.amqp import DATA
 from optout_core.masking import mask_body, show, show_value
 from optout_ops import json_lines
 from optout_ops.exits import Mistake
@@ -92,7 +93,7 @@ def read(line: str, number: int) -> QueueMessage:
         body = base64.b64decode(entry.body_base64, validate=True) if entry.body_base64 else (entry.body or "").encode()
         properties = {name: _untagged(value) for name, value in entry.properties.items()}
         encoded = base64.b64decode(entry.amqp or "", validate=True)
-        data = [each.value for each in amqp.sections(encoded) if each.code == amqp.DATA]
+        data = [each.value for each in amqp.sections(encoded) if each.code == DATA]
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise Mistake(f"line {number} of the archive is damaged; nothing was put back") from None
     if data and b"".join(map(amqp.binary, data)) != body:

@@ -7,6 +7,7 @@ with the host's own client (docs/facts/functions-and-service-bus.md).
 
 import struct
 
+from optout_core.amqp import APPLICATION_PROPERTIES, PROPERTIES
 from optout_core.masking import show
 from optout_ops.queues import amqp
 from optout_ops.queues.messages import QueueMessage
@@ -42,9 +43,9 @@ def hazard(message: QueueMessage) -> str | None:
     """
     try:
         for section in amqp.sections(message.encoded):
-            if section.code == amqp.PROPERTIES and (found := _in_standard(section.value)):
+            if section.code == PROPERTIES and (found := _in_standard(section.value)):
                 return found
-            if section.code == amqp.APPLICATION_PROPERTIES and (found := _in_properties(section.value)):
+            if section.code == APPLICATION_PROPERTIES and (found := _in_properties(section.value)):
                 return found
     except (ValueError, IndexError, struct.error):
         return "it is no message that AMQP knows"

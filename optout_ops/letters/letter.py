@@ -6,7 +6,7 @@ write dead letters too, so either may be anything.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -180,7 +180,7 @@ def read_letter(message: QueueMessage) -> Letter:
 def _without_arrival(arrival: Arrival) -> Arrival:
     """Take away what is known of the first arrival, so that what the events themselves say can be told from it."""
     facts = {name: value for name, value in arrival.properties.items() if name != properties.FIRST_ENQUEUED}
-    return replace(arrival, enqueued_at=_NEVER, properties=facts)
+    return structs.replace(arrival, enqueued_at=_NEVER, properties=facts)
 
 
 def recipients_by_replay(letters: Iterable[Letter]) -> dict[str, int]:

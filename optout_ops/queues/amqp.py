@@ -8,17 +8,13 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-#: Sections of a message (AMQP messaging, 3.2).
-HEADER, MESSAGE_ANNOTATIONS, PROPERTIES, APPLICATION_PROPERTIES = 0x70, 0x72, 0x73, 0x74
-DATA, SEQUENCE, VALUE = 0x75, 0x76, 0x77
-#: What the sender wrote, without what the broker and the way to it added.
-_BARE = frozenset({HEADER, PROPERTIES, APPLICATION_PROPERTIES, DATA, SEQUENCE, VALUE})
+from optout_core.amqp import APPLICATION_PROPERTIES, BODY, HEADER, PROPERTIES, NotAmqp, end_of
 
-#: Bytes of a value by the upper half of its constructor, and the form of the size before one that varies (AMQP types,
-#: 1.2).
-_WIDTHS = {0x4: 0, 0x5: 1, 0x6: 2, 0x7: 4, 0x8: 8, 0x9: 16}
+#: What the sender wrote, without what the broker and the way to it added.
+_BARE = frozenset({HEADER, PROPERTIES, APPLICATION_PROPERTIES}) | BODY
+#: The form of the size in front of a value that varies, by the upper half of its constructor (AMQP types, 1.2).
 _SIZES = {0xA: ">B", 0xC: ">B", 0xE: ">B", 0xB: ">I", 0xD: ">I", 0xF: ">I"}
-_NULL, _EMPTY_LIST = b"\x40", 0x45
+_EMPTY_LIST = 0x45
 _KINDS = {
     0x40: "null", 0x41: "boolean", 0x42: "boolean", 0x56: "boolean", 0x50: "ubyte", 0x51: "byte", 0x60: "ushort",
     0x61: "short", 0x70: "uint", 0x52: "uint", 0x43: "uint", 0x71: "int", 0x54: "int", 0x80: "ulong", 0x53: "ulong",
@@ -27,10 +23,6 @@ _KINDS = {
     0xA1: "string", 0xB1: "string", 0xA3: "symbol", 0xB3: "symbol", 0x45: "list", 0xC0: "list", 0xD0: "list",
     0xC1: "map", 0xD1: "map", 0xE0: "array", 0xF0: "array", 0x00: "described value",
 }  # fmt: skip
-
-
-class NotAmqp(ValueError):
-    """The bytes are not what they should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +52,7 @@ def sections(content: bytes) -> list[Section]:
     while position < len(content):
         if content[position : position + 2] != b"\x00\x53":
             raise NotAmqp("a section begins with its code")
-        end = _end(content, position + 3)
+        end = end_of(content, position + 3)
         found.append(Section(content[position + 2], content[position + 3 : end]))
         position = end
     return found
@@ -137,7 +129,7 @@ def renewed(content: bytes, message_id: str, facts: Mapping[str, object]) -> byt
         raise NotAmqp("the bytes end too early") from error
     added = [(_text(name), _text(fact) if isinstance(fact, str) else _long(fact)) for name, fact in facts.items()]
     head = [each for each in found if each.code == HEADER]
-    body = [each for each in found if each.code in {DATA, SEQUENCE, VALUE}]
+    body = [each for each in found if each.code in BODY]
     written = [
         *head,
         Section(PROPERTIES, _list([_text(message_id), *kept])),
@@ -151,36 +143,9 @@ def _items(value: bytes) -> Iterator[bytes]:
     form = _SIZES[value[0] >> 4]
     position = 1 + 2 * struct.calcsize(form)
     while position < len(value):
-        end = _end(value, position)
+        end = end_of(value, position)
         yield value[position:end]
         position = end
-
-
-def _end(content: bytes, position: int) -> int:
-    """Say where the value that begins at a position ends.
-
-    Raises:
-        NotAmqp: Nothing of that type is known, or the bytes end before.
-    """
-    if position >= len(content):
-        raise NotAmqp("the bytes end too early")
-    constructor = content[position]
-    if constructor == 0:
-        return _end(content, _end(content, position + 1))
-    upper = constructor >> 4
-    if upper in _WIDTHS:
-        end = position + 1 + _WIDTHS[upper]
-    elif upper in _SIZES:
-        form = _SIZES[upper]
-        start = position + 1 + struct.calcsize(form)
-        if start > len(content):
-            raise NotAmqp("the bytes end too early")
-        end = start + int(struct.unpack_from(form, content, position + 1)[0])
-    else:
-        raise NotAmqp(f"0x{constructor:02x} is no type of AMQP")
-    if end > len(content):
-        raise NotAmqp("the bytes end too early")
-    return end
 
 
 def _text(text: object) -> bytes:

@@ -5,12 +5,15 @@ it came: one property of a type that it does not know would hide every other mes
 one's own, so this one takes the place of its function; where that function succeeds the result is the same.
 """
 
+from contextlib import suppress
+
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus._pyamqp.aio import _receiver_async
-from azure.servicebus._pyamqp.message import Message
+from azure.servicebus._pyamqp.message import Message as Decoded
 from azure.servicebus._transport import _pyamqp_transport
 
 from optout_core.adapters import received
+from optout_core.amqp import APPLICATION_PROPERTIES, Message, NotAmqp, decode
 from optout_ops.queues import amqp
 
 _original = _receiver_async.decode_payload  # type: ignore[attr-defined]
@@ -18,7 +21,7 @@ _original = _receiver_async.decode_payload  # type: ignore[attr-defined]
 _NOTHING = b"\x00\x53\x77\x40"
 
 
-class _Kept(Message):
+class _Kept(Decoded):
     """A decoded message that knows its bytes."""
 
     encoded: bytes
@@ -30,7 +33,7 @@ def install() -> None:
         module.decode_payload = decode_payload  # type: ignore[attr-defined]
 
 
-def decode_payload(buffer: memoryview) -> Message:
+def decode_payload(buffer: memoryview) -> Decoded:
     """Decode a message, without what cannot be decoded, and keep its bytes."""
     content = bytes(buffer)
     try:
@@ -44,11 +47,19 @@ def decode_payload(buffer: memoryview) -> Message:
 
 def encoded(message: ServiceBusReceivedMessage) -> bytes:
     """Give the bytes of a message that came from the library; b"" where they were not kept."""
-    return getattr(received.within(message), "encoded", b"")
+    return getattr(message._message, "encoded", b"")
 
 
-def unread_properties(message: ServiceBusReceivedMessage) -> tuple[dict[str, object], dict[str, str]]:
-    """Read the application properties of a message one by one, when the library could not read them as a whole.
+def read(message: ServiceBusReceivedMessage) -> Message:
+    """Read a message as the function does; what the library decoded of it where its bytes were not kept."""
+    try:
+        return decode(encoded(message)) if encoded(message) else received.within(message)
+    except NotAmqp:
+        return Message()
+
+
+def unread_properties(message: Message) -> tuple[dict[str, object], dict[str, str]]:
+    """Read application properties one by one, where they cannot be read as a whole.
 
     Returns:
         Those that can be read, and the types of those that cannot, by their names.
@@ -56,21 +67,23 @@ def unread_properties(message: ServiceBusReceivedMessage) -> tuple[dict[str, obj
     read: dict[str, object] = {}
     unread: dict[str, str] = {}
     try:
-        found = [each.value for each in amqp.sections(encoded(message)) if each.code == amqp.APPLICATION_PROPERTIES]
-        pairs = [pair for value in found for pair in amqp.entries(value)]
+        found = amqp.sections(message.left_out.get(APPLICATION_PROPERTIES, b""))
+        pairs = [pair for section in found for pair in amqp.entries(section.value)]
     except ValueError:
         return read, unread
     for name, value in pairs:
-        shown = amqp.texts(name) or f"({amqp.kind(name)})"
-        one = amqp.Section(amqp.APPLICATION_PROPERTIES, amqp.as_map([(name, value)])).encoded()
-        try:
-            single = ServiceBusReceivedMessage.from_bytes(one)
-            read |= received.read_properties(single.application_properties or {})
-        except Exception:  # noqa: BLE001 - whatever a client wrote, the library may raise
-            unread[shown] = amqp.kind(value)
+        single = decode(amqp.Section(APPLICATION_PROPERTIES, amqp.as_map([(name, value)])).encoded())
+        if single.left_out:
+            unread[amqp.texts(name) or f"({amqp.kind(name)})"] = amqp.kind(value)
+        read |= received.read_properties(single.application_properties)
     return read, unread
 
 
-def _decoded(content: bytes) -> Message:
-    message, _ = received.decode(content)
-    return message or _original(memoryview(_NOTHING))
+def _decoded(content: bytes) -> Decoded:
+    kept: list[bytes] = []
+    with suppress(NotAmqp):
+        for section in amqp.sections(content):
+            with suppress(Exception):
+                _original(memoryview(section.encoded()))
+                kept.append(section.encoded())
+    return _original(memoryview(b"".join(kept) or _NOTHING))

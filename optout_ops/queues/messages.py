@@ -1,10 +1,12 @@
 """A message as a queue holds it, whatever it means. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
+
+from msgspec.structs import asdict
 
 from optout_core.arrivals import Arrival
 from optout_core.consent import ConsentKey, Row
@@ -18,8 +20,7 @@ class MessageState(StrEnum):
     SCHEDULED = "scheduled"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueMessage(Arrival):
+class QueueMessage(Arrival, frozen=True, kw_only=True):
     """One message of a queue, peeked or locked.
 
     Attributes:
@@ -27,21 +28,21 @@ class QueueMessage(Arrival):
         state: Whether the queue gives it out: a deferred one only to who asks for its number, a scheduled one later.
         scheduled_at: When the queue gives a scheduled one out; aware; None for the others.
         encoded: What its sender wrote, as AMQP encodes it; b"" where nobody kept it.
-        unread: Types of the application properties that azure-servicebus cannot read, by their names.
+        unread: Types of the application properties that are not read, by their names.
         known: What the consent ledger knows of the people in its opt-ins; None where it was not asked.
     """
 
     sequence_number: int
     state: MessageState = MessageState.ACTIVE
     scheduled_at: datetime | None = None
-    encoded: bytes = field(default=b"", repr=False)
-    unread: Mapping[str, str] = field(default_factory=dict, repr=False)
-    known: Mapping[ConsentKey, Row] | None = field(default=None, repr=False)
+    encoded: bytes = b""
+    unread: Mapping[str, str] = {}
+    known: Mapping[ConsentKey, Row] | None = None
 
     @classmethod
     def at(cls, sequence_number: int, arrival: Arrival, **more: Any) -> Self:  # noqa: ANN401 - of any attribute
         """Say at which place of its queue a message stands, and what else is known of it there."""
-        facts = {each.name: getattr(arrival, each.name) for each in fields(arrival)}
+        facts = asdict(arrival)
         return cls(sequence_number=sequence_number, **facts | more)
 
     @property

@@ -1,9 +1,9 @@
 """A message of azure-servicebus as the commands see it."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from azure.servicebus import ServiceBusReceivedMessage
+from msgspec.structs import replace
 
 from optout_core.adapters import received
 from optout_ops.queues import amqp, decoding
@@ -12,13 +12,11 @@ from optout_ops.queues.messages import MessageState, QueueMessage
 
 def read_message(message: ServiceBusReceivedMessage) -> QueueMessage:
     """Read a message as the function reads it, and what only operators need; never raises."""
-    decoded = received.within(message)
+    decoded = decoding.read(message)
     arrival = received.read(decoded, received.enqueued_at(decoded) or datetime.now(UTC))
-    unread: dict[str, str] = {}
-    if not arrival.properties:
-        # One that cannot be read hides the others from the library.
-        properties, unread = decoding.unread_properties(message)
-        arrival = replace(arrival, properties=properties)
+    properties, unread = decoding.unread_properties(decoded)
+    # One that cannot be read hides the others.
+    arrival = replace(arrival, properties={**arrival.properties, **properties})
     state = str(getattr(received.attribute(message, "state"), "name", "")).lower()
     due = received.attribute(message, "scheduled_enqueue_time_utc")
     return QueueMessage.at(

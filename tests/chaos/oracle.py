@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from optout_core.adapters import received
+from optout_core.amqp import decode as decode_message
 from optout_core.arrivals import Arrival
 from optout_core.errors import EventError
 from optout_core.events import OptIn, OptOut, decode
@@ -61,8 +62,7 @@ class Seen:
 
 def arrival(encoded):
     """Read a message as it lies in a queue."""
-    message, _ = received.decode(encoded)
-    assert message is not None, "a message that the broker encoded cannot be decoded"
+    message = decode_message(encoded)
     return received.read(message, received.enqueued_at(message) or datetime.now(UTC))
 
 

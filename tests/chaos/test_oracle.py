@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from msgspec import structs
 
 from optout_core.arrivals import Arrival
 from tests.chaos.oracle import Seen, judge, read_journal
@@ -99,7 +100,7 @@ SABOTAGE = {
     ),
     "a dead letter says 7 recipients and holds 1": lambda seen: replace(
         seen,
-        dead=[replace(each, properties={**each.properties, "optout-recipients": 7}) for each in seen.dead],
+        dead=[structs.replace(each, properties={**each.properties, "optout-recipients": 7}) for each in seen.dead],
     ),
     "no event, and its bytes are not among the dead letters": lambda seen: without_first_dead(seen, readable=False),
     "no event, and its bytes are too many dead letters": lambda seen: replace(
@@ -107,7 +108,7 @@ SABOTAGE = {
     ),
     "function logged a number": lambda seen: replace(seen, logs={"function": f"removed {GOOD}"}),
     "the property MessageId holds a number": lambda seen: replace(
-        seen, dead=[replace(seen.dead[0], message_id=f"call {GOOD}"), *seen.dead[1:]]
+        seen, dead=[structs.replace(seen.dead[0], message_id=f"call {GOOD}"), *seen.dead[1:]]
     ),
     "a process that was asked to end ended with -9": lambda seen: replace(seen, codes=[0, -9]),
 }

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from optout_core import errors
 from optout_core.addresses import read_ledger
+from optout_core.amqp import DATA, Message
 from optout_core.api import _ALL_CONFIRMED, _ORDINARY, _Reading, read_answer
 from optout_core.asked import Answers, Asked
 from optout_core.batches import Operation, plan
@@ -104,6 +105,7 @@ def values(sender, recipients):
     confirmed, ordinary = _ALL_CONFIRMED.decode(listed), _ORDINARY.decode(listed)
     return [
         message,
+        Message(application_properties={b"phone": sender.encode()}, body=[(DATA, message.body)]),
         lineage(),
         *open_envelopes(message),
         *decode(message),

@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from msgspec import structs
+
 from sandbox.endpoint import Endpoint
 from sandbox.run import SHORT_DELAYS, function
 from servicebus_sandbox import Broker, load_queues
@@ -94,7 +96,7 @@ def current(number, *arguments, **fields):
     now = datetime.now(UTC)
     arrived = now + timedelta(seconds=1)
     letter = dead_letter(number, *arguments, **{"time": now, "optout-first-enqueued": arrived.isoformat()} | fields)
-    return replace(letter, enqueued_at=arrived)
+    return structs.replace(letter, enqueued_at=arrived)
 
 
 def as_stored(message):

@@ -2,9 +2,9 @@
 
 from collections import Counter
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 from azure.servicebus import ServiceBusReceivedMessage
+from msgspec.structs import replace
 
 from optout_core.outgoing import Outgoing, Queue
 from optout_ops.exits import OutOfReach

@@ -1,9 +1,9 @@
 """Dead letters that died together: who was the culprit, and who was beside it."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from optout_ops.letters.hazards import hazard
 from servicebus_sandbox.amqp import Char, DecimalBits, Symbol, Timestamp, Uint

@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from msgspec import structs
 
 from optout_core.outgoing import Queue
 from tests.build import OTHER, PERSON, canonical, dead_letter, dead_letters, wire
@@ -421,7 +422,7 @@ def test_properties_are_edited_as_json_and_keep_their_types(desk, editor):
 
 
 def test_an_edit_of_the_properties_leaves_out_what_cannot_be_written(desk, editor):
-    desk.put(replace(dead_letter(1, shop="a"), unread={"amount": "decimal128"}))
+    desk.put(structs.replace(dead_letter(1, shop="a"), unread={"amount": "decimal128"}))
     editor("text = text.replace('\"a\"', '\"b\"')")
 
     assert desk.dlq("edit", "1", "--yes", "--properties").code == 0

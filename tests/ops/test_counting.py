@@ -5,11 +5,11 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from optout_ops.audit import AuditTrail, RunRecorder, still_runs
 from optout_ops.exits import Mistake

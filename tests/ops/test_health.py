@@ -3,12 +3,12 @@
 import asyncio
 import json
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from optout_core.api import request_target
 from optout_core.batches import Operation

@@ -4,10 +4,10 @@ import asyncio
 import io
 import os
 import pty
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from optout_core.reasons import Reason
 from optout_ops.queues.messages import MessageState

@@ -4,9 +4,9 @@ What is written in full on purpose is not among it: an archive that was asked fo
 """
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from tests.build import bare, canonical, dead_letter, wire
 from tests.disguises import DIGITS, DISGUISES, digits

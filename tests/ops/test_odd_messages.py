@@ -5,6 +5,7 @@ import uuid
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from optout_ops.queues.amqp import entries, fields, sections, texts
 from optout_ops.queues.messages import MessageState
@@ -226,7 +227,7 @@ def test_a_damaged_archive_is_refused_in_one_line(desk, place, tagged):
 
 @pytest.mark.parametrize("state", MessageState)
 def test_a_dead_letter_that_the_queue_does_not_give_out_is_said_to_be_so(desk, state):
-    desk.put(replace(dead_letter(1), state=state))
+    desk.put(structs.replace(dead_letter(1), state=state))
 
     said = desk.dlq("list", "--json")
 

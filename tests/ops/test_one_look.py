@@ -6,10 +6,10 @@ import os
 import pty
 import resource
 import sqlite3
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from optout_core.adapters.ledger.sqlite import SqliteLedger
 from optout_core.outgoing import Queue

@@ -2,10 +2,10 @@
 
 import json
 import re
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import structs
 
 from optout_core.outgoing import Queue
 from optout_ops.queues.messages import MessageState
@@ -13,7 +13,7 @@ from tests.build import NOW, OTHER, PERSON, bare, dead_letter, dead_letter_prope
 from tests.ops.bus import current
 from tests.ops.command_line import QUICK
 
-UNDATED = replace(
+UNDATED = structs.replace(
     dead_letter(
         7,
         "MaxDeliveryCountExceeded",
@@ -261,7 +261,7 @@ def test_what_somebody_else_took_meanwhile_is_no_failure_and_told(desk):
 
 @pytest.mark.parametrize("state", [MessageState.DEFERRED, MessageState.SCHEDULED])
 def test_what_the_queue_does_not_give_out_is_told_with_its_number(desk, state):
-    desk.put(dead_letter(1), replace(dead_letter(2), state=state))
+    desk.put(dead_letter(1), structs.replace(dead_letter(2), state=state))
 
     told = f"1 cannot be taken, since it is {state} (number 2): the queue gives it"
     said = desk.dlq("purge", "--confirm", "purge 1")
@@ -274,7 +274,7 @@ def test_what_the_queue_does_not_give_out_is_told_with_its_number(desk, state):
 
 
 def test_of_what_cannot_be_taken_nothing_is_archived_and_nothing_is_to_confirm(desk, place):
-    desk.put(replace(dead_letter(2), state=MessageState.DEFERRED))
+    desk.put(structs.replace(dead_letter(2), state=MessageState.DEFERRED))
 
     said = desk.dlq("purge", "--archive", place / "kept.jsonl", "--confirm", "purge 1")
 

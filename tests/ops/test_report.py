@@ -2,12 +2,12 @@
 
 import os
 import re
-from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from optout_core.outgoing import Queue
 from optout_core.reasons import Reason
