@@ -109,8 +109,7 @@ async def way_in(subjects: Subjects, scale: Scale) -> Samples:
     ours, publisher = subjects.ours["0 ms"], Publisher()
     cases = []
     for size in WAY_IN:
-        # Small batches make many invocations: fewer messages are enough.
-        messages = max(size, min(scale.recipients // 5, size * 100))
+        messages = max(size, scale.recipients // 5)
         cases += [
             _ours(f"core of {size}", ours, publisher, messages, size),
             _from_host(f"whole of {size}", ours, publisher, messages, size),

@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from time import monotonic
 from typing import Any
 
@@ -59,11 +60,15 @@ class Ours:
 
     async def invoke(self, data: Any, metadata: Any) -> None:  # noqa: ANN401 - of the worker
         """Settle what the host hands over: one invocation, with the conversion that the worker does before it."""
-        converter = get_binding_registry().get("serviceBusTrigger")  # type: ignore[no-untyped-call]
-        messages: list[WholeMessage] = converter.decode(data, trigger_metadata=metadata, pytype=list)
         # As `Service.process` does, which would send to a broker.
-        now = self.processor.now()
-        await self.processor.process([message.arrival(now) for message in messages], monotonic() + BUDGET)
+        await self.process(taken_over(data, metadata, self.processor.now()))
+
+
+def taken_over(data: Any, metadata: Any, now: datetime) -> list[Arrival]:  # noqa: ANN401 - of the worker
+    """Convert what the host hands over as the worker does, and read it."""
+    converter = get_binding_registry().get("serviceBusTrigger")  # type: ignore[no-untyped-call]
+    messages: list[WholeMessage] = converter.decode(data, trigger_metadata=metadata, pytype=list)
+    return [message.arrival(now) for message in messages]
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any
 
-from benchmarks.ours import BUDGET, Ours
+from benchmarks.ours import BUDGET, Ours, taken_over
 from benchmarks.workloads import Publisher
 from optout_core.arrivals import read_lineage
 from optout_core.asked import Answers, Asked
@@ -31,10 +31,11 @@ async def stages(ours: Ours, recipients: int) -> dict[str, float]:
         recipients: Of each event.
     """
     processor, now = ours.processor, ours.processor.now()
-    arrivals = Publisher(recipients).arrivals(_RECIPIENTS // recipients)
+    publisher, messages = Publisher(recipients), _RECIPIENTS // recipients
+    arrivals, handed_over = publisher.arrivals(messages), publisher.handed_over(messages)
     lineage = read_lineage(arrivals[0])
-    messages = [Incoming.read(arrival, lineage, processor.keywords) for arrival in arrivals]
-    said = [(event, message) for message in messages for event in message.events if not isinstance(event, Ignored)]
+    incoming = [Incoming.read(arrival, lineage, processor.keywords) for arrival in arrivals]
+    said = [(event, message) for message in incoming for event in message.events if not isinstance(event, Ignored)]
     opt_ins = [event for event, _ in said]
     wanted = [(each.sender, each.recipients) for each in opt_ins]
     batches = plan(Operation.REMOVE, wanted)
@@ -69,6 +70,7 @@ async def stages(ours: Ours, recipients: int) -> dict[str, float]:
         dispatched=Dispatched(),
     )
     work: dict[str, Callable[[], object]] = {
+        "message of the host": lambda: taken_over(*handed_over, now),
         "lineage and decode": lambda: [
             Incoming.read(arrival, read_lineage(arrival), processor.keywords) for arrival in arrivals
         ],
