@@ -37,7 +37,7 @@ async def stages(ours: Ours, recipients: int) -> dict[str, float]:
     incoming = [Incoming.read(arrival, lineage, processor.keywords) for arrival in arrivals]
     said = [(event, message) for message in incoming for event in message.events if not isinstance(event, Ignored)]
     opt_ins = [event for event, _ in said]
-    wanted = [(each.sender, each.recipients) for each in opt_ins]
+    wanted = [((each.sender,), each.recipients) for each in opt_ins]
     batches = plan(Operation.REMOVE, wanted)
     # A first request opens the connections.
     await processor.endpoint.call(batches, monotonic() + BUDGET)

@@ -42,7 +42,7 @@ class NotAmqp(ValueError):
     """The bytes are not what they should be."""
 
 
-class Message(Struct, frozen=True):
+class Message(Struct, frozen=True, gc=False):
     """A decoded message.
 
     Attributes:

@@ -49,7 +49,7 @@ _FIRST_MILLISECOND, _END_OF_MILLISECONDS, _END_OF_TICKS = (
 _EPOCH, _YEAR_ONE = datetime(1970, 1, 1, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)
 
 
-class Arrival(Struct, frozen=True, kw_only=True):
+class Arrival(Struct, frozen=True, kw_only=True, gc=False):
     """One message as it came.
 
     Attributes:
@@ -103,7 +103,7 @@ class Arrival(Struct, frozen=True, kw_only=True):
         return min(moment(written) or self.enqueued_at, self.enqueued_at)
 
 
-class Lineage(Struct, frozen=True):
+class Lineage(Struct, frozen=True, gc=False):
     """How often an event has been round already.
 
     Attributes:

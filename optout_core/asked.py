@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import product, repeat
+from itertools import product
 from typing import NamedTuple, Self
 
 from msgspec import Struct
@@ -144,13 +144,13 @@ class Asked(Struct):
             self._judged = judged
 
     def calls(self) -> Wanted:
-        """Give for whom ACS is to be called, by sender."""
+        """Give for whom ACS is to be called."""
         if not self._judged:
-            return zip(self.senders, repeat(self.recipients), strict=False)
+            return ((self.senders, self.recipients),)
         called: dict[Number, list[Number]] = {}
         for (sender, to), _, _ in self._called():
             called.setdefault(sender, []).append(to)
-        return called.items()
+        return [((sender,), recipients) for sender, recipients in called.items()]
 
     def _called(self) -> Iterator[tuple[tuple[Number, Number], Word, int]]:
         known = self._judged or {}

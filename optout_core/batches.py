@@ -65,8 +65,8 @@ class Batch:
         return self.only(to for to in self.recipients if to not in recipients)
 
 
-#: For whom an event asks: a sender, and recipients.
-Wanted = Iterable[tuple[Number, Collection[Number]]]
+#: For whom an event asks: for each of these senders, all of these recipients.
+Wanted = Iterable[tuple[Collection[Number], Collection[Number]]]
 
 
 def plan(operation: Operation, wanted: Wanted, apart: Iterable[Wanted] = ()) -> tuple[Batch, ...]:
@@ -89,10 +89,11 @@ def _pack(
 ) -> Iterator[Batch]:
     """Pack those who are not packed yet."""
     by_sender: defaultdict[Number, dict[Number, None]] = defaultdict(dict)
-    for sender, recipients in wanted:
-        of_sender = by_sender[sender]
-        for to in recipients:
-            of_sender[to] = None
+    for senders, recipients in wanted:
+        for sender in senders:
+            of_sender = by_sender[sender]
+            for to in recipients:
+                of_sender[to] = None
     for sender, of_sender in by_sender.items():
         new = [to for to in of_sender if to not in packed[sender]] if sender in packed else of_sender
         yield from (Batch(sender, chunk, alone, operation) for chunk in chunks(new, MAX_RECIPIENTS))

@@ -43,7 +43,7 @@ class EventResult(StrEnum):
     DEAD_LETTERED = auto()
 
 
-class _Event(Struct, eq=False):
+class _Event(Struct, eq=False, gc=False):
     """What is common to all events.
 
     Attributes:
@@ -76,7 +76,7 @@ class _Event(Struct, eq=False):
     __hash__ = None  # type: ignore[assignment]
 
 
-class OptIn(_Event, eq=False):
+class OptIn(_Event, eq=False, gc=False):
     """People opted in again to the messages of one sender.
 
     Attributes:
@@ -94,7 +94,7 @@ class OptIn(_Event, eq=False):
     consent: Consent | None = None
 
 
-class OptOut(_Event, eq=False):
+class OptOut(_Event, eq=False, gc=False):
     """People said STOP to one sender: no older opt-in of theirs may be applied.
 
     Attributes:
@@ -114,7 +114,7 @@ class OptOut(_Event, eq=False):
     is_texted: bool = False
 
 
-class Ignored(_Event, eq=False):
+class Ignored(_Event, eq=False, gc=False):
     """An event that is none of our business, such as a delivery report or a text that is not a keyword."""
 
     result = EventResult.IGNORED

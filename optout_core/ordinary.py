@@ -27,6 +27,8 @@ _Fact = Annotated[str, Meta(max_length=MAX_NAME)]
 #: `recipients`. Each recipient has two more.
 _TEXTS = 12
 
+#: A byte: looked for as bytes of length one, it costs five times as much.
+_BACKSLASH = ord("\\")
 #: In a time, finer than a microsecond: this decoder rounds what is cut off elsewhere.
 _FINER = re.compile(rb"\.[0-9]{7}")
 
@@ -74,7 +76,7 @@ def read_ordinary(arrival: Arrival, first_enqueued: datetime) -> OptIn | None:
         first_enqueued: `arrival.first_enqueued`, which its lineage knows already.
     """
     body = arrival.body
-    if b"\\" in body or _FINER.search(body) or arrival.unreadable or not _say_nothing(tuple(arrival.properties)):
+    if _BACKSLASH in body or _FINER.search(body) or arrival.unreadable or not _say_nothing(tuple(arrival.properties)):
         return None
     try:
         event = _DECODER.decode(body)

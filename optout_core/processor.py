@@ -5,27 +5,27 @@ invocation is worked off in slices, so that memory and the time for which the lo
 publishers send.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from optout_core.arrivals import Arrival, Lineage, read_lineage
 from optout_core.asked import Answers, Asked
-from optout_core.batches import Batch, Operation, Wanted, plan
+from optout_core.batches import Batch, Operation, plan
 from optout_core.consent import ConsentKey, OptInRule, Row, Word
 from optout_core.dispatch import Outbox, as_dispatched, dispatch
 from optout_core.errors import LedgerUnavailable
-from optout_core.events import Ignored, OptOut
+from optout_core.events import Event, Ignored, OptOut
 from optout_core.incoming import Incoming
 from optout_core.keywords import Keywords
 from optout_core.ledger import InvocationLedger, Ledger
 from optout_core.messages import dead_letters, retry_messages
 from optout_core.outcomes import Outcome, Outcomes, Verdict
 from optout_core.outgoing import Outgoing
-from optout_core.reports import Dispatched, Report, SettledEvent
+from optout_core.reports import Dispatched, EventReport, Report, SettledEvent
 from optout_core.settlement import DeadLetter, Schedule
 
 #: Recipients after which a slice is full: enough to keep all requests in flight busy, and a few megabytes of memory.
@@ -42,6 +42,8 @@ _IN_DOUBT = Outcome(Verdict.UNAVAILABLE, "not asked: the broker takes neither re
 _Received = tuple[Arrival, Lineage]
 #: A message that is read once, or one that is read again in its slice.
 _Held = Incoming | _Received
+_Stretch = list[_Held]
+_Work = TypeVar("_Work")
 
 
 class OptOutList(Protocol):
@@ -109,47 +111,56 @@ class Processor:
             slices, has_stops, later = await self._read_ahead(zip(arrivals, lineages, strict=True))
             # Without a ledger, an opt-in can be older than a STOP of the same invocation, or than none.
             ledger = self.ledger or (InvocationLedger(self.now) if has_stops else None)
-            for held in filter(None, slices):
-                messages = [each if isinstance(each, Incoming) else self._read(each) for each in held]
-                self.telemetry.report(await self._process(messages, ledger, later, deadline))
+            for stretches in filter(None, slices):
+                self.telemetry.report(await self._process(stretches, ledger, later, deadline))
 
-    async def _read_ahead(self, received: Iterable[_Received]) -> tuple[list[list[_Held]], bool, list[Word]]:
+    async def _read_ahead(self, received: Iterable[_Received]) -> tuple[list[list[_Stretch]], bool, list[Word]]:
         """Cut the messages into slices; no older opt-in of the first may be applied against a STOP of a later one."""
-        slices: list[list[_Held]] = [[]]
+        slices: list[list[_Stretch]] = [[]]
         later: list[Word] = []
-        has_stops, size, filled, stretch = False, 0, 0, 0
+        has_stops, held, filled, stretch, size = False, 0, 0, list[_Held](), 0
         for each in received:
-            message = self._read(each)
+            message = Incoming.read(*each, self.keywords)
             for event in message.events:
                 if isinstance(event, OptOut):
                     has_stops = True
                     if len(slices) > 1:
                         later += Asked.of(event, message, self.rule, self.now()).words
-            size += message.size
-            slices[-1].append(message if size <= HELD else each)
-            if (filled := filled + message.size) >= SLICE:
-                slices.append([])
-                filled = 0
-            if (stretch := stretch + message.size) >= STRETCH:
-                stretch = 0
+            stretch.append(message if held < HELD else each)
+            if (size := size + message.size) >= STRETCH:
+                slices[-1].append(stretch)
+                if (filled := filled + size) >= SLICE:
+                    slices.append([])
+                    filled = 0
+                held, stretch, size = held + size, [], 0
                 await self.give_way()
+        if stretch:
+            slices[-1].append(stretch)
         return slices, has_stops, later
 
-    def _read(self, received: _Received) -> Incoming:
-        return Incoming.read(*received, self.keywords)
-
     async def _process(
-        self, messages: Sequence[Incoming], ledger: Ledger | None, later: list[Word], deadline: float
+        self, stretches: Sequence[_Stretch], ledger: Ledger | None, later: list[Word], deadline: float
     ) -> Report:
         now = self.now()
-        stretch = 0
-        asked: list[Asked] = []
-        for message in messages:
-            said = [event for event in message.events if not isinstance(event, Ignored)]
-            asked += [Asked.of(event, message, self.rule, now) for event in said]
-            if (stretch := stretch + message.size) >= STRETCH:
-                stretch = 0
-                await self.give_way()
+        messages = 0
+        events: list[Event | EventReport] = []
+        # Dead letters as a whole: those that are no event, and those that came back to wait.
+        dead: list[Incoming] = []
+        in_stretches: list[list[Asked]] = []
+        async for stretch in self._in_turns(stretches):
+            read = [each if isinstance(each, Incoming) else Incoming.read(*each, self.keywords) for each in stretch]
+            messages += len(read)
+            events += [event for message in read for event in message.reports()]
+            dead += [message for message in read if message.error or message.parked]
+            in_stretches.append(
+                [
+                    Asked.of(event, message, self.rule, now)
+                    for message in read
+                    for event in message.events
+                    if not isinstance(event, Ignored)
+                ]
+            )
+        asked = list(chain.from_iterable(in_stretches))
         # Sending is proven before ACS is called: what could not be recorded would be done again and again.
         unasked = _IN_DOUBT if self.outbox.is_in_doubt else self.endpoint.refusal(deadline)
         # STOPs hold back older opt-ins also while nothing can be called; an opt-in that is not called does not count.
@@ -160,29 +171,26 @@ class Processor:
         newer = None if unasked else await _record(ledger, asked, outcomes)
         answers = Answers(outcomes=outcomes, unasked=unasked, newer=newer, now=self.now())
         settled: list[SettledEvent] = []
-        for each in asked:
-            settled.append(each.settle(answers, self.schedule, self.chance))
-            if (stretch := stretch + len(each.event.recipients)) >= STRETCH:
-                stretch = 0
-                await self.give_way()
         outgoing: list[Outgoing] = []
-        for event in [event for event in settled if not event.is_done]:
-            outgoing += retry_messages(event.event, event.lineage, event.settlements)
-            outgoing += dead_letters(event.event, event.lineage, event.settlements)
-            if (stretch := stretch + len(event.event.recipients)) >= STRETCH:
-                stretch = 0
-                await self.give_way()
-        outgoing += [letter for message in messages if (letter := message.dead_letter())]
+        async for of_stretch in self._in_turns(in_stretches):
+            decided = [each.settle(answers, self.schedule, self.chance) for each in of_stretch]
+            settled += decided
+            for event in [event for event in decided if not event.is_done]:
+                outgoing += retry_messages(event.event, event.lineage, event.settlements)
+                outgoing += dead_letters(event.event, event.lineage, event.settlements)
+        outgoing += [letter for message in dead if (letter := message.dead_letter())]
         dispatched = await dispatch(self.outbox, outgoing, self.schedule, answers.now)
         if dispatched.parked or dispatched.refused:
             settled = [as_dispatched(each, dispatched) for each in settled]
-        settled += _no_longer_parked(messages, dispatched, answers.now)
-        return Report(
-            messages=len(messages),
-            events=tuple(event for message in messages for event in message.reports()),
-            settled=tuple(settled),
-            dispatched=dispatched,
-        )
+        settled += _no_longer_parked(dead, dispatched, answers.now)
+        return Report(messages=messages, events=events, settled=settled, dispatched=dispatched)
+
+    async def _in_turns(self, stretches: Iterable[_Work]) -> AsyncIterator[_Work]:
+        """Yield stretches; between two of them others have their turn."""
+        for place, stretch in enumerate(stretches):
+            if place:
+                await self.give_way()
+            yield stretch
 
     async def _admit(self, ledger: Ledger | None, asked: Sequence[Asked], later: list[Word]) -> Outcome | None:
         """Let the ledger judge; give the outcome of everybody where it cannot."""
@@ -208,23 +216,20 @@ async def _record(ledger: Ledger | None, asked: Iterable[Asked], outcomes: Outco
 
 
 def _plan(asked: Sequence[Asked]) -> Sequence[Batch]:
+    batches: list[Batch] = []
     # STOPs first: whoever waits for us, waits for those.
-    together: dict[Operation, list[Wanted]] = {Operation.ADD: [], Operation.REMOVE: []}
-    apart: dict[Operation, list[Wanted]] = {Operation.ADD: [], Operation.REMOVE: []}
-    for each in asked:
-        (apart if each.message.lineage.alone else together)[each.operation].append(each.calls())
-    return [
-        batch
-        for operation in together
-        for batch in plan(operation, chain.from_iterable(together[operation]), apart[operation])
-    ]
+    for operation in (Operation.ADD, Operation.REMOVE):
+        of_kind = [each for each in asked if each.operation is operation]
+        together = [each.calls() for each in of_kind if not each.message.lineage.alone]
+        apart = [each.calls() for each in of_kind if each.message.lineage.alone]
+        batches += plan(operation, chain.from_iterable(together), apart)
+    return batches
 
 
-def _no_longer_parked(messages: Sequence[Incoming], dispatched: Dispatched, now: datetime) -> Iterator[SettledEvent]:
-    parked = [message for message in messages if message.parked]
-    sent = {each.message_id for each in dispatched.dead_letters} if parked else ()
-    for message in parked:
-        if message.parked and message.parked.reason and message.parked.message_id in sent:
+def _no_longer_parked(dead: Sequence[Incoming], dispatched: Dispatched, now: datetime) -> Iterator[SettledEvent]:
+    sent = {each.message_id for each in dispatched.dead_letters} if dead else ()
+    for message in dead:
+        if (letter := message.parked) and letter.reason and letter.message_id in sent:
             for event in message.of_dead_letter():
-                settlements = {to: DeadLetter(message.parked.reason) for to in event.recipients}
+                settlements = {to: DeadLetter(letter.reason) for to in event.recipients}
                 yield SettledEvent(event, message.lineage, now, settlements)

@@ -87,7 +87,7 @@ class RecipientReport:
     effect: ConsentEffect | None = None
 
 
-class SettledEvent(Struct):
+class SettledEvent(Struct, gc=False):
     """An event, and what becomes of its recipients.
 
     Attributes:
@@ -193,8 +193,8 @@ class Report:
     """
 
     messages: int
-    events: tuple[Event | EventReport, ...] = ()
-    settled: tuple[SettledEvent, ...] = ()
+    events: Sequence[Event | EventReport] = ()
+    settled: Sequence[SettledEvent] = ()
     dispatched: Dispatched = Dispatched()
 
     @property

@@ -130,7 +130,7 @@ def pair(recipient, sender=SENDER):
 
 def wanted(pairs):
     """Ask for pairs, as an event for each does."""
-    return [(each.sender, [each.recipient]) for each in pairs]
+    return [((each.sender,), [each.recipient]) for each in pairs]
 
 
 def batch(*recipients, sender=SENDER):

@@ -58,7 +58,7 @@ async def check(post: Post, sender: Number, numbers: Collection[Number]) -> dict
     """
     entries: dict[Number, ListEntry] = {}
     target = request_target(Operation.CHECK)
-    for batch in plan(Operation.CHECK, [(sender, numbers)]):
+    for batch in plan(Operation.CHECK, [((sender,), numbers)]):
         try:
             outcomes = read_answer(batch, await post(target, request_body(batch)))
             entries |= {to: _entry(outcome) for to, outcome in outcomes.items()}

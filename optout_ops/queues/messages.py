@@ -20,7 +20,7 @@ class MessageState(StrEnum):
     SCHEDULED = "scheduled"
 
 
-class QueueMessage(Arrival, frozen=True, kw_only=True):
+class QueueMessage(Arrival, frozen=True, kw_only=True, gc=False):
     """One message of a queue, peeked or locked.
 
     Attributes:
