@@ -6,7 +6,7 @@ newest word of each person, whether the list is known to say it, and when a call
 brings the newest word calls; an older word never does. The protocol was model-checked: docs/design.md, "Consent".
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum, auto
@@ -22,6 +22,7 @@ from optout_core.reasons import Reason
 #: Reasons that were given for good: time only makes the opt-in older.
 _FINAL = {reason.value: reason for reason in (Reason.NEWER_OPT_OUT, Reason.STALE_OPT_IN)}
 _is_clear = attrgetter("is_clear")
+_NONE: Mapping[Number, Reason] = {}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 #: Characters of a source or id in a key. PostgreSQL takes 2,704 bytes for all of a key, and a character has up to four
@@ -211,7 +212,7 @@ class OptInRule:
 
     def objections(
         self, event: OptIn | OptOut, now: datetime, sent_back: Untrusted | None = None
-    ) -> dict[Number, Reason]:
+    ) -> Mapping[Number, Reason]:
         """Say for which recipients an event does not count, and why.
 
         A STOP is never too old; only one that names no person for certain counts for nobody.
@@ -229,10 +230,12 @@ class OptInRule:
         if sent_back and sent_back.raw in _FINAL:
             # Whatever tool sent it back, the STOP that it lost to still stands.
             return dict.fromkeys(event.recipients, _FINAL[sent_back.raw])
-        objections = dict.fromkeys(event.recipients, Reason.STALE_OPT_IN) if now - event.time > self.max_age else {}
-        if not all(map(_is_clear, event.recipients)):
-            objections |= {to: Reason.RECIPIENT_REJECTED for to in event.recipients if not to.is_clear}
-        return objections
+        is_stale, are_clear = now - event.time > self.max_age, all(map(_is_clear, event.recipients))
+        if are_clear and not is_stale:
+            # Almost always.
+            return _NONE
+        objections = dict.fromkeys(event.recipients, Reason.STALE_OPT_IN) if is_stale else {}
+        return objections | {to: Reason.RECIPIENT_REJECTED for to in event.recipients if not to.is_clear}
 
     def senders(self, event: OptOut) -> Collection[Number]:
         """Give the senders for whose messages a STOP counts; each once."""

@@ -119,14 +119,14 @@ class Processor:
         slices: list[list[_Stretch]] = [[]]
         later: list[Word] = []
         has_stops, held, filled, stretch, size = False, 0, 0, list[_Held](), 0
-        for each in received:
-            message = Incoming.read(*each, self.keywords)
+        for arrival, lineage in received:
+            message = Incoming.read(arrival, lineage, self.keywords)
             for event in message.events:
                 if isinstance(event, OptOut):
                     has_stops = True
                     if len(slices) > 1:
                         later += Asked.of(event, message, self.rule, self.now()).words
-            stretch.append(message if held < HELD else each)
+            stretch.append(message if held < HELD else (arrival, lineage))
             if (size := size + message.size) >= STRETCH:
                 slices[-1].append(stretch)
                 if (filled := filled + size) >= SLICE:

@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from time import monotonic
 
 from opentelemetry import metrics, trace
@@ -46,6 +47,7 @@ _EFFECTS = {
 }
 _Recipients = Counter[tuple[RecipientOutcome, Reason | None]]
 
+_FORM_AND_RESULT = attrgetter("form", "result")
 _log = logging.getLogger(NAME)
 
 #: Lines of one kind that are written at once, and seconds for each more: what is refused may be refused a hundred times
@@ -224,7 +226,7 @@ class Telemetry:
 
     def report(self, report: Report) -> None:
         """Count what was done, say it in one line, and hand it to the observers."""
-        for (form, result), count in Counter([(event.form, event.result) for event in report.events]).items():
+        for (form, result), count in Counter(map(_FORM_AND_RESULT, report.events)).items():
             self._events.add(count, {"form": form, "result": result.value})
         recipients, effects = self._count_recipients(report.settled)
         for (outcome, reason), count in recipients.items():
