@@ -21,7 +21,7 @@ class Scale:
         ledger: Recipients of one slice that the ledger takes in.
     """
 
-    rounds: int = 5
+    rounds: int = 9
     recipients: int = 2_000
     events: int = 10_000
     shared: int = 300

@@ -42,24 +42,20 @@ class Answers:
     unasked: Outcome | None
     newer: Mapping[ConsentKey, Row] | None
     now: datetime
-    _confirm_all: bool = field(init=False)
+    _stand: bool = field(init=False)
+    _settle_everybody: bool = field(init=False)
 
     def __post_init__(self) -> None:
         """Look once for all events whether ACS confirmed everything; most outcomes are one value."""
         distinct = {id(each): each for of_sender in self.outcomes.values() for each in of_sender.values()}
-        self._confirm_all = all(each.verdict is Verdict.CONFIRMED for each in distinct.values())
+        self._stand = not self.unasked and self.newer == {}
+        self._settle_everybody = self._stand and all(each.verdict is Verdict.CONFIRMED for each in distinct.values())
 
     def settle_all(self, senders: Collection[Number], recipients: Collection[Number]) -> bool:
         """Say whether ACS confirmed these recipients for these senders, and each word of theirs is still the newest."""
-        return (
-            not self.unasked
-            and self.newer == {}
-            and (
-                self._confirm_all
-                or all(
-                    self.outcomes[sender][to].verdict is Verdict.CONFIRMED for sender in senders for to in recipients
-                )
-            )
+        return self._settle_everybody or (
+            self._stand
+            and all(self.outcomes[sender][to].verdict is Verdict.CONFIRMED for sender in senders for to in recipients)
         )
 
 

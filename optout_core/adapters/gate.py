@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from time import monotonic
 
 from optout_core.errors import NotSent
@@ -70,19 +70,21 @@ class Gate:
         """Say whether a request that was sent after a moment was answered."""
         return self._answered > moment
 
-    @asynccontextmanager
-    async def passage(self, patience: float) -> AsyncIterator[None]:
+    def passage(self, patience: float) -> AbstractAsyncContextManager[None]:
         """Let one request pass in the `async with` block, or wait until it may.
 
         Raises:
             NotSent: It may not within `patience` seconds.
         """
-        if not self.is_closed:
-            async with self._probing:
-                if not self.is_closed:
-                    await self._wait_in_place(patience)
-                    yield
-                    return
+        return nullcontext() if self.is_closed else self._in_turn(patience)
+
+    @asynccontextmanager
+    async def _in_turn(self, patience: float) -> AsyncIterator[None]:
+        async with self._probing:
+            if not self.is_closed:
+                await self._wait_in_place(patience)
+                yield
+                return
         yield
 
     def accepted(self, sent_at: float) -> None:
