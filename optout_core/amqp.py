@@ -78,7 +78,9 @@ def decode(content: bytes, position: int = 0) -> Message:
     left_out: dict[int, bytearray] = {}
     while position < size:
         start = position
-        code, constructor = _section(content, start)
+        if content[start : start + 2] != _DESCRIBED or start + 4 > size:
+            raise NotAmqp("a section begins with its code")
+        code, constructor = content[start + 2], content[start + 3]
         try:
             if code in _KINDS and constructor not in _KINDS[code]:
                 raise NotAmqp("a section of another type than AMQP gives it")
@@ -120,12 +122,6 @@ def end_of(content: bytes, position: int) -> int:
     if end > len(content):
         raise NotAmqp("the bytes end early")
     return end
-
-
-def _section(content: bytes, position: int) -> tuple[int, int]:
-    if content[position : position + 2] != _DESCRIBED or position + 4 > len(content):
-        raise NotAmqp("a section begins with its code")
-    return content[position + 2], content[position + 3]
 
 
 def _end_of_plain(content: bytes, position: int) -> int:

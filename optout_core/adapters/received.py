@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 #: What an integer of AMQP can be: from the least long to below the end of ulong.
 _LEAST, _END = -(2**63), 2**64
+_AS_IT_IS = (bool, UUID)
 #: Places of what is read of the header and of the standard properties (AMQP messaging, 3.2.1 and 3.2.4).
 _DELIVERY_COUNT = 4
 _MESSAGE_ID, _SUBJECT, _CORRELATION_ID, _CONTENT_TYPE = 0, 3, 5, 6
@@ -120,7 +121,7 @@ def _property(value: object) -> object:
             return value.decode()
         except UnicodeDecodeError:
             return b64encode(value).decode()
-    if value is None or isinstance(value, bool | UUID):
+    if value is None or isinstance(value, _AS_IT_IS):
         return value
     if isinstance(value, float):
         return float(value)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from azurefunctions.extensions.base import Datum, InConverter, SdkType
+from msgspec import Struct
 from msgspec.structs import replace
 
 from optout_core import amqp
@@ -26,24 +27,23 @@ _LOCK_TOKEN_BYTES = 16
 _log = logging.getLogger("optout_core")
 
 
-class _Beside:
+class _Beside(Struct):
     """The metadata arrays of a batch, a second source of what a message says itself; each is read when it is needed."""
 
-    def __init__(self, metadata: Mapping[str, Any], messages: int) -> None:
-        self._metadata = metadata
-        self._messages = messages
-        self._arrays: dict[str, list[Any]] = {}
+    metadata: Mapping[str, Any]
+    messages: int
+    arrays: dict[str, list[Any]] = {}
 
     def entry(self, index: int, name: str) -> Any:  # noqa: ANN401 - whatever stands there
         """Give a message's own entry of an array; None where it cannot be had."""
-        if name not in self._arrays:
+        if name not in self.arrays:
             try:
-                values = list(self._metadata[f"{name}Array"].python_value)
+                values = list(self.metadata[f"{name}Array"].python_value)
             except Exception:  # noqa: BLE001 - whatever the host sends
                 values = []
             # Arrays of texts come without their empty entries: then nobody knows whose an entry is.
-            self._arrays[name] = values if len(values) == self._messages else [None] * self._messages
-        return self._arrays[name][index]
+            self.arrays[name] = values if len(values) == self.messages else [None] * self.messages
+        return self.arrays[name][index]
 
 
 class WholeMessage(SdkType):
