@@ -53,10 +53,14 @@ class Answers:
 
     def settle_all(self, senders: Collection[Number], recipients: Collection[Number]) -> bool:
         """Say whether ACS confirmed these recipients for these senders, and each word of theirs is still the newest."""
-        return self._settle_everybody or (
-            self._stand
-            and all(self.outcomes[sender][to].verdict is Verdict.CONFIRMED for sender in senders for to in recipients)
-        )
+        if self._settle_everybody or not self._stand:
+            return self._settle_everybody
+        for sender in senders:
+            of_sender = self.outcomes[sender]
+            for to in recipients:
+                if of_sender[to].verdict is not Verdict.CONFIRMED:
+                    return False
+        return True
 
 
 class _Judged(NamedTuple):

@@ -152,8 +152,14 @@ class Consent:
 
     def facts(self) -> dict[str, datetime | str]:
         """Give what is known, by the names that publishers use."""
-        facts = {"capturedAt": self.captured_at, "method": self.method, "reference": self.reference}
-        return {name: fact for name, fact in facts.items() if fact is not None}
+        facts: dict[str, datetime | str] = {}
+        if self.captured_at is not None:
+            facts["capturedAt"] = self.captured_at
+        if self.method is not None:
+            facts["method"] = self.method
+        if self.reference is not None:
+            facts["reference"] = self.reference
+        return facts
 
 
 class Recipient(TypedDict, total=False):

@@ -106,4 +106,5 @@ class SendFailed(OptOutError):
 
 def said(status: int | None, detail: str) -> str:
     """Say what ACS said, such as `HTTP 400: Invalid recipient phone number format`, or that it gave no answer."""
-    return ": ".join(filter(None, (f"HTTP {status}" if status else "no answer", detail)))
+    answer = f"HTTP {status}" if status else "no answer"
+    return f"{answer}: {detail}" if detail else answer

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import sha256
 
 from msgspec import to_builtins
@@ -32,6 +33,8 @@ MAX_DESCRIPTION = 1024
 #: The id may have 128 characters; kind, hop, hash and part take 27 of them at most.
 _MAX_ROOT = 96
 _MAX_ANSWERS = 3
+
+_ALONE = {properties.ALONE: 1}
 
 
 class Kind(StrEnum):
@@ -67,8 +70,8 @@ def retry_messages(
                 message_id=message_id(event, Kind.RETRY, lineage, (str(attempt), *_texts(part))),
                 body=body,
                 content_type=CONTENT_TYPE,
-                properties=_properties(event, lineage, attempt, len(part)) | ({properties.ALONE: 1} if alone else {}),
-                scheduled_at=max(times[recipient] for recipient in part),
+                properties=_properties(event, lineage, attempt, len(part)) | (_ALONE if alone else {}),
+                scheduled_at=max(map(times.__getitem__, part)),
                 correlation_id=lineage.correlation_id,
             )
 
@@ -142,7 +145,7 @@ def message_id(event: OptIn | OptOut, kind: Kind, lineage: Lineage, about: Itera
         about: What tells this message from the others of the same event and hop: reason or attempt, and recipients.
     """
     facts = (event.source.raw, event.id.raw, _written(event.time), event.sender.text, *about)
-    return _id(f"{event.source.raw}/{event.id.raw}", kind, lineage, [fact.encode() for fact in facts])
+    return _id(f"{event.source.raw}/{event.id.raw}", kind, lineage, map(str.encode, facts))
 
 
 def _id(root: str, kind: Kind, lineage: Lineage, about: Iterable[bytes]) -> str:
@@ -161,12 +164,18 @@ def _short(name: str) -> str:
     return name if is_fit else sha256(name.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
-def _texts(recipients: Iterable[Number]) -> Iterator[str]:
-    return (recipient.text for recipient in recipients)
+def _texts(recipients: Iterable[Number]) -> list[str]:
+    return [recipient.text for recipient in recipients]
 
 
 def _digest(*parts: bytes) -> str:
-    return sha256(b"".join([len(part).to_bytes(8) + part for part in parts])).hexdigest()[:16]
+    return sha256(b"".join([_length(len(part)) + part for part in parts])).hexdigest()[:16]
+
+
+@lru_cache(maxsize=256)
+def _length(size: int) -> bytes:
+    # Most parts are short, and of a few lengths.
+    return size.to_bytes(8)
 
 
 def _bodies(event: OptIn | OptOut, recipients: tuple[Number, ...]) -> Iterator[tuple[tuple[Number, ...], bytes]]:
@@ -180,11 +189,10 @@ def _bodies(event: OptIn | OptOut, recipients: tuple[Number, ...]) -> Iterator[t
 
 
 def _properties(event: OptIn | OptOut, lineage: Lineage, attempt: int, recipients: int) -> dict[str, object]:
-    return {
-        **_lineage_properties(event.id, lineage, attempt),
-        properties.RECIPIENTS: recipients,
-        properties.OF: lineage.of or len(event.recipients),
-    }
+    facts = _lineage_properties(event.id, lineage, attempt)
+    facts[properties.RECIPIENTS] = recipients
+    facts[properties.OF] = lineage.of or len(event.recipients)
+    return facts
 
 
 def _lineage_properties(event_id: Untrusted, lineage: Lineage, attempt: int) -> dict[str, object]:

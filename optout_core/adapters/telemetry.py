@@ -335,7 +335,7 @@ def _dead_events(report: Report) -> dict[str, list[EventReport | SettledEvent]]:
         if isinstance(event, EventReport) and event.reason:
             dead.setdefault(event.id.raw, []).append(event)
     for each in report.settled:
-        if each.of_each and any(isinstance(settlement, DeadLetter) for settlement in each.of_each.values()):
+        if each.of_each and DeadLetter in map(type, each.of_each.values()):
             dead.setdefault(each.event.id.raw, []).append(each)
     return dead
 
