@@ -8,11 +8,9 @@ from datetime import datetime
 from time import monotonic
 from typing import Any
 
-from azurefunctions.extensions.base import get_binding_registry
-
 from benchmarks.endpoint import ACCESS_KEY
 from optout_core.adapters.service import Service
-from optout_core.adapters.trigger import WholeMessage
+from optout_core.adapters.trigger import WholeMessagesConverter
 from optout_core.arrivals import Arrival
 from optout_core.outgoing import NotTaken, Outgoing, Queue
 from optout_core.processor import Processor
@@ -58,16 +56,10 @@ class Ours:
         """Settle messages in memory: one invocation."""
         await self.processor.process(arrivals, monotonic() + BUDGET)
 
-    async def invoke(self, data: Any, metadata: Any) -> None:  # noqa: ANN401 - of the worker
-        """Settle what the host hands over: one invocation, with the conversion that the worker does before it."""
-        # As `Service.process` does, which would send to a broker.
-        await self.process(taken_over(data, metadata, self.processor.now()))
-
 
 def taken_over(data: Any, metadata: Any, now: datetime) -> list[Arrival]:  # noqa: ANN401 - of the worker
-    """Convert what the host hands over as the worker does, and read it."""
-    converter = get_binding_registry().get("serviceBusTrigger")  # type: ignore[no-untyped-call]
-    messages: list[WholeMessage] = converter.decode(data, trigger_metadata=metadata, pytype=list)
+    """Convert what the host hands over as the worker does, and read it as `Service.process` does."""
+    messages = WholeMessagesConverter.decode(data, trigger_metadata=metadata, pytype=list)
     return [message.arrival(now) for message in messages]
 
 

@@ -48,8 +48,12 @@ def read(message: Message, enqueued_at: datetime) -> Arrival:
         message: As it was decoded.
         enqueued_at: When the broker accepted it (see `enqueued_at`), or what stands in for that; aware.
     """
-    body, unreadable = _body(message.body)
-    header, standard = message.header, (*message.properties, *_NO_PROPERTIES)
+    header, standard, sections = message.header, (*message.properties, *_NO_PROPERTIES), message.body
+    if len(sections) == 1 and sections[0][0] == DATA and isinstance(sections[0][1], bytes):
+        # Almost always.
+        body, unreadable = sections[0][1], None
+    else:
+        body, unreadable = _body(sections)
     return Arrival(
         body=body,
         enqueued_at=enqueued_at,
@@ -133,8 +137,6 @@ def _property(value: object) -> object:
 
 def _body(sections: Sequence[tuple[int, Any]]) -> tuple[bytes, str | None]:
     """Give the bytes of the event; and if there is none, what the body is instead, its content written as JSON."""
-    if len(sections) == 1 and sections[0][0] == DATA and isinstance(sections[0][1], bytes):
-        return sections[0][1], None
     contents = {code: [content for each, content in sections if each == code] for code in (DATA, SEQUENCE, VALUE)}
     if data := contents[DATA]:
         if all(isinstance(section, bytes) for section in data):
