@@ -49,6 +49,7 @@ _FIRST_MILLISECOND, _END_OF_MILLISECONDS, _END_OF_TICKS = (
 _EPOCH, _YEAR_ONE = datetime(1970, 1, 1, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)
 
 
+# What is made for each message or recipient and can be in no cycle is left to reference counting (gc=False).
 class Arrival(Struct, frozen=True, kw_only=True, gc=False):
     """One message as it came.
 

@@ -42,19 +42,20 @@ class Answers:
     unasked: Outcome | None
     newer: Mapping[ConsentKey, Row] | None
     now: datetime
-    _stand: bool = field(init=False)
-    _settle_everybody: bool = field(init=False)
+    #: Whether everybody was asked, and each word is still the newest; and whether ACS confirmed everything as well.
+    _is_current: bool = field(init=False)
+    _is_settled: bool = field(init=False)
 
     def __post_init__(self) -> None:
         """Look once for all events whether ACS confirmed everything; most outcomes are one value."""
         distinct = {id(each): each for of_sender in self.outcomes.values() for each in of_sender.values()}
-        self._stand = not self.unasked and self.newer == {}
-        self._settle_everybody = self._stand and all(each.verdict is Verdict.CONFIRMED for each in distinct.values())
+        self._is_current = not self.unasked and self.newer == {}
+        self._is_settled = self._is_current and all(each.verdict is Verdict.CONFIRMED for each in distinct.values())
 
     def settle_all(self, senders: Collection[Number], recipients: Collection[Number]) -> bool:
         """Say whether ACS confirmed these recipients for these senders, and each word of theirs is still the newest."""
-        if self._settle_everybody or not self._stand:
-            return self._settle_everybody
+        if self._is_settled or not self._is_current:
+            return self._is_settled
         for sender in senders:
             of_sender = self.outcomes[sender]
             for to in recipients:

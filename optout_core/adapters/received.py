@@ -34,11 +34,16 @@ def within(message: "ServiceBusReceivedMessage") -> Message:
     body = [(DATA, each) for each in decoded.data or ()] + [(SEQUENCE, each) for each in decoded.sequence or ()]
     return Message(
         decoded.header or (),
-        decoded.message_annotations or {},
+        _entries(decoded.message_annotations),
         decoded.properties or (),
-        decoded.application_properties or {},
+        _entries(decoded.application_properties),
         body or [(VALUE, decoded.value)],
     )
+
+
+def _entries(section: object) -> Mapping[Any, Any]:
+    # The library takes whatever stands there.
+    return section if isinstance(section, dict) else {}
 
 
 def read(message: Message, enqueued_at: datetime) -> Arrival:
@@ -54,6 +59,7 @@ def read(message: Message, enqueued_at: datetime) -> Arrival:
         body, unreadable = sections[0][1], None
     else:
         body, unreadable = _body(sections)
+    deliveries = header[_DELIVERY_COUNT] if len(header) > _DELIVERY_COUNT else 0
     return Arrival(
         body=body,
         enqueued_at=enqueued_at,
@@ -62,7 +68,7 @@ def read(message: Message, enqueued_at: datetime) -> Arrival:
         correlation_id=text(standard[_CORRELATION_ID]),
         subject=text(standard[_SUBJECT]),
         properties=read_properties(message.application_properties),
-        delivery_count=(header[_DELIVERY_COUNT] if len(header) > _DELIVERY_COUNT else 0) or 0,
+        delivery_count=deliveries if isinstance(deliveries, int) else 0,
         locked_until=_moment(message, b"x-opt-locked-until"),
         unreadable=unreadable,
     )

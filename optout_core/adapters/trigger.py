@@ -51,6 +51,7 @@ class WholeMessage(SdkType):
 
     def __init__(self, handed_over: Any, batch: _Beside, index: int) -> None:  # noqa: ANN401 - of the worker's protobuf
         """Take what the host made of one message, what it sends beside the batch, and the message's place in it."""
+        # Not that of the base: it keeps what a client is made of, and this is none.
         self._handed_over = handed_over
         self._batch = batch
         self._index = index

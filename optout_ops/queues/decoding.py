@@ -50,8 +50,8 @@ def encoded(message: ServiceBusReceivedMessage) -> bytes:
     return getattr(message._message, "encoded", b"")
 
 
-def read(message: ServiceBusReceivedMessage) -> Message:
-    """Read a message as the function does; what the library decoded of it where its bytes were not kept."""
+def decoded(message: ServiceBusReceivedMessage) -> Message:
+    """Decode a message as the function does; what the library decoded of it where its bytes were not kept."""
     try:
         return decode(encoded(message)) if encoded(message) else received.within(message)
     except NotAmqp:

@@ -12,7 +12,7 @@ from optout_ops.queues.messages import MessageState, QueueMessage
 
 def read_message(message: ServiceBusReceivedMessage) -> QueueMessage:
     """Read a message as the function reads it, and what only operators need; never raises."""
-    decoded = decoding.read(message)
+    decoded = decoding.decoded(message)
     arrival = received.read(decoded, received.enqueued_at(decoded) or datetime.now(UTC))
     properties, unread = decoding.unread_properties(decoded)
     # One that cannot be read hides the others.

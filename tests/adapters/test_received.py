@@ -229,6 +229,20 @@ def test_a_time_of_arrival_that_cannot_be_read_is_the_one_that_the_host_sends_be
     assert message.arrival(NOW).enqueued_at == NOW - MINUTE
 
 
+def test_a_delivery_count_that_is_no_number_is_none():
+    assert without_metadata(section(0x70, [None] * 4 + ["many"]) + data(EVENT)).delivery_count == 0
+
+
+def test_sections_of_another_type_than_amqp_gives_them_are_empty():
+    content = section(0x72, ["x"]) + section(0x74, ["y"]) + data(EVENT)
+
+    by_library = received.read(received.within(ServiceBusReceivedMessage.from_bytes(content)), NOW)
+    by_function = without_metadata(content)
+
+    assert (by_library.body, by_library.properties) == (by_function.body, by_function.properties) == (EVENT, {})
+    assert by_function.unreadable == "an application property is a decimal, a char or broken"
+
+
 def test_nobodys_metadata_is_anothers():
     """The host leaves empty entries out of its arrays of texts, so that entry i is not message i's."""
     batch = [
