@@ -29,7 +29,7 @@ _LISTS, _MAPS = frozenset({0x45, 0xC0, 0xD0}), frozenset({0xC1, 0xD1})
 _KINDS = {HEADER: _LISTS, PROPERTIES: _LISTS, MESSAGE_ANNOTATIONS: _MAPS, APPLICATION_PROPERTIES: _MAPS}
 #: Bytes of a value by the upper half of its constructor, and of the size in front of one that varies.
 _WIDTHS = {0x4: 0, 0x5: 1, 0x6: 2, 0x7: 4, 0x8: 8, 0x9: 16}
-_SIZES = {0xA: 1, 0xC: 1, 0xE: 1, 0xB: 4, 0xD: 4, 0xF: 4}
+SIZES = {0xA: 1, 0xC: 1, 0xE: 1, 0xB: 4, 0xD: 4, 0xF: 4}
 
 #: Deepest nesting, that of the .NET client and of azure-servicebus.
 _DEEPEST = 64
@@ -129,8 +129,8 @@ def _end_of_plain(content: bytes, position: int) -> int:
     kind = constructor >> 4
     if kind in _WIDTHS:
         return position + 1 + _WIDTHS[kind]
-    if kind in _SIZES:
-        start = position + 1 + _SIZES[kind]
+    if kind in SIZES:
+        start = position + 1 + SIZES[kind]
         return start + int.from_bytes(content[position + 1 : start])
     raise NotAmqp(f"0x{constructor:02x} is no type of AMQP")
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
-from optout_core.amqp import decode
+from optout_core.amqp import NotAmqp, decode
 from optout_core.events import EventResult
 from optout_core.masking import Untrusted
 from optout_core.reasons import Reason
@@ -77,7 +77,11 @@ async def watch_dead_letters(broker: Broker, name: str, write: Callable[[str], N
         await broker.wait_until(has_more, timeout=_FOR_EVER)
         for stored in queue.peek(known + 1, _AT_ONCE):
             known = stored.sequence_number
-            dead = read_dead_letter(decode(encode_message(stored.message, stored.stamps())))
+            try:
+                message = decode(encode_message(stored.message, stored.stamps()))
+            except NotAmqp:
+                continue
+            dead = read_dead_letter(message)
             if of_all or dead.reason.raw in _OF_BROKER:
                 write(of_dead_letter(dead, datetime.fromtimestamp(stored.enqueued_at, UTC)))
 

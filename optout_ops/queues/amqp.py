@@ -8,12 +8,10 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from optout_core.amqp import APPLICATION_PROPERTIES, BODY, HEADER, PROPERTIES, NotAmqp, end_of
+from optout_core.amqp import APPLICATION_PROPERTIES, BODY, HEADER, PROPERTIES, SIZES, NotAmqp, end_of
 
 #: What the sender wrote, without what the broker and the way to it added.
 _BARE = frozenset({HEADER, PROPERTIES, APPLICATION_PROPERTIES}) | BODY
-#: The form of the size in front of a value that varies, by the upper half of its constructor (AMQP types, 1.2).
-_SIZES = {0xA: ">B", 0xC: ">B", 0xE: ">B", 0xB: ">I", 0xD: ">I", 0xF: ">I"}
 _EMPTY_LIST = 0x45
 _KINDS = {
     0x40: "null", 0x41: "boolean", 0x42: "boolean", 0x56: "boolean", 0x50: "ubyte", 0x51: "byte", 0x60: "ushort",
@@ -90,14 +88,14 @@ def texts(value: bytes) -> str | None:
     """Read an encoded text; None where it is none."""
     if kind(value) not in {"string", "symbol"}:
         return None
-    return value[1 + struct.calcsize(_SIZES[value[0] >> 4]) :].decode(errors="replace")
+    return value[1 + SIZES[value[0] >> 4] :].decode(errors="replace")
 
 
 def binary(value: bytes) -> bytes:
     """Read an encoded binary; b"" where it is none."""
     if kind(value) != "binary":
         return b""
-    return value[1 + struct.calcsize(_SIZES[value[0] >> 4]) :]
+    return value[1 + SIZES[value[0] >> 4] :]
 
 
 def bare(content: bytes) -> bytes:
@@ -140,8 +138,7 @@ def renewed(content: bytes, message_id: str, facts: Mapping[str, object]) -> byt
 
 
 def _items(value: bytes) -> Iterator[bytes]:
-    form = _SIZES[value[0] >> 4]
-    position = 1 + 2 * struct.calcsize(form)
+    position = 1 + 2 * SIZES[value[0] >> 4]
     while position < len(value):
         end = end_of(value, position)
         yield value[position:end]

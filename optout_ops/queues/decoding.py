@@ -51,11 +51,11 @@ def encoded(message: ServiceBusReceivedMessage) -> bytes:
 
 
 def decoded(message: ServiceBusReceivedMessage) -> Message:
-    """Decode a message as the function does; what the library decoded of it where its bytes were not kept."""
-    try:
-        return decode(encoded(message)) if encoded(message) else received.within(message)
-    except NotAmqp:
-        return Message()
+    """Decode a message as the function does; what the library decoded of it where that cannot be."""
+    with suppress(NotAmqp):
+        if content := encoded(message):
+            return decode(content)
+    return received.within(message)
 
 
 def unread_properties(message: Message) -> tuple[dict[str, object], dict[str, str]]:

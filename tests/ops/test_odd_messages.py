@@ -5,10 +5,13 @@ import uuid
 from dataclasses import replace
 
 import pytest
+from azure.servicebus import ServiceBusReceivedMessage
 from msgspec import structs
 
 from optout_ops.queues.amqp import entries, fields, sections, texts
+from optout_ops.queues.decoding import decode_payload
 from optout_ops.queues.messages import MessageState
+from optout_ops.queues.reading import read_message
 from servicebus_sandbox.amqp import Char, DecimalBits, Float, Long, Symbol, Timestamp, Uint, Ulong
 from servicebus_sandbox.encode import encode
 from servicebus_sandbox.messages import Message
@@ -123,6 +126,15 @@ async def test_a_property_that_the_client_cannot_read_stops_no_replay_from_the_q
     said = await bus("dlq", "replay", "--yes", "--patience", "0", "--json")
 
     assert said.json["sent"] == 1
+
+
+def test_a_message_whose_sizes_are_wrong_is_read_as_the_library_reads_it():
+    content = b"\x00\x53\x73\xc0\xff\x01\xa1\x01m"
+
+    message = ServiceBusReceivedMessage.from_bytes(BODY)
+    message._message = decode_payload(memoryview(content))
+
+    assert read_message(message).message_id == "m"
 
 
 EVERY_TYPE = {

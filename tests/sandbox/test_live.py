@@ -8,6 +8,7 @@ from azure.servicebus import ServiceBusMessage
 
 from sandbox.live import watch_dead_letters
 from servicebus_sandbox import Broker
+from servicebus_sandbox.messages import Message
 from tests.build import bare, wire
 from tests.sandbox.feeding import publish, until, with_locks_of
 
@@ -52,3 +53,19 @@ async def test_more_letters_than_one_turn_looks_at_have_a_line_each():
         lines = await lines_of(broker, of_all=True, happening=happening)
 
     assert len(set(lines)) == 250
+
+
+async def test_a_letter_that_cannot_be_decoded_hides_none_behind_it():
+    """Its section says what it is in eight bytes, as AMQP allows and no client of Service Bus does."""
+    odd = Message(message_id="odd", body_sections=b"\x00\x80" + (0x75).to_bytes(8) + b"\xa0\x01a", size=100)
+    async with Broker(with_locks_of(5)) as broker:
+
+        async def happening(lines):
+            broker.queue("opt-ins-dead-letter").send([odd])
+            await publish(broker, ServiceBusMessage(b"{", message_id="m"), queue="opt-ins-dead-letter")
+            await until(lambda: lines)
+
+        lines = await lines_of(broker, of_all=True, happening=happening)
+
+    assert len(lines) == 1
+    assert lines[0].endswith(" m")
